@@ -1,0 +1,34 @@
+"""Failures that a user can mend: their text is the whole message, no traceback is shown."""
+
+
+class NASError(Exception):
+    """Something the user can mend. `nas` prints the text and exits with `exit_code`."""
+
+    exit_code = 1
+
+
+class UsageError(NASError):
+    """The command or the configuration is wrong: nothing was run."""
+
+    exit_code = 2
+
+
+class DataError(NASError):
+    """A data set is missing, empty, or holds something that cannot be read."""
+
+
+class GenotypeError(NASError):
+    """A genotype is malformed or belongs to another search space.
+
+    Args:
+        reason: What is wrong.
+        path: Where, as a JSON path such as `$.cells.normal.nodes[0][1].source`.
+    """
+
+    def __init__(self, reason: str, path: str = "$") -> None:
+        super().__init__(f"not a valid genotype: at {path}: {reason}")
+        self.path = path
+
+
+class CheckpointError(NASError):
+    """A checkpoint is truncated, of another search space, or not one of ours."""

@@ -1,0 +1,13 @@
+"""Genotypes and the published cells."""
+
+from nas_lightning.genotype.published import PUBLISHED, load_genotype
+from nas_lightning.genotype.types import CellGenotype, Genotype, NodeInput, state_name
+
+__all__ = [
+    "PUBLISHED",
+    "CellGenotype",
+    "Genotype",
+    "NodeInput",
+    "load_genotype",
+    "state_name",
+]

@@ -1,0 +1,219 @@
+"""A genotype: the cells that a search found, and the only link from search to retrain."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nas_lightning.errors import GenotypeError, NASError
+from nas_lightning.spaces import SPACES, SearchSpace
+
+FORMAT = "nas-lightning genotype"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class NodeInput:
+    """An edge that was kept: `primitive` applied to state `source`."""
+
+    primitive: str
+    source: int
+
+
+@dataclass(frozen=True)
+class CellGenotype:
+    """A discrete cell.
+
+    Attributes:
+        nodes: For each intermediate node the edges that it keeps, strongest first.
+        concat: States whose concatenation is the cell's output. State 0 and 1 are the cell's
+            inputs, state `2 + i` is node i.
+    """
+
+    nodes: tuple[tuple[NodeInput, ...], ...]
+    concat: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Genotype:
+    """The discrete architecture that was found.
+
+    Two genotypes are equal when their space and cells are: provenance and mixing weights are
+    kept for reports and do not count.
+
+    Attributes:
+        space: Name of the search space.
+        cells: One cell a kind, by kind.
+        provenance: Where it comes from: run directory, epoch, seed, strategies, version.
+        mixing: The weights that it was read off: `{kind: {"ops": (E, O), "edges": (E,)}}`.
+    """
+
+    space: str
+    cells: Mapping[str, CellGenotype]
+    provenance: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    mixing: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "space": self.space,
+            "cells": {
+                kind: {
+                    "nodes": [
+                        [{"primitive": i.primitive, "source": i.source} for i in node]
+                        for node in cell.nodes
+                    ],
+                    "concat": list(cell.concat),
+                }
+                for kind, cell in self.cells.items()
+            },
+            "provenance": dict(self.provenance),
+            "mixing": dict(self.mixing),
+        }
+
+    @classmethod
+    def from_dict(cls, data: object, space: SearchSpace | None = None) -> Genotype:
+        """Read the JSON form.
+
+        Args:
+            data: What a JSON parser gave.
+            space: Check against this space; by default against the one the file names.
+
+        Raises:
+            GenotypeError: It is malformed, or of another space; names the JSON path.
+        """
+        root = _expect(data, dict, "$")
+        if root.get("format") != FORMAT:
+            raise GenotypeError(f"expected {FORMAT!r}, found {root.get('format')!r}", "$.format")
+        if root.get("version") != VERSION:
+            reason = f"this release reads version {VERSION}, found {root.get('version')!r}"
+            raise GenotypeError(reason, "$.version")
+        name = _expect(root.get("space"), str, "$.space")
+        if space is None:
+            if name not in SPACES:
+                known = ", ".join(SPACES)
+                raise GenotypeError(f"unknown search space {name!r}; known: {known}", "$.space")
+            space = SPACES[name]
+        if name != space.name:
+            raise GenotypeError(f"is of space {name!r}, {space.name!r} is wanted", "$.space")
+        cells = _expect(root.get("cells"), dict, "$.cells")
+        if set(cells) != set(space.kinds):
+            reason = f"expected the cell kinds {list(space.kinds)}, found {sorted(cells)}"
+            raise GenotypeError(reason, "$.cells")
+        return cls(
+            space=name,
+            cells={kind: _read_cell(cells[kind], space, f"$.cells.{kind}") for kind in space.kinds},
+            provenance=_expect(root.get("provenance", {}), dict, "$.provenance"),
+            mixing=_expect(root.get("mixing", {}), dict, "$.mixing"),
+        )
+
+    def save(self, path: Path | str) -> None:
+        """Write the JSON form to a file, replacing it in one step."""
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.tmp")
+        temporary.write_text(_to_text(self.to_dict()) + "\n", encoding="utf-8")
+        temporary.replace(target)
+
+    @classmethod
+    def load(cls, path: Path | str, space: SearchSpace | None = None) -> Genotype:
+        """Read a genotype file.
+
+        Raises:
+            GenotypeError: Its content is not a valid genotype.
+            NASError: The file cannot be read.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise NASError(f"cannot read the genotype file {path}: {error}") from error
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            where = f"line {error.lineno}, column {error.colno}"
+            raise GenotypeError(f"{path} is not JSON: {error.msg} ({where})") from error
+        return cls.from_dict(data, space)
+
+    def __str__(self) -> str:
+        """One line a node, for terminals and TensorBoard."""
+        lines = []
+        for kind, cell in self.cells.items():
+            lines.append(f"{kind} cell")
+            for target, node in enumerate(cell.nodes, start=2):
+                inputs = " + ".join(f"{i.primitive}({state_name(i.source)})" for i in node)
+                lines.append(f"  {state_name(target)} = {inputs}")
+            lines.append(f"  output = concat({', '.join(map(state_name, cell.concat))})")
+        return "\n".join(lines)
+
+    def count(self, primitive: str, kind: str) -> int:
+        """How many edges of the cell of that kind carry the primitive."""
+        return sum(i.primitive == primitive for node in self.cells[kind].nodes for i in node)
+
+
+def state_name(state: int, inputs: int = 2) -> str:
+    """Name of a state as the papers write it: `c_{k-2}`, `c_{k-1}`, then 0, 1, …."""
+    return f"c_{{k-{inputs - state}}}" if state < inputs else str(state - inputs)
+
+
+def _expect(value: object, kind: type, path: str) -> Any:  # noqa: ANN401 (JSON)
+    """`value` if it is of that JSON type; booleans are not integers."""
+    names = {dict: "an object", list: "an array", str: "a string", int: "an integer"}
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise GenotypeError(f"expected {names[kind]}, found {value!r:.60}", path)
+    return value
+
+
+def _read_cell(data: object, space: SearchSpace, path: str) -> CellGenotype:
+    cell = _expect(data, dict, path)
+    nodes = _expect(cell.get("nodes"), list, f"{path}.nodes")
+    if not nodes:
+        raise GenotypeError("a cell needs at least one node", f"{path}.nodes")
+    read = tuple(
+        _read_node(node, index, space, f"{path}.nodes[{index}]") for index, node in enumerate(nodes)
+    )
+    concat = _expect(cell.get("concat"), list, f"{path}.concat")
+    last = 1 + len(read)
+    for i, state in enumerate(concat):
+        if not 2 <= _expect(state, int, f"{path}.concat[{i}]") <= last:
+            raise GenotypeError(f"must be a node, 2 to {last}, found {state}", f"{path}.concat[{i}]")
+    if not concat or len(set(concat)) != len(concat):
+        raise GenotypeError("must name each node at most once, and at least one", f"{path}.concat")
+    return CellGenotype(read, tuple(concat))
+
+
+def _read_node(data: object, index: int, space: SearchSpace, path: str) -> tuple[NodeInput, ...]:
+    inputs = _expect(data, list, path)
+    if not inputs:
+        raise GenotypeError("a node needs at least one input", path)
+    read = []
+    for i, item in enumerate(inputs):
+        entry = _expect(item, dict, f"{path}[{i}]")
+        primitive = _expect(entry.get("primitive"), str, f"{path}[{i}].primitive")
+        if primitive not in space.known_primitives:
+            known = ", ".join(sorted(space.known_primitives))
+            reason = f"unknown primitive {primitive!r} in space {space.name!r}; known: {known}"
+            raise GenotypeError(reason, f"{path}[{i}].primitive")
+        source = _expect(entry.get("source"), int, f"{path}[{i}].source")
+        if not 0 <= source < 2 + index:
+            reason = f"node {index} may read states 0 to {1 + index}, found {source}"
+            raise GenotypeError(reason, f"{path}[{i}].source")
+        read.append(NodeInput(primitive, source))
+    return tuple(read)
+
+
+def _to_text(value: object, indent: int = 0) -> str:
+    """JSON in which a list or object of plain values stands on one line."""
+    items = list(value.values()) if isinstance(value, dict) else value
+    if not isinstance(items, list) or not any(isinstance(i, dict | list) for i in items):
+        return json.dumps(value)
+    start = "\n" + " " * (indent + 1)
+    parts = [_to_text(item, indent + 1) for item in items]
+    if isinstance(value, dict):
+        parts = [f"{json.dumps(key)}: {part}" for key, part in zip(value, parts, strict=True)]
+    left, right = "{}" if isinstance(value, dict) else "[]"
+    return left + start + f",{start}".join(parts) + "\n" + " " * indent + right
