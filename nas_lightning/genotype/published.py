@@ -103,7 +103,11 @@ def load_genotype(
         return Genotype.from_dict(PUBLISHED[str(source)].to_dict(), space)
     if not Path(source).is_file():
         close = difflib.get_close_matches(str(source).upper(), [n.upper() for n in PUBLISHED], 1)
-        hint = f"; did you mean {next(n for n in PUBLISHED if n.upper() == close[0])}?" if close else ""
+        hint = (
+            f"; did you mean {next(n for n in PUBLISHED if n.upper() == close[0])}?"
+            if close
+            else ""
+        )
         raise UsageError(
             f"no genotype {str(source)!r}: it is neither a file nor a published name "
             f"({', '.join(PUBLISHED)}){hint}"

@@ -180,7 +180,9 @@ def _read_cell(data: object, space: SearchSpace, path: str) -> CellGenotype:
     last = 1 + len(read)
     for i, state in enumerate(concat):
         if not 2 <= _expect(state, int, f"{path}.concat[{i}]") <= last:
-            raise GenotypeError(f"must be a node, 2 to {last}, found {state}", f"{path}.concat[{i}]")
+            raise GenotypeError(
+                f"must be a node, 2 to {last}, found {state}", f"{path}.concat[{i}]"
+            )
     if not concat or len(set(concat)) != len(concat):
         raise GenotypeError("must name each node at most once, and at least one", f"{path}.concat")
     return CellGenotype(read, tuple(concat))

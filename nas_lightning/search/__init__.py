@@ -1,1 +1,36 @@
-"""To come."""
+"""The search: its plan, its two steps, and the base class of strategies."""
+
+from nas_lightning.search.bilevel import ArchGradient, BilevelProblem, first_order
+from nas_lightning.search.discretize import Discretizer, one_hot, strongest_edges
+from nas_lightning.search.module import SearchModule
+from nas_lightning.search.plan import (
+    ARCH_GRADIENT,
+    ARCH_OPTIMIZER,
+    DISCRETIZER,
+    EDGE_RELAXATION,
+    OP_RELAXATION,
+    PARTIAL_CHANNELS,
+    SearchPlan,
+    Slot,
+)
+from nas_lightning.search.strategy import ArchStep, SearchStrategy
+
+__all__ = [
+    "ARCH_GRADIENT",
+    "ARCH_OPTIMIZER",
+    "DISCRETIZER",
+    "EDGE_RELAXATION",
+    "OP_RELAXATION",
+    "PARTIAL_CHANNELS",
+    "ArchGradient",
+    "ArchStep",
+    "BilevelProblem",
+    "Discretizer",
+    "SearchModule",
+    "SearchPlan",
+    "SearchStrategy",
+    "Slot",
+    "first_order",
+    "one_hot",
+    "strongest_edges",
+]

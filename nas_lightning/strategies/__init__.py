@@ -1,1 +1,8 @@
-"""To come."""
+"""Search strategies, one idea a file."""
+
+from nas_lightning.strategies.backtracking import Backtracking
+from nas_lightning.strategies.edge_normalization import EdgeNormalization
+from nas_lightning.strategies.partial_channels import PartialChannels
+from nas_lightning.strategies.warmup import WarmUp
+
+__all__ = ["Backtracking", "EdgeNormalization", "PartialChannels", "WarmUp"]

@@ -1,1 +1,26 @@
-"""To come."""
+"""Supernets: mixed cells, architecture parameters and how these become mixing weights."""
+
+from nas_lightning.supernet.mixing import Mixing
+from nas_lightning.supernet.network import CellSupernet, DartsSupernet, Supernet, SupernetFactory
+from nas_lightning.supernet.parameters import ArchitectureParameters
+from nas_lightning.supernet.relaxation import (
+    EdgeRelaxation,
+    EqualEdges,
+    NodewiseSoftmax,
+    OpRelaxation,
+    SoftmaxOps,
+)
+
+__all__ = [
+    "ArchitectureParameters",
+    "CellSupernet",
+    "DartsSupernet",
+    "EdgeRelaxation",
+    "EqualEdges",
+    "Mixing",
+    "NodewiseSoftmax",
+    "OpRelaxation",
+    "SoftmaxOps",
+    "Supernet",
+    "SupernetFactory",
+]

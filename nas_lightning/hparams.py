@@ -1,0 +1,66 @@
+"""Constructor arguments as plain data, so that a checkpoint can be read with `weights_only`.
+
+Contract: a configurable object keeps every constructor argument under its own name.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from lightning import LightningModule
+
+INSTANTIATOR = "lightning.pytorch.cli.instantiate_module"
+"""What `load_from_checkpoint` calls to rebuild a module from such data."""
+
+
+def init_args(obj: object) -> dict[str, Any]:
+    """The constructor arguments of an object that keeps them under their own names."""
+    parameters = inspect.signature(type(obj)).parameters
+    return {name: getattr(obj, name) for name in parameters}
+
+
+def describe(obj: object) -> str:
+    """`WarmUp(epochs=15)`."""
+    arguments = ", ".join(f"{name}={value!r}" for name, value in init_args(obj).items())
+    return f"{type(obj).__name__}({arguments})"
+
+
+def to_config(value: Any) -> Any:  # noqa: ANN401 (any argument of a constructor)
+    """An argument as plain data: what jsonargparse reads back as the same argument."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): to_config(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_config(item) for item in value]
+    if isinstance(value, functools.partial):
+        return {"class_path": _import_path(value.func), "init_args": to_config(value.keywords)}
+    if inspect.isroutine(value) or inspect.isclass(value):
+        return _import_path(value)
+    return {"class_path": _import_path(type(value)), "init_args": to_config(init_args(value))}
+
+
+def record_hyperparameters(module: LightningModule, arguments: Mapping[str, Any]) -> None:
+    """Like `save_hyperparameters`, but with plain data also when no command line was involved.
+
+    Args:
+        module: The module under construction.
+        arguments: Its constructor's arguments by name.
+    """
+    module.save_hyperparameters(logger=False)
+    if "_instantiator" not in module.hparams:  # built by hand: what was saved are live objects
+        module.save_hyperparameters(
+            {
+                "_class_path": _import_path(type(module)),
+                "_instantiator": INSTANTIATOR,
+                **to_config(arguments),
+            },
+            logger=False,
+        )
+
+
+def _import_path(obj: Any) -> str:  # noqa: ANN401 (a class or a function)
+    return f"{obj.__module__}.{obj.__qualname__}"

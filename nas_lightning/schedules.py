@@ -1,0 +1,115 @@
+"""Learning-rate schedules that know the length of the run, so that it is said in one place."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import final
+
+from lightning.pytorch.cli import LRSchedulerCallable
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+
+from nas_lightning.hparams import describe
+
+
+class Schedule(ABC):
+    """A learning-rate schedule, stepped once an epoch.
+
+    Every argument of a subclass's constructor is kept under its own name.
+    """
+
+    @abstractmethod
+    def build(self, optimizer: Optimizer, epochs: int) -> LRScheduler:
+        """The scheduler of `optimizer` for a run of `epochs` epochs."""
+
+    def __repr__(self) -> str:
+        """Constructor call."""
+        return describe(self)
+
+
+class _ClosedForm(Schedule):
+    """A schedule given by a formula for the rate of an epoch."""
+
+    @abstractmethod
+    def rate(self, epoch: int, epochs: int, initial: float) -> float:
+        """Learning rate in `epoch` (0-based) of `epochs` if it starts from `initial`."""
+
+    def build(self, optimizer: Optimizer, epochs: int) -> LRScheduler:
+        """The scheduler of `optimizer` for a run of `epochs` epochs."""
+
+        def factor(initial: float) -> Callable[[int], float]:
+            return lambda epoch: self.rate(epoch, epochs, initial) / initial if initial else 0.0
+
+        return LambdaLR(optimizer, [factor(group["lr"]) for group in optimizer.param_groups])
+
+
+@final
+class ConstantSchedule(_ClosedForm):
+    """The rate stays as it is."""
+
+    def rate(self, epoch: int, epochs: int, initial: float) -> float:  # noqa: ARG002
+        """`initial`."""
+        return initial
+
+
+@final
+class CosineSchedule(_ClosedForm):
+    """Cosine from the initial rate to `eta_min` over the run (Loshchilov and Hutter, ICLR 2017).
+
+    Args:
+        eta_min: Rate at the end.
+        warmup_epochs: Epochs in which the rate first grows linearly, (e + 1) / warmup_epochs.
+    """
+
+    def __init__(self, eta_min: float = 0.0, warmup_epochs: int = 0) -> None:
+        self.eta_min = eta_min
+        self.warmup_epochs = warmup_epochs
+
+    def rate(self, epoch: int, epochs: int, initial: float) -> float:
+        """eta_min + (initial - eta_min)(1 + cos(pi e / E)) / 2, counted behind the warm-up."""
+        if epoch < self.warmup_epochs:
+            return initial * (epoch + 1) / self.warmup_epochs
+        done = (epoch - self.warmup_epochs) / max(1, epochs - self.warmup_epochs)
+        return self.eta_min + (initial - self.eta_min) * (1 + math.cos(math.pi * done)) / 2
+
+
+@final
+class LinearSchedule(_ClosedForm):
+    """Linear decay that flattens over the last epochs (P-DARTS and PC-DARTS on ImageNet).
+
+    Args:
+        tail_epochs: Length of the flat end, in epochs.
+        warmup_epochs: Epochs in which the rate grows as (e + 1) / warmup_epochs instead.
+    """
+
+    def __init__(self, tail_epochs: int = 5, warmup_epochs: int = 0) -> None:
+        self.tail_epochs = tail_epochs
+        self.warmup_epochs = warmup_epochs
+
+    def rate(self, epoch: int, epochs: int, initial: float) -> float:
+        """With tail t: initial (E - t - e)/(E - t), then initial (E - e)/((E - t) t)."""
+        if epoch < self.warmup_epochs:
+            return initial * (epoch + 1) / self.warmup_epochs
+        left, body = epochs - epoch, max(1, epochs - self.tail_epochs)
+        if left > self.tail_epochs:
+            return initial * (left - self.tail_epochs) / body
+        return initial * left / (body * self.tail_epochs)
+
+
+@final
+class TorchSchedule(Schedule):
+    """Any scheduler of PyTorch, with its own arguments.
+
+    Args:
+        scheduler: For example `torch.optim.lr_scheduler.ExponentialLR` with its `init_args`.
+    """
+
+    def __init__(self, scheduler: LRSchedulerCallable) -> None:
+        self.scheduler = scheduler
+
+    def build(self, optimizer: Optimizer, epochs: int) -> LRScheduler:  # noqa: ARG002
+        """The scheduler, which knows its own length."""
+        scheduler: LRScheduler = self.scheduler(optimizer)
+        return scheduler

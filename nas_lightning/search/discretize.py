@@ -1,0 +1,67 @@
+"""From mixing weights to a genotype, and from a genotype back to one-hot mixing weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from nas_lightning.genotype import CellGenotype, Genotype, NodeInput
+from nas_lightning.spaces import Cell, SearchSpace
+from nas_lightning.supernet import Mixing
+
+Discretizer = Callable[[SearchSpace, Mixing], Genotype]
+"""Mixing weights → genotype."""
+
+
+def strongest_edges(space: SearchSpace, mixing: Mixing) -> Genotype:
+    """Keep the strongest edges of each node and the best operation on each.
+
+    Strength of edge l is the largest of ops[l, m] · edges[l] over the operations m that are not
+    excluded; the weights are normalised over all operations before (DARTS, section 2.4; with
+    edge weights PC-DARTS, section 3.2). An edge weight scales a whole row: it can change which
+    edges are kept, never the operation on an edge. Ties go to the lower index.
+    """
+    cells = {
+        cell.kind: _strongest(cell, mixing.ops[cell.kind], mixing.edges[cell.kind], space)
+        for cell in space.cells
+    }
+    return Genotype(space.name, cells)
+
+
+def _strongest(cell: Cell, ops: Tensor, edges: Tensor, space: SearchSpace) -> CellGenotype:
+    columns = [m for m, name in enumerate(cell.primitives) if name not in space.excluded]
+    scores = (ops * edges[:, None]).detach().double().cpu()[:, columns]  # (E, O')
+    strength, best = scores.max(dim=1).values.tolist(), ops.detach()[:, columns].argmax(dim=1)
+    nodes = []
+    for node in cell.nodes:
+        kept = sorted(cell.incoming(node), key=lambda i: -strength[i])[: space.inputs_per_node]
+        nodes.append(
+            tuple(
+                NodeInput(cell.primitives[columns[int(best[i])]], cell.edges[i].source)
+                for i in kept
+            )
+        )
+    return CellGenotype(tuple(nodes), cell.nodes)
+
+
+def one_hot(space: SearchSpace, genotype: Genotype, device: torch.device) -> Mixing:
+    """Mixing weights under which a supernet computes just the cells of a genotype.
+
+    Args:
+        space: The supernet's space.
+        genotype: Cells whose operations are all searched in the space.
+        device: Where the weights go.
+    """
+    ops, edges = {}, {}
+    for cell in space.cells:
+        op = torch.zeros(len(cell.edges), len(cell.primitives), device=device)
+        edge = torch.zeros(len(cell.edges), device=device)
+        for target, node in zip(cell.nodes, genotype.cells[cell.kind].nodes, strict=True):
+            for kept in node:
+                row = next(i for i in cell.incoming(target) if cell.edges[i].source == kept.source)
+                op[row, cell.primitives.index(kept.primitive)] = 1.0
+                edge[row] = 1.0
+        ops[cell.kind], edges[cell.kind] = op, edge
+    return Mixing(ops, edges)

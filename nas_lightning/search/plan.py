@@ -1,0 +1,131 @@
+"""The plan of a search: slots that strategies fill or wrap at construction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor
+
+from nas_lightning.errors import UsageError
+from nas_lightning.search.bilevel import ArchGradient, first_order
+from nas_lightning.search.discretize import Discretizer, strongest_edges
+from nas_lightning.supernet import (
+    ArchitectureParameters,
+    EdgeRelaxation,
+    EqualEdges,
+    OpRelaxation,
+    SoftmaxOps,
+)
+
+if TYPE_CHECKING:
+    from nas_lightning.search.strategy import SearchStrategy
+
+T = TypeVar("T")
+
+Penalty = Callable[[ArchitectureParameters], Tensor]
+"""Architecture parameters → term () that is added to the outer loss."""
+
+
+@dataclass(frozen=True, eq=False)
+class Slot(Generic[T]):
+    """A place in the plan that at most one strategy fills.
+
+    Attributes:
+        name: What users read in messages.
+        hint: Who can fill it, for the message when nobody did.
+    """
+
+    name: str
+    hint: str
+
+
+OP_RELAXATION: Slot[OpRelaxation] = Slot("operation relaxation", "")
+EDGE_RELAXATION: Slot[EdgeRelaxation] = Slot(
+    "edge relaxation", "add EdgeNormalization to the strategies"
+)
+PARTIAL_CHANNELS: Slot[int] = Slot("partial channels K", "add PartialChannels to the strategies")
+ARCH_GRADIENT: Slot[ArchGradient] = Slot("architecture gradient", "")
+ARCH_OPTIMIZER: Slot[OptimizerCallable] = Slot("architecture optimizer", "")
+DISCRETIZER: Slot[Discretizer] = Slot("discretizer", "")
+
+
+class SearchPlan:
+    """Who decides what in a search. Without strategies it is first-order DARTS.
+
+    Args:
+        arch_optimizer: The architecture optimizer of the configuration.
+    """
+
+    def __init__(self, arch_optimizer: OptimizerCallable) -> None:
+        self._values: dict[Slot[Any], Any] = {
+            OP_RELAXATION: SoftmaxOps(),
+            EDGE_RELAXATION: EqualEdges(),
+            PARTIAL_CHANNELS: 1,
+            ARCH_GRADIENT: first_order,
+            ARCH_OPTIMIZER: arch_optimizer,
+            DISCRETIZER: strongest_edges,
+        }
+        self._filled: dict[Slot[Any], SearchStrategy] = {}
+        self._wrapped: dict[Slot[Any], list[tuple[Callable[[Any], Any], SearchStrategy]]] = {}
+        self._penalties: list[tuple[Penalty, SearchStrategy]] = []
+
+    def __getitem__(self, slot: Slot[T]) -> T:
+        """What the slot holds, with its wrappers applied in the order of the strategies."""
+        value = self._values[slot]
+        for wrapper, _ in self._wrapped.get(slot, []):
+            value = wrapper(value)
+        return cast(T, value)
+
+    def fill(self, slot: Slot[T], value: T, by: SearchStrategy) -> None:
+        """Decide a slot.
+
+        Raises:
+            UsageError: Another strategy decided it already; names both.
+        """
+        if slot in self._filled:
+            first, second = type(self._filled[slot]).__name__, type(by).__name__
+            raise UsageError(
+                f"conflicting strategies: {first} and {second} both decide the {slot.name}; "
+                f"keep one of them"
+            )
+        self._values[slot] = value
+        self._filled[slot] = by
+
+    def wrap(self, slot: Slot[T], wrapper: Callable[[T], T], by: SearchStrategy) -> None:
+        """Put `wrapper` around whatever the slot holds in the end."""
+        self._wrapped.setdefault(slot, []).append((wrapper, by))
+
+    def add_penalty(self, penalty: Penalty, by: SearchStrategy) -> None:
+        """Add a term to the outer loss."""
+        self._penalties.append((penalty, by))
+
+    def penalty(self, arch: ArchitectureParameters) -> Tensor | float:
+        """Sum of all penalties."""
+        return sum((penalty(arch) for penalty, _ in self._penalties), start=0.0)
+
+    def require(self, slot: Slot[Any], by: SearchStrategy) -> None:
+        """Insist that some strategy filled a slot.
+
+        Raises:
+            UsageError: None did; says who could.
+        """
+        if slot not in self._filled:
+            name = type(by).__name__
+            raise UsageError(f"{name} needs a strategy that decides the {slot.name}: {slot.hint}")
+
+    def describe(self) -> str:
+        """Slot by slot who decided it, one line each."""
+        lines = []
+        for slot in self._values:
+            value, by = self[slot], self._filled.get(slot, "default")
+            # functions have a name, numbers and objects a short text
+            shown = getattr(value, "__name__", None) or (
+                str(value) if isinstance(value, int) else type(value).__name__
+            )
+            wrappers = "".join(f", wrapped by {w!r}" for _, w in self._wrapped.get(slot, []))
+            lines.append(f"{slot.name:<24} {shown:<20} {by!s}{wrappers}")
+        lines += [f"{'penalty':<24} {'':<20} {by!r}" for _, by in self._penalties]
+        return "\n".join(lines)

@@ -1,0 +1,122 @@
+"""What stands around the cells, in search and in retrain: the stem and where images shrink."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import Tensor, nn
+
+from nas_lightning.errors import UsageError
+
+StemName = Literal["cifar", "imagenet"]
+
+
+def cell_kinds(layers: int) -> tuple[str, ...]:
+    """Kind of each cell: reduction at one third and two thirds of the depth, normal elsewhere.
+
+    Raises:
+        UsageError: Fewer than one cell.
+    """
+    if layers < 1:
+        raise UsageError(f"a network needs at least one cell, found layers = {layers}")
+    reductions = {layers // 3, 2 * layers // 3}
+    return tuple("reduce" if i in reductions else "normal" for i in range(layers))
+
+
+def _conv_norm(inputs: int, outputs: int, stride: int, running_stats: bool) -> list[nn.Module]:
+    conv = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+    return [conv, nn.BatchNorm2d(outputs, track_running_stats=running_stats)]
+
+
+class CifarStem(nn.Module):
+    """One 3x3 convolution and batch norm; its output is both inputs of the first cell.
+
+    Args:
+        inputs: Channels of the image.
+        channels: Channels C of the first cell.
+        multiplier: The stem has `multiplier * channels` channels.
+        running_stats: Batch norm keeps running statistics.
+    """
+
+    shrinks = False
+
+    def __init__(
+        self, inputs: int, channels: int, multiplier: int = 3, running_stats: bool = True
+    ) -> None:
+        super().__init__()
+        self.channels = (multiplier * channels, multiplier * channels)
+        self.body = nn.Sequential(*_conv_norm(inputs, multiplier * channels, 1, running_stats))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The same (B, multiplier·C, H, W) twice."""
+        out = self.body(x)
+        return out, out
+
+
+class ImageNetStem(nn.Module):
+    """Three stride-2 3x3 convolutions: 224 → 56 for the first input of cell 0, 28 for the second.
+
+    Args:
+        inputs: Channels of the image.
+        channels: Channels C of the first cell.
+        multiplier: The stem has `multiplier * channels` channels: 3 in the PC-DARTS supernet, 1
+            in every retrained network.
+        running_stats: Batch norm keeps running statistics.
+    """
+
+    shrinks = True
+
+    def __init__(
+        self, inputs: int, channels: int, multiplier: int = 1, running_stats: bool = True
+    ) -> None:
+        super().__init__()
+        channels *= multiplier
+        self.channels = (channels, channels)
+        self.stem0 = nn.Sequential(
+            *_conv_norm(inputs, channels // 2, 2, running_stats),
+            nn.ReLU(),
+            *_conv_norm(channels // 2, channels, 2, running_stats),
+        )
+        self.stem1 = nn.Sequential(nn.ReLU(), *_conv_norm(channels, channels, 2, running_stats))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C, H/4, W/4) and (B, C, H/8, W/8)."""
+        s0 = self.stem0(x)
+        return s0, self.stem1(s0)
+
+
+STEMS: dict[StemName, type[CifarStem] | type[ImageNetStem]] = {
+    "cifar": CifarStem,
+    "imagenet": ImageNetStem,
+}
+"""Stems by name."""
+
+
+def feature_sizes(image_size: int, stem: StemName, kinds: Sequence[str]) -> list[int]:
+    """Height (= width) of each cell's output, in pixels.
+
+    Raises:
+        UsageError: A reduction would have to halve an odd size.
+    """
+    size = image_size
+    if stem == "imagenet":
+        before = (size + 3) // 4  # two convolutions of stride 2 and padding 1, each rounding up
+        _even(before, image_size, "behind the stem's second convolution")
+        size = before // 2
+    sizes = []
+    for index, kind in enumerate(kinds):
+        if kind == "reduce":
+            _even(size, image_size, f"before reduction cell {index}")
+            size //= 2
+        sizes.append(size)
+    return sizes
+
+
+def _even(size: int, image_size: int, where: str) -> None:
+    if size % 2:
+        raise UsageError(
+            f"images of {image_size}x{image_size} pixels are {size}x{size} {where}, and an odd "
+            f"size cannot be halved: resize or pad them to a multiple of 4 (of 32 with the "
+            f"ImageNet stem)"
+        )

@@ -1,0 +1,139 @@
+"""The operations that an edge may carry (DARTS, ICLR 2019, section 3.1.1 and released code).
+
+Every convolution is without bias and in the order ReLU, convolution, batch norm. How batch norm
+behaves differs between search and retrain and is said by a `NormRule`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class NormRule:
+    """How batch norm behaves inside cells.
+
+    Attributes:
+        affine: Learn scale and shift.
+        after_pool: Put a batch norm behind pooling, so that outputs are comparable while they
+            are mixed.
+        running_stats: Keep running statistics and use them at evaluation; otherwise every
+            forward pass uses the statistics of its own batch.
+    """
+
+    affine: bool
+    after_pool: bool
+    running_stats: bool
+
+    def __call__(self, channels: int) -> nn.BatchNorm2d:
+        """A batch norm for (B, channels, H, W)."""
+        return nn.BatchNorm2d(channels, affine=self.affine, track_running_stats=self.running_stats)
+
+
+RETRAIN_NORM = NormRule(affine=True, after_pool=False, running_stats=True)
+"""Retrain: ordinary batch norm, none behind pooling."""
+
+
+class Zero(nn.Module):
+    """`none`: zeros of the shape that the edge has. Not `0 * x`: that would leak NaN."""
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Zeros (B, C, ceil(H / stride), ceil(W / stride)) for x (B, C, H, W)."""
+        return torch.zeros_like(x[:, :, :: self.stride, :: self.stride])
+
+
+class FactorizedReduce(nn.Module):
+    """Halve height and width without losing pixels: two stride-2 1x1 convolutions, one shifted.
+
+    Args:
+        inputs: Channels in.
+        outputs: Channels out, even.
+        norm: Batch norm rule.
+    """
+
+    def __init__(self, inputs: int, outputs: int, norm: NormRule) -> None:
+        super().__init__()
+        self.conv0 = nn.Conv2d(inputs, outputs // 2, 1, stride=2, bias=False)
+        self.conv1 = nn.Conv2d(inputs, outputs - outputs // 2, 1, stride=2, bias=False)
+        self.norm = norm(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, outputs, H/2, W/2) for x (B, inputs, H, W) with even H and W."""
+        x = x.relu()
+        halves = (self.conv0(x), self.conv1(x[:, :, 1:, 1:]))
+        out: Tensor = self.norm(torch.cat(halves, dim=1))
+        return out
+
+
+def relu_conv_norm(inputs: int, outputs: int, norm: NormRule) -> nn.Sequential:
+    """ReLU, 1x1 convolution, batch norm: the preprocessing of a cell's inputs."""
+    return nn.Sequential(nn.ReLU(), nn.Conv2d(inputs, outputs, 1, bias=False), norm(outputs))
+
+
+def _depthwise(channels: int, kernel: int, stride: int, dilation: int) -> list[nn.Module]:
+    """ReLU, depthwise kernel x kernel, pointwise 1x1; H and W are kept at stride 1."""
+    padding = dilation * (kernel - 1) // 2
+    depthwise = nn.Conv2d(
+        channels, channels, kernel, stride, padding, dilation, groups=channels, bias=False
+    )
+    return [nn.ReLU(), depthwise, nn.Conv2d(channels, channels, 1, bias=False)]
+
+
+def _sep_conv(channels: int, stride: int, norm: NormRule, kernel: int) -> nn.Module:
+    """Twice depthwise-separable; only the first half has the stride."""
+    first = _depthwise(channels, kernel, stride, dilation=1)
+    second = _depthwise(channels, kernel, 1, dilation=1)
+    return nn.Sequential(*first, norm(channels), *second, norm(channels))
+
+
+def _dil_conv(channels: int, stride: int, norm: NormRule, kernel: int) -> nn.Module:
+    return nn.Sequential(*_depthwise(channels, kernel, stride, dilation=2), norm(channels))
+
+
+def _pool(pool: nn.Module, channels: int, norm: NormRule) -> nn.Module:
+    return nn.Sequential(pool, norm(channels)) if norm.after_pool else pool
+
+
+def _max_pool(channels: int, stride: int, norm: NormRule) -> nn.Module:
+    return _pool(nn.MaxPool2d(3, stride, padding=1), channels, norm)
+
+
+def _avg_pool(channels: int, stride: int, norm: NormRule) -> nn.Module:
+    pool = nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
+    return _pool(pool, channels, norm)
+
+
+def _skip(channels: int, stride: int, norm: NormRule) -> nn.Module:
+    return nn.Identity() if stride == 1 else FactorizedReduce(channels, channels, norm)
+
+
+def _conv_7x1_1x7(channels: int, stride: int, norm: NormRule) -> nn.Module:
+    return nn.Sequential(
+        nn.ReLU(),
+        nn.Conv2d(channels, channels, (1, 7), (1, stride), (0, 3), bias=False),
+        nn.Conv2d(channels, channels, (7, 1), (stride, 1), (3, 0), bias=False),
+        norm(channels),
+    )
+
+
+PRIMITIVES: dict[str, Callable[[int, int, NormRule], nn.Module]] = {
+    "none": lambda channels, stride, norm: Zero(stride),  # noqa: ARG005 (one signature for all)
+    "max_pool_3x3": _max_pool,
+    "avg_pool_3x3": _avg_pool,
+    "skip_connect": _skip,
+    "sep_conv_3x3": lambda c, stride, norm: _sep_conv(c, stride, norm, kernel=3),
+    "sep_conv_5x5": lambda c, stride, norm: _sep_conv(c, stride, norm, kernel=5),
+    "sep_conv_7x7": lambda c, stride, norm: _sep_conv(c, stride, norm, kernel=7),
+    "dil_conv_3x3": lambda c, stride, norm: _dil_conv(c, stride, norm, kernel=3),
+    "dil_conv_5x5": lambda c, stride, norm: _dil_conv(c, stride, norm, kernel=5),
+    "conv_7x1_1x7": _conv_7x1_1x7,
+}
+"""Name → builder of (channels, stride, norm). All keep the channels of (B, C, H, W)."""

@@ -1,0 +1,61 @@
+"""Architecture parameters α and β: a module of their own, apart from the supernet's weights."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from nas_lightning.spaces import SearchSpace
+from nas_lightning.supernet.mixing import Mixing
+from nas_lightning.supernet.relaxation import EdgeRelaxation, OpRelaxation
+
+
+class ArchitectureParameters(nn.Module):
+    """α and, if the edge relaxation has any, β of every cell kind.
+
+    They are drawn from a generator of their own, so that every rank and every run of one seed
+    starts from the same architecture whatever else was drawn before.
+
+    Args:
+        space: The search space.
+        ops: α → weights of operations.
+        edges: β → weights of edges.
+        seed: Seed of the initial draw.
+    """
+
+    def __init__(
+        self, space: SearchSpace, ops: OpRelaxation, edges: EdgeRelaxation, seed: int = 0
+    ) -> None:
+        super().__init__()
+        self.space, self.ops, self.edges = space, ops, edges
+        generator = torch.Generator().manual_seed(seed)
+        self.alpha = nn.ParameterDict()
+        self.beta = nn.ParameterDict()
+        for cell in space.cells:
+            self.alpha[cell.kind] = nn.Parameter(ops.initial(cell, generator))
+            beta = edges.initial(cell, generator)
+            if beta is not None:
+                self.beta[cell.kind] = nn.Parameter(beta)
+
+    def forward(self) -> Mixing:
+        """The mixing weights of the parameters as they are now."""
+        device = next(self.parameters()).device
+        return Mixing(
+            ops={kind: self.ops.weights(alpha) for kind, alpha in self.alpha.items()},
+            edges={
+                cell.kind: self.edges.weights(self.beta.get(cell.kind), cell, device)
+                for cell in self.space.cells
+            },
+        )
+
+    @torch.no_grad()
+    def project_(self) -> None:
+        """Bring every parameter back into the domain of its relaxation, in place."""
+        for alpha in self.alpha.values():
+            self.ops.project_(alpha)
+        for kind, beta in self.beta.items():
+            self.edges.project_(beta, self.space.cell(kind))
+
+    def named(self) -> dict[str, Tensor]:
+        """The parameters by name, `alpha.normal` and so on, always in the same order."""
+        return dict(self.named_parameters())

@@ -1,0 +1,81 @@
+"""Relaxations: architecture parameters α, β → mixing weights."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from nas_lightning.spaces import Cell
+
+INITIAL_SCALE = 1e-3
+"""Standard deviation of fresh α and β in the released code of DARTS and PC-DARTS."""
+
+
+class OpRelaxation(ABC):
+    """α of a cell (E, O) → weights of its operations (E, O)."""
+
+    @abstractmethod
+    def initial(self, cell: Cell, generator: torch.Generator) -> Tensor:
+        """Fresh α (E, O)."""
+
+    @abstractmethod
+    def weights(self, alpha: Tensor) -> Tensor:
+        """Weights of the operations (E, O)."""
+
+    def project_(self, alpha: Tensor) -> None:  # noqa: B027 (most relaxations are unconstrained)
+        """Bring α (E, O) back into its domain, in place; called after every change of α."""
+
+
+class SoftmaxOps(OpRelaxation):
+    """Softmax over the operations of an edge (DARTS, equation 2)."""
+
+    def initial(self, cell: Cell, generator: torch.Generator) -> Tensor:
+        """Normal with standard deviation 1e-3 (E, O)."""
+        shape = len(cell.edges), len(cell.primitives)
+        return INITIAL_SCALE * torch.randn(shape, generator=generator)
+
+    def weights(self, alpha: Tensor) -> Tensor:
+        """Rows sum to one (E, O)."""
+        return alpha.softmax(dim=-1)
+
+
+class EdgeRelaxation(ABC):
+    """β of a cell (E,) → weights of its edges (E,)."""
+
+    @abstractmethod
+    def initial(self, cell: Cell, generator: torch.Generator) -> Tensor | None:
+        """Fresh β (E,), or none if the edges have no parameters."""
+
+    @abstractmethod
+    def weights(self, beta: Tensor | None, cell: Cell, device: torch.device) -> Tensor:
+        """Weights of the edges (E,), on the device."""
+
+    def project_(self, beta: Tensor, cell: Cell) -> None:  # noqa: B027
+        """Bring β (E,) back into its domain, in place; called after every change of β."""
+
+
+class EqualEdges(EdgeRelaxation):
+    """Every edge counts fully: the node is the plain sum of its edges (DARTS)."""
+
+    def initial(self, cell: Cell, generator: torch.Generator) -> None:  # noqa: ARG002
+        """No β."""
+        return
+
+    def weights(self, beta: Tensor | None, cell: Cell, device: torch.device) -> Tensor:  # noqa: ARG002
+        """Ones (E,)."""
+        return torch.ones(len(cell.edges), device=device)
+
+
+class NodewiseSoftmax(EdgeRelaxation):
+    """Softmax over the edges that end in one node (PC-DARTS, equation 4: edge normalisation)."""
+
+    def initial(self, cell: Cell, generator: torch.Generator) -> Tensor:
+        """Normal with standard deviation 1e-3 (E,)."""
+        return INITIAL_SCALE * torch.randn(len(cell.edges), generator=generator)
+
+    def weights(self, beta: Tensor | None, cell: Cell, device: torch.device) -> Tensor:  # noqa: ARG002
+        """The weights of the edges into each node sum to one (E,)."""
+        assert beta is not None
+        return torch.cat([beta[cell.incoming(node)].softmax(dim=0) for node in cell.nodes])
