@@ -14,8 +14,8 @@ from torch.optim import SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MetricCollection
 
-from nas_lightning import __version__
-from nas_lightning.errors import CheckpointError, UsageError
+from nas_lightning import __version__, checkpoints
+from nas_lightning.errors import UsageError
 from nas_lightning.genotype import Genotype
 from nas_lightning.hparams import record_hyperparameters
 from nas_lightning.schedules import ConstantSchedule, CosineSchedule, Schedule
@@ -33,9 +33,6 @@ from nas_lightning.search.plan import (
 from nas_lightning.search.strategy import ArchStep, SearchStrategy
 from nas_lightning.supernet import ArchitectureParameters, Mixing, SupernetFactory
 from nas_lightning.tasks import Classification, Task
-
-CHECKPOINT_KEY = "nas_lightning"
-"""Where a checkpoint says what it is: `{"kind": "search", "space": …, "version": …}`."""
 
 
 def darts_weight_optimizer(params: Any) -> Optimizer:  # noqa: ANN401 (as torch.optim has it)
@@ -266,11 +263,7 @@ class SearchModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say what the checkpoint is of."""
-        checkpoint[CHECKPOINT_KEY] = {
-            "kind": "search",
-            "space": self.space.name,
-            "version": __version__,
-        }
+        checkpoints.stamp(checkpoint, "search", self.space.name)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Check that the checkpoint is of this search.
@@ -278,20 +271,7 @@ class SearchModule(LightningModule):
         Raises:
             CheckpointError: It is of something else; says of what.
         """
-        found = checkpoint.get(CHECKPOINT_KEY, {})
-        if found.get("kind") != "search" or found.get("space") != self.space.name:
-            of = f"a {found['kind']} in space {found.get('space')!r}" if found else "something else"
-            raise CheckpointError(
-                f"the checkpoint is of {of}, not of a search in space {self.space.name!r}"
-            )
-        mine, theirs = self.state_dict(), checkpoint["state_dict"]
-        differing = [k for k in mine if k not in theirs or mine[k].shape != theirs[k].shape]
-        if differing or set(theirs) - set(mine):
-            first = (differing or sorted(set(theirs) - set(mine)))[0]
-            raise CheckpointError(
-                f"the checkpoint is of another supernet: {first} differs; use the configuration "
-                f"that stands beside the checkpoint"
-            )
+        checkpoints.check(checkpoint, "search", self.space.name, self)
 
 
 def _plan(strategies: list[SearchStrategy], arch_optimizer: OptimizerCallable) -> SearchPlan:

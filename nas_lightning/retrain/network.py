@@ -1,0 +1,142 @@
+"""The network of a genotype, as it is trained from scratch."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from nas_lightning.genotype import CellGenotype, Genotype, NodeInput
+from nas_lightning.retrain.auxiliary import AuxiliaryHead
+from nas_lightning.retrain.drop_path import DropPath
+from nas_lightning.spaces.macro import STEMS, StemName, cell_kinds, feature_sizes
+from nas_lightning.spaces.primitives import (
+    PRIMITIVES,
+    RETRAIN_NORM,
+    FactorizedReduce,
+    relu_conv_norm,
+)
+
+
+class DiscreteCell(nn.Module):
+    """A cell of a genotype.
+
+    Args:
+        genotype: Its nodes.
+        channels_before: Channels of the outputs of the two cells before it.
+        channels: Channels C of every state inside.
+        reduction: Halve the image: edges from the cell's inputs have stride 2.
+        reduction_before: The cell before halved the image, so the first input must follow.
+    """
+
+    def __init__(
+        self,
+        genotype: CellGenotype,
+        channels_before: tuple[int, int],
+        channels: int,
+        reduction: bool,
+        reduction_before: bool,
+    ) -> None:
+        super().__init__()
+        self.genotype = genotype
+        first = FactorizedReduce if reduction_before else relu_conv_norm
+        self.preprocess = nn.ModuleList(
+            (
+                first(channels_before[0], channels, RETRAIN_NORM),
+                relu_conv_norm(channels_before[1], channels, RETRAIN_NORM),
+            )
+        )
+        self.nodes = nn.ModuleList(
+            nn.ModuleList(_path(kept, channels, reduction) for kept in node)
+            for node in genotype.nodes
+        )
+
+    def forward(self, s0: Tensor, s1: Tensor) -> Tensor:
+        """Concatenation of the chosen nodes, (B, len(concat)·C, H, W), halved in a reduction.
+
+        Args:
+            s0: Output of the cell before the last (B, C0, H0, W0).
+            s1: Output of the last cell (B, C1, H, W).
+        """
+        states = [pre(s) for pre, s in zip(self.preprocess, (s0, s1), strict=True)]
+        for node, paths in zip(self.genotype.nodes, self.nodes, strict=True):
+            pairs = zip(node, cast("nn.ModuleList", paths), strict=True)
+            terms = (path(states[kept.source]) for kept, path in pairs)
+            states.append(functools.reduce(operator.add, terms))
+        return torch.cat([states[i] for i in self.genotype.concat], dim=1)
+
+
+def _path(kept: NodeInput, channels: int, reduction: bool) -> nn.Module:
+    """The operation of an edge, with drop path behind it."""
+    stride = 2 if reduction and kept.source < 2 else 1
+    op = PRIMITIVES[kept.primitive](channels, stride, RETRAIN_NORM)
+    # an identity is never dropped, so that a sample always has a way through
+    is_identity = kept.primitive == "skip_connect" and stride == 1
+    return op if is_identity else nn.Sequential(op, DropPath())
+
+
+class CellNetwork(nn.Module):
+    """Stem, the genotype's cells, global average pooling and a linear head.
+
+    Args:
+        genotype: The cells.
+        in_channels: Channels of the image.
+        num_classes: Outputs of the head.
+        image_size: Height and width of the image, in pixels.
+        channels: Channels C of the first cell; doubled by every reduction cell.
+        layers: Number of cells.
+        stem: Which stem.
+        auxiliary: Add the auxiliary head behind the second reduction cell.
+
+    Raises:
+        UsageError: Sizes do not fit.
+    """
+
+    def __init__(
+        self,
+        genotype: Genotype,
+        in_channels: int,
+        num_classes: int,
+        image_size: int,
+        channels: int = 36,
+        layers: int = 20,
+        stem: StemName = "cifar",
+        auxiliary: bool = False,
+    ) -> None:
+        super().__init__()
+        kinds = cell_kinds(layers)
+        sizes = feature_sizes(image_size, stem, kinds)
+        multiplier = 3 if stem == "cifar" else 1
+        self.stem = STEMS[stem](in_channels, channels, multiplier)
+        self.auxiliary_at = 2 * layers // 3
+        self.auxiliary: AuxiliaryHead | None = None
+        self.cells = nn.ModuleList()
+        before, shrunk = self.stem.channels, self.stem.shrinks
+        for index, kind in enumerate(kinds):
+            reduction = kind == "reduce"
+            channels *= 2 if reduction else 1
+            cell = genotype.cells[kind]
+            self.cells.append(DiscreteCell(cell, before, channels, reduction, shrunk))
+            before, shrunk = (before[1], len(cell.concat) * channels), reduction
+            if auxiliary and index == self.auxiliary_at:
+                self.auxiliary = AuxiliaryHead(before[1], num_classes, stem, sizes[index])
+        self.head = nn.Linear(before[1], num_classes)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Logits (B, num_classes) and, in training with an auxiliary head, its logits."""
+        s0, s1 = self.stem(x)
+        auxiliary = None
+        for index, cell in enumerate(self.cells):
+            s0, s1 = s1, cell(s0, s1)
+            if self.training and self.auxiliary is not None and index == self.auxiliary_at:
+                auxiliary = self.auxiliary(s1)
+        return self.head(s1.mean((2, 3))), auxiliary
+
+    def set_drop_path(self, p: float) -> None:
+        """Set the probability with which a path is dropped."""
+        for module in self.modules():
+            if isinstance(module, DropPath):
+                module.p = p
