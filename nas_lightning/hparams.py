@@ -28,7 +28,7 @@ def describe(obj: object) -> str:
     return f"{type(obj).__name__}({arguments})"
 
 
-def to_config(value: Any) -> Any:  # noqa: ANN401 (any argument of a constructor)
+def to_config(value: Any) -> Any:
     """An argument as plain data: what jsonargparse reads back as the same argument."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
@@ -62,5 +62,5 @@ def record_hyperparameters(module: LightningModule, arguments: Mapping[str, Any]
         )
 
 
-def _import_path(obj: Any) -> str:  # noqa: ANN401 (a class or a function)
+def _import_path(obj: Any) -> str:
     return f"{obj.__module__}.{obj.__qualname__}"

@@ -1,1 +1,29 @@
-"""To come."""
+"""Data sets for search and retraining, with exact resume in the middle of an epoch."""
+
+from nas_lightning.data.base import ImageData
+from nas_lightning.data.cifar import CIFAR10, CIFAR100
+from nas_lightning.data.dataset import AugmentedDataset, LabelledImages, TensorImages
+from nas_lightning.data.digits import Digits
+from nas_lightning.data.folder import ImageFolder
+from nas_lightning.data.sampler import EpochSampler
+from nas_lightning.data.seeding import mix_seed
+from nas_lightning.data.split import split_indices
+from nas_lightning.data.synthetic import Synthetic
+from nas_lightning.data.transforms import Cutout, ToRGB
+
+__all__ = [
+    "CIFAR10",
+    "CIFAR100",
+    "AugmentedDataset",
+    "Cutout",
+    "Digits",
+    "EpochSampler",
+    "ImageData",
+    "ImageFolder",
+    "LabelledImages",
+    "Synthetic",
+    "TensorImages",
+    "ToRGB",
+    "mix_seed",
+    "split_indices",
+]

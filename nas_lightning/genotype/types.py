@@ -160,7 +160,7 @@ def state_name(state: int, inputs: int = 2) -> str:
     return f"c_{{k-{inputs - state}}}" if state < inputs else str(state - inputs)
 
 
-def _expect(value: object, kind: type, path: str) -> Any:  # noqa: ANN401 (JSON)
+def _expect(value: object, kind: type, path: str) -> Any:
     """`value` if it is of that JSON type; booleans are not integers."""
     names = {dict: "an object", list: "an array", str: "a string", int: "an integer"}
     if not isinstance(value, kind) or isinstance(value, bool):

@@ -21,7 +21,7 @@ from nas_lightning.spaces.macro import StemName
 from nas_lightning.tasks import Classification, Task
 
 
-def retrain_optimizer(params: Any) -> Optimizer:  # noqa: ANN401 (as torch.optim has it)
+def retrain_optimizer(params: Any) -> Optimizer:
     """SGD of DARTS' CIFAR-10 retraining: rate 0.025, momentum 0.9, weight decay 3e-4."""
     return SGD(params, lr=0.025, momentum=0.9, weight_decay=3e-4)
 
@@ -93,7 +93,7 @@ class RetrainModule(LightningModule):
         output: Tensor = self.network(x)[0]
         return output
 
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor:  # noqa: ANN401, ARG002
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:  # noqa: ARG002
         """The loss, with the auxiliary head's share."""
         output, auxiliary = self.network(self.task.inputs(batch))
         loss = self.task.loss(output, batch)
@@ -102,24 +102,24 @@ class RetrainModule(LightningModule):
             loss = loss + self.auxiliary_weight * self.task.loss(auxiliary, batch)
         return loss
 
-    def validation_step(self, batch: Any, batch_idx: int) -> None:  # noqa: ANN401, ARG002
+    def validation_step(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
         """`retrain/val_…`."""
         self._evaluate("val", batch)
 
-    def test_step(self, batch: Any, batch_idx: int) -> None:  # noqa: ANN401, ARG002
+    def test_step(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
         """`retrain/test_…`."""
         self._evaluate("test", batch)
 
-    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:  # noqa: ANN401, ARG002
+    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:  # noqa: ARG002
         """Logits (B, num_classes)."""
         output: Tensor = self(self.task.inputs(batch))
         return output
 
-    def _evaluate(self, stage: str, batch: Any) -> None:  # noqa: ANN401
+    def _evaluate(self, stage: str, batch: Any) -> None:
         output = self(self.task.inputs(batch))
         self._report(stage, batch, output, self.task.loss(output, batch))
 
-    def _report(self, stage: str, batch: Any, output: Tensor, loss: Tensor) -> None:  # noqa: ANN401
+    def _report(self, stage: str, batch: Any, output: Tensor, loss: Tensor) -> None:
         """Log the loss and the task's metrics as `retrain/<stage>_…`."""
         metrics = cast("MetricCollection", self.meters[stage])
         self.task.update(metrics, output, batch)

@@ -35,12 +35,12 @@ from nas_lightning.supernet import ArchitectureParameters, Mixing, SupernetFacto
 from nas_lightning.tasks import Classification, Task
 
 
-def darts_weight_optimizer(params: Any) -> Optimizer:  # noqa: ANN401 (as torch.optim has it)
+def darts_weight_optimizer(params: Any) -> Optimizer:
     """SGD of DARTS' search: rate 0.025, momentum 0.9, weight decay 3e-4."""
     return SGD(params, lr=0.025, momentum=0.9, weight_decay=3e-4)
 
 
-def darts_arch_optimizer(params: Any) -> Optimizer:  # noqa: ANN401
+def darts_arch_optimizer(params: Any) -> Optimizer:
     """Adam of DARTS' search: rate 3e-4, betas (0.5, 0.999), weight decay 1e-3."""
     return Adam(params, lr=3e-4, betas=(0.5, 0.999), weight_decay=1e-3)
 
@@ -150,7 +150,7 @@ class SearchModule(LightningModule):
         self.arch.project_()
         self._report("arch", "search/arch", batch["val"], *seen[0])
 
-    def _weight_step(self, batch: Any) -> None:  # noqa: ANN401 (the task's batch)
+    def _weight_step(self, batch: Any) -> None:
         optimizer, _ = self._optimizers()
         output = self.supernet(self.task.inputs(batch), self.arch().detach())
         loss = self.task.loss(output, batch)
@@ -165,7 +165,7 @@ class SearchModule(LightningModule):
         weight, arch = cast("list[Optimizer]", self.optimizers())  # Lightning's wrappers
         return weight, arch
 
-    def _report(self, meter: str, name: str, batch: Any, output: Tensor, loss: Tensor) -> None:  # noqa: ANN401
+    def _report(self, meter: str, name: str, batch: Any, output: Tensor, loss: Tensor) -> None:
         """Log the loss as `<name>_loss` and the task's metrics as `<name>_<metric>`."""
         metrics = cast("MetricCollection", self.meters[meter])
         self.task.update(metrics, output, batch)
@@ -184,7 +184,7 @@ class SearchModule(LightningModule):
         output: Tensor = self.supernet(x, self.arch())
         return output
 
-    def validation_step(self, batch: Any, batch_idx: int) -> None:  # noqa: ANN401, ARG002
+    def validation_step(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
         """Loss and metrics of the supernet, `search/val_…`."""
         output = self(self.task.inputs(batch))
         self._report("val", "search/val", batch, output, self.task.loss(output, batch))
@@ -193,32 +193,37 @@ class SearchModule(LightningModule):
         """Read off the cells whose one-shot performance is tested."""
         self._one_shot = one_hot(self.space, self.genotype(), self.device)
 
-    def test_step(self, batch: Any, batch_idx: int) -> None:  # noqa: ANN401, ARG002
+    def test_step(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
         """Loss and metrics of the discrete cells with the supernet's weights, `one_shot/test_…`."""
         assert self._one_shot is not None
         output = self.supernet(self.task.inputs(batch), self._one_shot)
         self._report("one_shot", "one_shot/test", batch, output, self.task.loss(output, batch))
 
-    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:  # noqa: ANN401, ARG002
+    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:  # noqa: ARG002
         """The supernet's output (B, …)."""
         output: Tensor = self(self.task.inputs(batch))
         return output
 
-    def genotype(self) -> Genotype:
-        """The genotype that the parameters stand for now, with its provenance."""
+    def genotype(self, **provenance: Any) -> Genotype:
+        """The genotype that the parameters stand for now.
+
+        Args:
+            **provenance: More to say of where it comes from.
+        """
         with torch.no_grad():
             mixing = self.arch()
         cells = self.plan[DISCRETIZER](self.space, mixing).cells
-        provenance = {
+        origin = {
             "version": __version__,
             "epoch": self.current_epoch,
             "strategies": [repr(strategy) for strategy in self.strategies],
+            **provenance,
         }
         weights = {
             kind: {"ops": _rounded(mixing.ops[kind]), "edges": _rounded(mixing.edges[kind])}
             for kind in self.space.kinds
         }
-        return Genotype(self.space.name, cells, provenance, weights)
+        return Genotype(self.space.name, cells, origin, weights)
 
     # -- Lightning -----------------------------------------------------------------------------
 
@@ -288,5 +293,5 @@ def _plan(strategies: list[SearchStrategy], arch_optimizer: OptimizerCallable) -
     return plan
 
 
-def _rounded(weights: Tensor) -> Any:  # noqa: ANN401 (nested lists of numbers)
+def _rounded(weights: Tensor) -> Any:
     return torch.tensor(weights.tolist(), dtype=torch.float64).round(decimals=6).tolist()

@@ -17,8 +17,8 @@ class Edge:
     target: int
 
     def __str__(self) -> str:
-        """Short name, such as `0->2`."""
-        return f"{self.source}->{self.target}"
+        """Short name, such as `0-2`, that may stand in the names of metrics."""
+        return f"{self.source}-{self.target}"
 
 
 @dataclass(frozen=True)

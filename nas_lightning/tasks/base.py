@@ -19,11 +19,11 @@ class Task(ABC):
     """
 
     @abstractmethod
-    def inputs(self, batch: Any) -> Tensor:  # noqa: ANN401 (each task has its own batches)
+    def inputs(self, batch: Any) -> Tensor:
         """What the network reads of a batch."""
 
     @abstractmethod
-    def loss(self, output: Tensor, batch: Any) -> Tensor:  # noqa: ANN401
+    def loss(self, output: Tensor, batch: Any) -> Tensor:
         """The loss that is minimised, averaged over the batch ()."""
 
     @abstractmethod
@@ -31,8 +31,12 @@ class Task(ABC):
         """Fresh metrics, by the name they are logged under."""
 
     @abstractmethod
-    def update(self, metrics: MetricCollection, output: Tensor, batch: Any) -> None:  # noqa: ANN401
+    def update(self, metrics: MetricCollection, output: Tensor, batch: Any) -> None:
         """Count a batch in `metrics`."""
+
+    @abstractmethod
+    def predictions(self, output: Tensor) -> dict[str, Tensor]:
+        """What the network's output means for users, by column, each (B,)."""
 
     def __repr__(self) -> str:
         """Constructor call."""

@@ -49,3 +49,8 @@ class Classification(Task):
     def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
         """Count logits (B, num_classes) against labels (B,)."""
         metrics.update(output, batch[1])
+
+    def predictions(self, output: Tensor) -> dict[str, Tensor]:
+        """The most probable class and its probability, for logits (B, num_classes)."""
+        probability, label = output.softmax(dim=1).max(dim=1)
+        return {"class": label, "probability": probability}

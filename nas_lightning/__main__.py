@@ -1,0 +1,7 @@
+"""`python -m nas_lightning`."""
+
+import sys
+
+from nas_lightning.cli import main
+
+sys.exit(main())

@@ -1,0 +1,51 @@
+"""A progress bar with short names; one line an epoch where there is no terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import TQDMProgressBar
+
+
+class RunProgressBar(TQDMProgressBar):
+    """Lightning's bar for terminals; in log files a line an epoch."""
+
+    def __init__(self) -> None:
+        self.terminal = sys.stderr.isatty()
+        super().__init__(refresh_rate=1 if self.terminal else 0)
+        self._began = 0.0
+
+    def get_metrics(
+        self, trainer: Trainer, pl_module: LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        """What the bar shows: without the group before the slash, each metric once."""
+        items = super().get_metrics(trainer, pl_module)
+        items.pop("v_num", None)
+        shown: dict[str, int | str | float | dict[str, float]] = {}
+        for key, value in items.items():
+            # a metric logged by step and epoch: the bar runs with the steps
+            if not key.endswith("_epoch"):
+                shown[key.rsplit("/", 1)[-1].removesuffix("_step")] = value
+        return shown
+
+    def on_train_epoch_start(self, trainer: Trainer, *_: object) -> None:
+        """Start the clock."""
+        super().on_train_epoch_start(trainer)
+        self._began = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """A line for log files."""
+        super().on_train_epoch_end(trainer, pl_module)
+        if self.terminal or not trainer.is_global_zero:
+            return
+        values = {
+            key.rsplit("/", 1)[-1].removesuffix("_epoch"): value
+            for key, value in trainer.progress_bar_metrics.items()
+            if not key.endswith("_step")
+        }
+        text = "  ".join(f"{key} {value:.4g}" for key, value in values.items())
+        seconds = time.monotonic() - self._began
+        total = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else "?"
+        print(f"epoch {trainer.current_epoch + 1}/{total}  {seconds:.1f} s  {text}", flush=True)

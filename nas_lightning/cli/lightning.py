@@ -1,0 +1,199 @@
+"""`nas fit | validate | test | predict`: LightningCLI with run directories of our own."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+
+# imported so that configurations can name their classes without the module path
+import nas_lightning.data
+import nas_lightning.retrain
+import nas_lightning.strategies  # noqa: F401
+from nas_lightning import __version__
+from nas_lightning.callbacks import GracefulStop, PredictionWriter, RunProgressBar
+from nas_lightning.cli.parser import NASArgumentParser, PackagedConfig
+from nas_lightning.cli.run_directory import CHECKPOINTS, claim, default_checkpoint, find_checkpoint
+from nas_lightning.errors import UsageError
+from nas_lightning.reports import SearchMonitor
+from nas_lightning.search import SearchModule
+
+
+class SaveConfig(SaveConfigCallback):
+    """Keep the resolved configuration of a fit: as a file and as text in TensorBoard."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Save it; evaluation leaves the run's configuration alone."""
+        if stage == "fit":
+            super().setup(trainer, pl_module, stage)
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002
+        """Show it in TensorBoard."""
+        text = self.parser.dump(self.config, skip_none=False)
+        indented = "\n".join(f"    {line}" for line in text.splitlines())  # Markdown: as it is
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_text("config", indented)
+
+
+class NASCLI(LightningCLI):
+    """LightningCLI with a run directory, loggers and callbacks that every run has."""
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """The parser; its `--config` also finds shipped configurations."""
+        kwargs.setdefault(
+            "dump_header", [f"nas-lightning {__version__}, lightning {pl.__version__}"]
+        )
+        parser = self.parser_class(**kwargs)
+        parser.add_argument(
+            "-c",
+            "--config",
+            action=PackagedConfig,
+            help="A configuration file, or the name of a shipped one. Later ones win.",
+        )
+        return parser
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add what every run has and link what is said once."""
+        parser.add_argument(
+            "--run_dir",
+            type=str,
+            default="runs/default",
+            help="Where everything the run writes goes; never shared by two runs.",
+        )
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.set_defaults(
+            {
+                "checkpoint.filename": "best",
+                "checkpoint.save_last": True,
+                "checkpoint.save_top_k": 0,
+                "checkpoint.save_on_train_epoch_end": True,
+                "checkpoint.enable_version_counter": False,
+            }
+        )
+        parser.link_arguments("run_dir", "trainer.default_root_dir")
+        parser.link_arguments("run_dir", "checkpoint.dirpath", compute_fn=_checkpoint_folder)
+        parser.link_arguments(
+            "data", "model.init_args.data_spec", compute_fn=data_spec, apply_on="instantiate"
+        )
+
+    def _prepare_subcommand_parser(
+        self, klass: type, subcommand: str, **kwargs: Any
+    ) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        parser.set_defaults({"weights_only": True})
+        return parser
+
+    def _parse_ckpt_path(self) -> None:
+        """Find the checkpoint and claim the run directory before anything is built.
+
+        Lightning would let the checkpoint's hyper-parameters override the configuration here;
+        we keep the configuration and refuse a checkpoint that does not fit it.
+        """
+        config = self.config[self.config.subcommand]
+        run_dir = Path(config.run_dir)
+        if config.ckpt_path:
+            config.ckpt_path = str(find_checkpoint(run_dir, config.ckpt_path))
+        if self.config.subcommand != "fit":
+            config.ckpt_path = config.ckpt_path or str(default_checkpoint(run_dir))
+        elif not config.trainer.fast_dev_run:
+            claim(run_dir, Path(config.ckpt_path) if config.ckpt_path else None)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """The trainer, with the loggers and callbacks that every run has."""
+        config = self._get(self.config, "trainer")
+        run_dir = Path(self._get(self.config, "run_dir"))
+        if config.logger is not False and not config.fast_dev_run:
+            kwargs["logger"] = _loggers(
+                self._get(self.config_init, "trainer").logger, run_dir, str(self.subcommand)
+            )
+        trainer = super().instantiate_trainer(**kwargs)
+        for callback in self._extra_callbacks(trainer, run_dir):
+            trainer.callbacks.insert(0, callback)
+        return trainer
+
+    def _extra_callbacks(self, trainer: Trainer, run_dir: Path) -> list[Callback]:
+        callbacks: list[Callback] = []
+        if trainer.fast_dev_run:  # type: ignore[attr-defined] # set by a connector
+            return callbacks
+        if trainer.loggers:
+            callbacks.append(LearningRateMonitor(logging_interval="epoch"))
+        if isinstance(self.model, SearchModule):
+            callbacks.append(SearchMonitor(run_dir))
+        callbacks.append(PredictionWriter(run_dir))
+        callbacks.append(GracefulStop(run_dir / CHECKPOINTS / "last.ckpt"))
+        return callbacks
+
+
+def data_spec(data: LightningDataModule) -> dict[str, int]:
+    """What a data module says of its sizes.
+
+    Raises:
+        UsageError: It says nothing.
+    """
+    spec = getattr(data, "data_spec", None)
+    if spec is None:
+        raise UsageError(
+            f"{type(data).__name__} must say the sizes of its data: give it an attribute "
+            f'data_spec = {{"in_channels": …, "num_classes": …, "image_size": …}}'
+        )
+    return dict(spec)
+
+
+def _checkpoint_folder(run_dir: str) -> str:
+    return str(Path(run_dir) / CHECKPOINTS)
+
+
+def _loggers(given: object, run_dir: Path, verb: str) -> list[Logger]:
+    """The user's loggers, or TensorBoard; and always CSV, a folder of its own for each start."""
+    chosen = given if isinstance(given, list) else [given] if isinstance(given, Logger) else []
+    if not chosen:
+        chosen = [TensorBoardLogger(run_dir, name="", version="", default_hp_metric=False)]
+    part = next(
+        name
+        for name in (verb if n == 1 else f"{verb}-{n}" for n in range(1, 10_000))
+        if not (run_dir / "csv" / name).exists()
+    )
+    return [*chosen, CSVLogger(run_dir, name="csv", version=part)]
+
+
+def run(argv: list[str]) -> None:
+    """Run `nas VERB …` for Lightning's verbs."""
+    quiet()
+    NASCLI(
+        LightningModule,
+        LightningDataModule,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        save_config_callback=SaveConfig,
+        save_config_kwargs={"overwrite": True},
+        parser_class=NASArgumentParser,
+        parser_kwargs={"prog": "nas"},
+        seed_everything_default=0,
+        # our loaders shard by themselves; Lightning's sampler would undo their order
+        trainer_defaults={"use_distributed_sampler": False, "callbacks": [RunProgressBar()]},
+        auto_configure_optimizers=False,
+        args=argv,
+    )
+
+
+def quiet() -> None:
+    """Silence advertisements and warnings that a user can do nothing about."""
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        ".*does not have many workers.*",  # small data in memory needs none
+        ".*is smaller than the logging interval.*",  # epochs are what is logged
+        ".*treespec.*is deprecated.*",  # Lightning 2.6 on torch 2.15
+        ".*args parameter is intended to run from within Python.*",  # we pass argv on purpose
+        ".*will override existing callbacks.*",
+        ".*exists and is not empty.*",  # checkpoints/ of a resumed run
+    ):
+        warnings.filterwarnings("ignore", message=message)

@@ -1,0 +1,97 @@
+"""`nas`: one command, all verbs, and failures in one message."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+
+from nas_lightning import __version__
+from nas_lightning.errors import NASError
+
+HELP = """\
+nas: differentiable neural architecture search
+
+usage: nas VERB [options]        `nas VERB --help` explains a verb
+
+run
+  fit        search or retrain, as the configuration says
+  validate   metrics on the validation data
+  test       metrics on the test data (of a search: one-shot)
+  predict    predictions for the test data, as a file
+
+look
+  derive     read the genotype off a checkpoint
+  info       parameters and multiply-adds of a genotype
+  draw       draw the cells of a genotype
+  configs    list, show or copy the configurations that come with nas
+  demo       search, retrain and test on handwritten digits, in minutes
+
+examples
+  nas fit --config cifar_idarts.yaml --data.root data
+  nas fit --config cifar_retrain.yaml --model.genotype runs/cifar_idarts/genotype.json
+  nas fit --config cifar_idarts.yaml --ckpt_path last      goes on where it stopped
+
+options
+  -h, --help     show this
+  --version      show the version
+
+NAS_DEBUG=1 shows tracebacks.
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a verb.
+
+    Returns:
+        0, 1 when the run failed, 2 when the command or configuration is wrong, 130 when it was
+        interrupted.
+    """
+    arguments = sys.argv[1:] if argv is None else argv
+    try:
+        return dispatch(arguments)
+    except SystemExit as stop:  # argparse's own help and errors
+        return stop.code if isinstance(stop.code, int) else 1
+    except KeyboardInterrupt:
+        print("nas: interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:  # noqa: BLE001 (the last resort of a program)
+        return report(error)
+
+
+def dispatch(arguments: list[str]) -> int:
+    """Call the verb that the first argument names.
+
+    Raises:
+        UsageError: There is no such verb.
+    """
+    from nas_lightning.cli import verbs
+
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(HELP, end="")
+        return 0
+    if arguments[0] == "--version":
+        print(f"nas {__version__}")
+        return 0
+    verb: Callable[[list[str]], None] = verbs.find(arguments[0])
+    verb(arguments)
+    return 0
+
+
+def report(error: Exception) -> int:
+    """Say what went wrong.
+
+    Returns:
+        The exit code.
+    """
+    if os.environ.get("NAS_DEBUG") == "1":
+        traceback.print_exception(error)
+    known = isinstance(error, NASError)
+    text = str(error) if known else f"{type(error).__name__}: {error}"
+    if "Original Traceback" in text:  # raised in a loader's worker: the last line says it
+        text = text.strip().splitlines()[-1].partition(": ")[2]
+    print(f"nas: {text}", file=sys.stderr)
+    if not known and os.environ.get("NAS_DEBUG") != "1":
+        print("nas: set NAS_DEBUG=1 to see where", file=sys.stderr)
+    return error.exit_code if isinstance(error, NASError) else 1

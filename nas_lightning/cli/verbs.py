@@ -1,0 +1,144 @@
+"""Our own verbs beside Lightning's. Each takes the whole command line, its own name first."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import difflib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from nas_lightning.cli import configs as shipped_configs
+from nas_lightning.errors import UsageError
+
+# torch is imported by the verbs that need it: the others answer at once
+
+
+def derive(arguments: list[str]) -> None:
+    """Read the genotype off a checkpoint of a search."""
+    parser = argparse.ArgumentParser("nas derive", description=derive.__doc__)
+    parser.add_argument("checkpoint", help="for example runs/cifar_idarts/checkpoints/last.ckpt")
+    parser.add_argument("-o", "--output", help="genotype file to write; printed otherwise")
+    args = parser.parse_args(arguments[1:])
+    from nas_lightning.cli.derive import derive_genotype
+
+    genotype = derive_genotype(args.checkpoint)
+    if args.output:
+        genotype.save(args.output)
+        print(f"{genotype}\nwritten to {args.output}")
+    else:
+        print(json.dumps(genotype.to_dict()))
+
+
+def info(arguments: list[str]) -> None:
+    """Parameters and multiply-adds of a genotype's network, or parameters of a supernet."""
+    parser = argparse.ArgumentParser("nas info", description=info.__doc__)
+    parser.add_argument("genotype", help="a genotype file, a published name, or `supernet`")
+    parser.add_argument("--space", default="darts", help="search space (default: %(default)s)")
+    parser.add_argument("--channels", type=int, help="C (default: 36; 48 on ImageNet; supernet 16)")
+    parser.add_argument(
+        "--layers", type=int, help="cells (default: 20; 14 on ImageNet; supernet 8)"
+    )
+    parser.add_argument("--classes", type=int, help="classes (default: 10; 1000 on ImageNet)")
+    parser.add_argument("--imagenet", action="store_true", help="ImageNet's stem, 224 pixels")
+    parser.add_argument("--image-size", type=int, help="pixels (default: 32; 224 on ImageNet)")
+    parser.add_argument("--k", type=int, default=1, help="supernet: K of partial channels")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    args = parser.parse_args(arguments[1:])
+    from nas_lightning.cli.info import Sizes, genotype_cost, supernet_cost
+
+    supernet = args.genotype == "supernet"
+    defaults = (16, 8) if supernet else (48, 14) if args.imagenet else (36, 20)
+    sizes = Sizes(
+        channels=args.channels or defaults[0],
+        layers=args.layers or defaults[1],
+        classes=args.classes or (1000 if args.imagenet else 10),
+        stem="imagenet" if args.imagenet else "cifar",
+        image_size=args.image_size or (224 if args.imagenet else 32),
+    )
+    cost = (
+        supernet_cost(args.space, sizes, args.k)
+        if supernet
+        else genotype_cost(args.genotype, args.space, sizes)
+    )
+    result = {"genotype": args.genotype, **dataclasses.asdict(sizes), **cost}
+    if args.json:
+        print(json.dumps(result))
+        return
+    for name, value in result.items():
+        print(f"{name.replace('_', ' '):<28} {f'{value:,}' if isinstance(value, int) else value}")
+
+
+def draw(arguments: list[str]) -> None:
+    """Draw the cells of a genotype."""
+    parser = argparse.ArgumentParser("nas draw", description=draw.__doc__)
+    parser.add_argument("genotype", help="a genotype file or a published name")
+    parser.add_argument("-o", "--output", required=True, help="picture: .svg, .png or .pdf")
+    args = parser.parse_args(arguments[1:])
+    from nas_lightning.genotype import load_genotype
+    from nas_lightning.reports.drawing import save_drawing
+
+    print(f"written to {save_drawing(load_genotype(args.genotype), args.output)}")
+
+
+def configs(arguments: list[str]) -> None:
+    """The configurations that come with nas."""
+    parser = argparse.ArgumentParser("nas configs", description=configs.__doc__)
+    actions = parser.add_subparsers(dest="action", metavar="list | show NAME | copy NAME DIR")
+    actions.add_parser("list", help="names, with a line each")
+    show = actions.add_parser("show", help="print one")
+    show.add_argument("name")
+    copy = actions.add_parser("copy", help="copy one to a folder")
+    copy.add_argument("name")
+    copy.add_argument("folder", type=Path)
+    args = parser.parse_args(arguments[1:])
+    if args.action == "show":
+        print(shipped_configs.find_config(args.name).read_text(encoding="utf-8"), end="")
+    elif args.action == "copy":
+        print(f"written to {shipped_configs.copy_config(args.name, args.folder)}")
+    else:
+        for name, path in shipped_configs.shipped().items():
+            print(f"{name:<24} {shipped_configs.summary(path)}")
+
+
+def demo(arguments: list[str]) -> None:
+    """Search, retrain and test on handwritten digits, beside a randomly drawn cell."""
+    parser = argparse.ArgumentParser("nas demo", description=demo.__doc__)
+    parser.add_argument(
+        "--run_dir", type=Path, default=Path("runs/demo"), help="default: %(default)s"
+    )
+    args = parser.parse_args(arguments[1:])
+    from nas_lightning.cli.demo import run_demo
+
+    run_demo(args.run_dir)
+
+
+def lightning(arguments: list[str]) -> None:
+    """Lightning's verbs."""
+    from nas_lightning.cli.lightning import run
+
+    run(arguments)
+
+
+VERBS: dict[str, Callable[[list[str]], None]] = {
+    **dict.fromkeys(("fit", "validate", "test", "predict"), lightning),
+    "derive": derive,
+    "info": info,
+    "draw": draw,
+    "configs": configs,
+    "demo": demo,
+}
+
+
+def find(name: str) -> Callable[[list[str]], None]:
+    """The verb of that name.
+
+    Raises:
+        UsageError: There is none; names the nearest.
+    """
+    if name in VERBS:
+        return VERBS[name]
+    close = difflib.get_close_matches(name, VERBS, 1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    raise UsageError(f"no verb {name!r}; {hint}`nas --help` lists all")

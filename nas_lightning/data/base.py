@@ -1,0 +1,211 @@
+"""What all image data modules share: halves for a search, parts for a retraining, exact resume."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from lightning import LightningDataModule, Trainer
+from lightning.pytorch.utilities import CombinedLoader
+from torch import nn
+from torchvision.transforms import v2
+
+from nas_lightning.data.dataset import AugmentedDataset, LabelledImages
+from nas_lightning.data.loaders import Loader, make_loader
+from nas_lightning.data.position import training_position
+from nas_lightning.data.sampler import EpochSampler
+from nas_lightning.data.seeding import mix_seed
+from nas_lightning.data.split import split_indices
+from nas_lightning.data.transforms import Cutout
+from nas_lightning.errors import UsageError
+
+Part = Literal["train", "test"]
+
+
+class ImageData(LightningDataModule, ABC):
+    """Images and classes for a search or a retraining.
+
+    In search mode a training batch is `{"train": (x, y), "val": (x, y)}` with a batch of the weight
+    half and one of the architecture half; an epoch goes once through the larger half. In retrain
+    mode it is `(x, y)`. x has the shape (batch, channels, height, width). Training batches are
+    always full. Run the trainer with `use_distributed_sampler=False`: the samples are dealt out to
+    the processes here.
+
+    Args:
+        batch_size: Images per batch and per process (per device).
+        mode: `search`: split the training set into a weight half and an architecture half, which
+            is also the validation set. `retrain`: train on the training set less `val_fraction`.
+        arch_fraction: Search mode: share of the training set that becomes the architecture half.
+        val_fraction: Retrain mode: share of the training set that is split off for choosing a
+            checkpoint; 0 trains on all of it, without validation.
+        cutout: Side in pixels of the square that training sets to zero in each image; 0 for none.
+        seed: Seed of the split, of the order and of the augmentation.
+        num_workers: Processes that load images, for each loader; 0 loads in the main process.
+
+    Raises:
+        UsageError: If an argument is out of range.
+    """
+
+    class_names: tuple[str, ...] | None = None
+
+    def __init__(
+        self,
+        batch_size: int = 64,
+        mode: Literal["search", "retrain"] = "search",
+        arch_fraction: float = 0.5,
+        val_fraction: float = 0.1,
+        cutout: int = 0,
+        seed: int = 0,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__()
+        if mode not in ("search", "retrain"):
+            raise UsageError(f"mode is {mode!r}, but must be 'search' or 'retrain'.")
+        if batch_size < 1:
+            raise UsageError(f"batch_size is {batch_size}, but must be at least 1.")
+        if not 0 < arch_fraction < 1:
+            raise UsageError(f"arch_fraction is {arch_fraction}, but must lie between 0 and 1.")
+        if not 0 <= val_fraction < 1:
+            raise UsageError(f"val_fraction is {val_fraction}, but must be 0 or more and below 1.")
+        for name, value in (("cutout", cutout), ("num_workers", num_workers)):
+            if value < 0:
+                raise UsageError(f"{name} is {value}, but must be 0 or more.")
+        self.batch_size = batch_size
+        self.mode = mode
+        self.arch_fraction = arch_fraction
+        self.val_fraction = val_fraction
+        self.cutout = cutout
+        self.seed = seed
+        self.num_workers = num_workers
+        self._sets: dict[Part, LabelledImages] = {}
+        # training indices and validation indices (in search mode: the architecture half)
+        self._indices: tuple[list[int], list[int]] = ([], [])
+        self._resume: tuple[int, int] | None = None
+
+    @property
+    @abstractmethod
+    def data_spec(self) -> dict[str, int]:
+        """`in_channels`, `num_classes`, `image_size` (pixels); known before `setup`."""
+
+    @abstractmethod
+    def load(self, part: Part) -> LabelledImages:
+        """Open the training or the test set; raises DataError if it is missing or broken."""
+
+    @abstractmethod
+    def train_transform(self) -> list[nn.Module]:
+        """Steps from a stored image to an augmented tensor, less cutout."""
+
+    @abstractmethod
+    def eval_transform(self) -> list[nn.Module]:
+        """Steps from a stored image to a tensor, without any draw."""
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open what the stage (`fit`, `validate`, `test`, `predict`; None: all) needs, once.
+
+        Raises:
+            DataError: If data is missing or broken.
+            UsageError: If the trainer would replace the samplers.
+        """
+        if self.trainer is not None:
+            _check_trainer(self.trainer)
+        if stage in ("fit", "validate", None) and "train" not in self._sets:
+            train = self._sets["train"] = self.load("train")
+            fraction = self.arch_fraction if self.mode == "search" else self.val_fraction
+            self._indices = split_indices(train.labels, fraction, self.seed)
+        if stage in ("test", "predict", None) and "test" not in self._sets:
+            self._sets["test"] = self.load("test")
+
+    def train_dataloader(self) -> CombinedLoader | Loader:
+        """Augmented, shuffled batches; goes on where a loaded checkpoint stopped."""
+        first, second = self._indices
+        epoch, batch = self._position()
+        if self.mode == "retrain":
+            return self._train_loader("training part", first, len(first), 0, epoch, batch)
+        size = max(len(first), len(second))
+        loaders = {
+            "train": self._train_loader("weight half", first, size, 0, epoch, batch),
+            "val": self._train_loader("architecture half", second, size, 1, epoch, batch),
+        }
+        return CombinedLoader(loaders, mode="min_size")
+
+    def val_dataloader(self) -> Loader | list[Loader]:
+        """Without augmentation: the architecture half, or the validation part (none if empty)."""
+        indices = self._indices[1]
+        return self._eval_loader("train", indices) if indices else []
+
+    def test_dataloader(self) -> Loader:
+        """The test set without augmentation, as `(x, y)`."""
+        return self._eval_loader("test", range(len(self._sets["test"].labels)))
+
+    def predict_dataloader(self) -> Loader:
+        """The same as `test_dataloader`."""
+        return self.test_dataloader()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the training is: `epoch`, and `batch`, how many of its batches are done."""
+        if self.trainer is None:
+            return {}
+        epoch, batch = training_position(self.trainer)
+        return {"epoch": epoch, "batch": batch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Remember the position for the next `train_dataloader`."""
+        # Lightning also calls this when a checkpoint is tested: that is no reason to skip batches
+        # in a later training
+        if self.trainer is None or self.trainer.state.fn == "fit":
+            self._resume = (state_dict["epoch"], state_dict["batch"])
+
+    def _position(self) -> tuple[int, int]:
+        """Epoch and batches to begin with: of the checkpoint, else of the trainer."""
+        resume, self._resume = self._resume, None
+        if resume is not None:
+            return resume
+        return (0, 0) if self.trainer is None else training_position(self.trainer)
+
+    def _world(self) -> tuple[int, int]:
+        """Rank and number of processes."""
+        return (
+            (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+        )
+
+    def _train_loader(
+        self, name: str, indices: Sequence[int], size: int, stream: int, epoch: int, batch: int
+    ) -> Loader:
+        """A loader of `size` augmented samples, all ranks together; `stream` varies the order."""
+        rank, world_size = self._world()
+        if len(indices) < self.batch_size * world_size:
+            share = "arch_fraction" if self.mode == "search" else "val_fraction"
+            raise UsageError(
+                f"The {name} has {len(indices)} images, fewer than one batch of {self.batch_size} "
+                f"on each of {world_size} processes: lower batch_size or change {share}."
+            )
+        sampler = EpochSampler(
+            indices, size, seed=mix_seed(self.seed, stream), rank=rank, world_size=world_size
+        )
+        sampler.resume(epoch, batch * self.batch_size)
+        steps = self.train_transform() + ([Cutout(self.cutout)] if self.cutout else [])
+        return self._loader("train", steps, sampler, training=True)
+
+    def _eval_loader(self, part: Part, indices: Sequence[int]) -> Loader:
+        """A loader without augmentation, in the order given, each sample on one rank only."""
+        rank, world_size = self._world()
+        sampler = EpochSampler(indices, rank=rank, world_size=world_size, shuffle=False)
+        return self._loader(part, self.eval_transform(), sampler, training=False)
+
+    def _loader(
+        self, part: Part, steps: list[nn.Module], sampler: EpochSampler, *, training: bool
+    ) -> Loader:
+        transform = v2.Compose(steps) if steps else v2.Identity()
+        dataset = AugmentedDataset(self._sets[part], transform, self.seed)
+        return make_loader(dataset, sampler, self.batch_size, self.num_workers, training=training)
+
+
+def _check_trainer(trainer: Trainer) -> None:
+    """Refuse settings with which Lightning replaces the samplers, and with them the order."""
+    if trainer.overfit_batches > 0:  # type: ignore[attr-defined] # Lightning sets it elsewhere
+        raise UsageError("overfit_batches replaces the sampler: use limit_train_batches instead.")
+    # Lightning offers no public way to ask
+    if trainer.world_size > 1 and trainer._accelerator_connector.use_distributed_sampler:
+        raise UsageError(
+            "The samples are dealt out to the processes by the data module: "
+            "set the trainer's use_distributed_sampler to false."
+        )

@@ -1,0 +1,102 @@
+"""CIFAR-10 and CIFAR-100 in the form that torchvision reads."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+from torchvision import datasets
+
+from nas_lightning.data.base import ImageData, Part
+from nas_lightning.data.dataset import TensorImages
+from nas_lightning.data.transforms import NormalizeBytes, shift_transform
+from nas_lightning.errors import DataError
+
+
+class CIFAR10(ImageData):
+    """60,000 colour images of 32 by 32 pixels in 10 classes; 10,000 of them are the test set.
+
+    Augmentation: shifts by up to four pixels, mirroring, and `cutout` if wanted.
+
+    Args:
+        root: Folder that holds the data set's folder, `cifar-10-batches-py`.
+        download: Whether to fetch the data set into `root` if it is not there.
+        kwargs: Arguments of all data sets, see `ImageData`.
+
+    Raises:
+        UsageError: If an argument is out of range.
+    """
+
+    num_classes: ClassVar[int] = 10
+    mean: ClassVar[tuple[float, ...]] = (0.49139968, 0.48215827, 0.44653124)
+    std: ClassVar[tuple[float, ...]] = (0.24703233, 0.24348505, 0.26158768)
+    reader: ClassVar[Any] = datasets.CIFAR10
+
+    def __init__(self, root: str = "data", download: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.root = root
+        self.download = download
+
+    @property
+    def data_spec(self) -> dict[str, int]:
+        """Three channels, 32 pixels."""
+        return {"in_channels": 3, "num_classes": self.num_classes, "image_size": 32}
+
+    def prepare_data(self) -> None:
+        """Fetch the data set if `download` is set and it is not there; runs in one process only."""
+        if self.download:
+            try:
+                self.reader(self.root, download=True)
+            except (OSError, RuntimeError) as error:
+                raise DataError(
+                    f"{type(self).__name__} could not be downloaded into {self.root!r} ({error}); "
+                    "fetch it elsewhere and unpack it there."
+                ) from error
+
+    def load(self, part: Part) -> TensorImages:
+        """Return the training or the test images, bytes (N, 3, 32, 32)."""
+        folder = Path(self.root) / self.reader.base_folder
+        try:
+            stored = self.reader(self.root, train=part == "train", download=False)
+        except (OSError, RuntimeError) as error:
+            state = "is damaged or incomplete" if folder.is_dir() else "was not found"
+            raise DataError(
+                f"{type(self).__name__} {state} in {str(folder)!r}: put the unpacked data set "
+                "there, set --data.root to the folder that holds it, or fetch it with "
+                "--data.download true."
+            ) from error
+        self.class_names = tuple(stored.classes)
+        images = torch.from_numpy(stored.data).permute(0, 3, 1, 2).contiguous()
+        return TensorImages(images, stored.targets)
+
+    def train_transform(self) -> list[nn.Module]:
+        """Shift by up to four pixels, mirror, normalise."""
+        return [*shift_transform(32, padding=4, flip=True), NormalizeBytes(self.mean, self.std)]
+
+    def eval_transform(self) -> list[nn.Module]:
+        """Normalise."""
+        return [NormalizeBytes(self.mean, self.std)]
+
+
+class CIFAR100(CIFAR10):
+    """60,000 colour images of 32 by 32 pixels in 100 classes; 10,000 of them are the test set.
+
+    Augmentation: shifts by up to four pixels, mirroring, and `cutout` if wanted.
+
+    Args:
+        root: Folder that holds the data set's folder, `cifar-100-python`.
+        download: Whether to fetch the data set into `root` if it is not there.
+        kwargs: Arguments of all data sets, see `ImageData`.
+
+    Raises:
+        UsageError: If an argument is out of range.
+    """
+
+    num_classes = 100
+    mean = (0.5071, 0.4865, 0.4409)
+    std = (0.2673, 0.2564, 0.2762)
+    reader = datasets.CIFAR100
+
+    def __init__(self, root: str = "data", download: bool = False, **kwargs: Any) -> None:
+        # repeated for the text above: the command line shows it as help
+        super().__init__(root=root, download=download, **kwargs)

@@ -1,0 +1,59 @@
+"""Handwritten digits that come with scikit-learn: real data without a download."""
+
+from typing import Any
+
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+
+from nas_lightning.data.base import ImageData, Part
+from nas_lightning.data.dataset import TensorImages
+from nas_lightning.data.split import split_indices
+from nas_lightning.data.transforms import NormalizeBytes, shift_transform
+from nas_lightning.errors import UsageError
+
+# of all 1,797 images, in the scale 0 .. 1
+_MEAN, _STD = (0.3053,), (0.3760,)
+
+
+class Digits(ImageData):
+    """1,797 scans of handwritten digits, 8 by 8 pixels, grey. Augmentation: shifts by one pixel.
+
+    Args:
+        test_fraction: Share of the images that is the test set. Which ones does not depend on
+            `seed`, so that runs with several seeds are comparable.
+        kwargs: Arguments of all data sets, see `ImageData`.
+
+    Raises:
+        UsageError: If an argument is out of range.
+    """
+
+    class_names = tuple(str(digit) for digit in range(10))
+
+    def __init__(self, test_fraction: float = 0.2, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not 0 < test_fraction < 1:
+            raise UsageError(f"test_fraction is {test_fraction}, but must lie between 0 and 1.")
+        self.test_fraction = test_fraction
+
+    @property
+    def data_spec(self) -> dict[str, int]:
+        """One channel, ten classes, 8 pixels."""
+        return {"in_channels": 1, "num_classes": 10, "image_size": 8}
+
+    def load(self, part: Part) -> TensorImages:
+        """Return the training or the test images, bytes (N, 1, 8, 8)."""
+        pixels, labels = load_digits(return_X_y=True)
+        # 0 .. 16 becomes 0 .. 255
+        images = torch.tensor(pixels).mul(255 / 16).round().to(torch.uint8).view(-1, 1, 8, 8)
+        train, test = split_indices(labels.tolist(), self.test_fraction, seed=0)
+        indices = train if part == "train" else test
+        return TensorImages(images[indices], labels[indices].tolist())
+
+    def train_transform(self) -> list[nn.Module]:
+        """Shift by up to one pixel, normalise."""
+        return [*shift_transform(8, padding=1, flip=False), NormalizeBytes(_MEAN, _STD)]
+
+    def eval_transform(self) -> list[nn.Module]:
+        """Normalise."""
+        return [NormalizeBytes(_MEAN, _STD)]

@@ -1,0 +1,82 @@
+"""Made-up images that a small network can learn: for trials and tests, without a disk."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from nas_lightning.data.base import ImageData, Part
+from nas_lightning.data.dataset import TensorImages
+from nas_lightning.data.seeding import mix_seed
+from nas_lightning.errors import UsageError
+
+_PATTERN_SIZE = 4  # pixels: coarse enough to survive pooling
+_NOISE = 0.5  # standard deviation; the patterns have about 1
+
+
+class Synthetic(ImageData):
+    """Noisy copies of one pattern per class. The images do not depend on `seed`.
+
+    Args:
+        in_channels: Channels of an image.
+        num_classes: Number of classes; they are equally frequent.
+        image_size: Height and width of an image in pixels.
+        train_size: Number of training images, to be split as the mode says.
+        test_size: Number of test images.
+        kwargs: Arguments of all data sets, see `ImageData`.
+
+    Raises:
+        UsageError: If an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        num_classes: int = 10,
+        image_size: int = 16,
+        train_size: int = 512,
+        test_size: int = 128,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.in_channels = in_channels
+        self.num_classes = num_classes
+        self.image_size = image_size
+        self.train_size = train_size
+        self.test_size = test_size
+        for name in ("in_channels", "num_classes", "image_size", "train_size", "test_size"):
+            if (value := getattr(self, name)) < 1:
+                raise UsageError(f"{name} is {value}, but must be at least 1.")
+
+    @property
+    def data_spec(self) -> dict[str, int]:
+        """As the arguments say."""
+        return {
+            "in_channels": self.in_channels,
+            "num_classes": self.num_classes,
+            "image_size": self.image_size,
+        }
+
+    def load(self, part: Part) -> TensorImages:
+        """Make the training or the test images, floats (N, C, H, W)."""
+        size = self.train_size if part == "train" else self.test_size
+        generator = torch.Generator().manual_seed(mix_seed(0))
+        coarse = torch.randn(
+            self.num_classes, self.in_channels, _PATTERN_SIZE, _PATTERN_SIZE, generator=generator
+        )
+        patterns = F.interpolate(coarse, size=(self.image_size, self.image_size))
+        labels = torch.arange(size) % self.num_classes
+        # another stream: the two parts share the patterns, not the noise
+        generator.manual_seed(mix_seed(1 if part == "train" else 2))
+        shape = (size, *patterns.shape[1:])
+        images = patterns[labels] + _NOISE * torch.randn(shape, generator=generator)
+        return TensorImages(images, labels.tolist())
+
+    def train_transform(self) -> list[nn.Module]:
+        """Nothing: mirrored or shifted patterns would not be those of the test set."""
+        return []
+
+    def eval_transform(self) -> list[nn.Module]:
+        """Nothing."""
+        return []

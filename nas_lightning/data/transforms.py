@@ -1,0 +1,103 @@
+"""What happens to an image before the model sees it. All draws come from torch's CPU generator."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torchvision.transforms import v2
+
+# from whatever the data set stores (a PIL image or a tensor) to a float tensor (C, H, W)
+Transform = Callable[[Any], Tensor]
+
+
+class Cutout(nn.Module):
+    """Sets a square to zero, which is the mean colour after normalisation (as in DARTS).
+
+    The centre is drawn uniformly from all pixels, so the square may be clipped at the border.
+
+    Args:
+        length: Side of the square in pixels; an odd one is rounded down to the next even number.
+    """
+
+    def __init__(self, length: int) -> None:
+        super().__init__()
+        self.length = length
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return a copy of the image (C, H, W) with the square set to zero."""
+        height, width = image.shape[-2:]
+        y = int(torch.randint(height, ()))
+        x = int(torch.randint(width, ()))
+        half = self.length // 2
+        image = image.clone()
+        image[..., max(y - half, 0) : y + half, max(x - half, 0) : x + half] = 0
+        return image
+
+
+class ToRGB(nn.Module):
+    """Turns a PIL image of any mode (grey, 16-bit grey, palette, CMYK, with alpha) into RGB."""
+
+    def forward(self, image: Image.Image) -> Image.Image:
+        """Return the image in mode RGB; transparency is dropped."""
+        if image.mode.startswith("I;16"):
+            # PIL would clip everything above 255 to white: keep the upper of the two bytes instead
+            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        if "transparency" in image.info:
+            # straight to RGB, PIL warns about palettes with several transparent entries
+            image = image.convert("RGBA")
+        return image.convert("RGB")
+
+
+class NormalizeBytes(nn.Module):
+    """Turns bytes into floats: scales to 0 .. 1, subtracts the mean, divides by the deviation.
+
+    One multiplication and one addition; torchvision's two steps take six times as long on small
+    images.
+
+    Args:
+        mean: Mean of each channel, in the scale 0 .. 1.
+        std: Standard deviation of each channel, in the scale 0 .. 1.
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        deviation = torch.tensor(std).view(-1, 1, 1)
+        self.scale = 1 / (255 * deviation)
+        self.shift = -torch.tensor(mean).view(-1, 1, 1) / deviation
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the image, bytes (C, H, W), as normalised floats of the same shape."""
+        return torch.addcmul(self.shift, image.float(), self.scale)
+
+
+def shift_transform(size: int, padding: int, flip: bool) -> list[nn.Module]:
+    """Steps that shift by up to `padding` pixels, filling with zeros, and mirror half the images.
+
+    Args:
+        size: Height and width of the image in pixels.
+        padding: Largest shift in pixels.
+        flip: Whether to mirror left and right with probability one half.
+    """
+    steps: list[nn.Module] = [v2.RandomCrop(size, padding=padding)]
+    return [*steps, v2.RandomHorizontalFlip()] if flip else steps
+
+
+def resized_crop_transform(size: int) -> list[nn.Module]:
+    """Steps for photographs in training: a random part of at least half the area, mirrored or not.
+
+    Args:
+        size: Height and width of the result in pixels.
+    """
+    return [v2.RandomResizedCrop(size, scale=(0.5, 1.0)), v2.RandomHorizontalFlip()]
+
+
+def centre_crop_transform(size: int) -> list[nn.Module]:
+    """Steps for photographs in evaluation: shorter side to 8/7 of `size` (256 to 224), centre crop.
+
+    Args:
+        size: Height and width of the result in pixels.
+    """
+    return [v2.Resize(round(size * 8 / 7)), v2.CenterCrop(size)]

@@ -1,0 +1,118 @@
+"""Watching a search: genotype file, curves, heat maps and drawn cells, each epoch."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from nas_lightning.genotype import Genotype, state_name
+from nas_lightning.reports.drawing import draw_genotype
+from nas_lightning.reports.heatmap import draw_weights
+from nas_lightning.search import SearchModule
+from nas_lightning.spaces import Cell
+from nas_lightning.supernet import Mixing
+
+SKIP = "skip_connect"
+
+
+def entropy(weights: Tensor) -> Tensor:
+    """Mean entropy of the rows of weights (…, O), each normalised, in nats ()."""
+    shares = weights / weights.sum(dim=-1, keepdim=True)
+    return torch.special.entr(shares).sum(dim=-1).mean()
+
+
+class SearchMonitor(Callback):
+    """Keep `genotype.json` up to date and show the search in the loggers, at each epoch's end.
+
+    Scalars, in every logger, by cell kind: `alpha/KIND/EDGE/PRIMITIVE` and `beta/KIND/EDGE` (the
+    parameters themselves), `search/entropy_KIND` (of the operation weights, in nats),
+    `search/edge_entropy_KIND`, `search/skips_KIND` (skip connections in the genotype). In
+    TensorBoard also heat maps of the mixing weights, the drawn cells and the genotype as text,
+    by epoch.
+
+    Args:
+        folder: Where `genotype.json` goes.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say what runs, and lay out one chart an edge."""
+        assert isinstance(pl_module, SearchModule)
+        plan = pl_module.plan.describe()
+        for board in _boards(trainer):
+            board.add_text("plan", "\n".join(f"    {line}" for line in plan.splitlines()))
+            layout = {
+                f"alpha {cell.kind}": {
+                    str(edge): ["Multiline", [rf"^alpha/{cell.kind}/{edge}/"]]
+                    for edge in cell.edges
+                }
+                for cell in pl_module.space.cells
+            }
+            board.add_custom_scalars(layout)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show the state of the search."""
+        assert isinstance(pl_module, SearchModule)
+        genotype = pl_module.genotype(
+            seed=os.environ.get("PL_GLOBAL_SEED"), run_dir=str(self.folder)
+        )
+        with torch.no_grad():
+            mixing = pl_module.arch()
+        self._scalars(pl_module, genotype, mixing)
+        if trainer.is_global_zero:
+            genotype.save(self.folder / "genotype.json")
+            for board in _boards(trainer):
+                _pictures(board, trainer.current_epoch, pl_module, genotype, mixing)
+
+    def _scalars(self, module: SearchModule, genotype: Genotype, mixing: Mixing) -> None:
+        values: dict[str, Tensor] = {}
+        for cell in module.space.cells:
+            kind = cell.kind
+            skips = float(genotype.count(SKIP, kind))
+            module.log(f"search/skips_{kind}", skips, prog_bar=True)
+            values[f"search/entropy_{kind}"] = entropy(mixing.ops[kind])
+            by_node = [entropy(mixing.edges[kind][cell.incoming(node)]) for node in cell.nodes]
+            values[f"search/edge_entropy_{kind}"] = torch.stack(by_node).mean()
+            for l, edge in enumerate(cell.edges):  # noqa: E741 (the papers' letter)
+                for m, primitive in enumerate(cell.primitives):
+                    values[f"alpha/{kind}/{edge}/{primitive}"] = module.arch.alpha[kind][l, m]
+                if kind in module.arch.beta:
+                    values[f"beta/{kind}/{edge}"] = module.arch.beta[kind][l]
+        module.log_dict({name: value.detach() for name, value in values.items()})
+
+
+def _boards(trainer: Trainer) -> list[SummaryWriter]:
+    """TensorBoard's writers."""
+    return [
+        logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)
+    ]
+
+
+def _pictures(
+    board: SummaryWriter, epoch: int, module: SearchModule, genotype: Genotype, mixing: Mixing
+) -> None:
+    board.add_text("genotype", "\n".join(f"    {li}" for li in str(genotype).splitlines()), epoch)
+    board.add_figure("cells", draw_genotype(genotype), epoch)
+    for cell in module.space.cells:
+        kind, rows = cell.kind, _edge_names(cell)
+        ops = mixing.ops[kind].cpu().tolist()
+        figure = draw_weights(ops, rows, cell.primitives, f"Operation weights, {kind} cell")
+        board.add_figure(f"op_weights/{kind}", figure, epoch)
+        edges = [[weight] for weight in mixing.edges[kind].cpu().tolist()]
+        figure = draw_weights(edges, rows, ["weight"], f"Edge weights, {kind} cell")
+        board.add_figure(f"edge_weights/{kind}", figure, epoch)
+
+
+def _edge_names(cell: Cell) -> list[str]:
+    def name(state: int) -> str:
+        return f"${state_name(state)}$" if state < cell.inputs else state_name(state)
+
+    return [f"{name(edge.source)} → {name(edge.target)}" for edge in cell.edges]
