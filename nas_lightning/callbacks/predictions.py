@@ -44,7 +44,7 @@ class PredictionWriter(BasePredictionWriter):
             raise UsageError(f"{type(pl_module).__name__} has no task: its outputs have no columns")
         columns = {
             name: column.tolist()
-            for name, column in task.predictions(torch.cat(predictions)).items()
+            for name, column in task.predictions(torch.cat(list(predictions))).items()
         }
         names = getattr(trainer.datamodule, "class_names", None)  # type: ignore[attr-defined]
         if names and "class" in columns:

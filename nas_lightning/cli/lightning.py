@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
+import lightning
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -46,10 +46,32 @@ class SaveConfig(SaveConfigCallback):
 class NASCLI(LightningCLI):
     """LightningCLI with a run directory, loggers and callbacks that every run has."""
 
+    def __init__(self, arguments: list[str]) -> None:
+        self.verb = arguments[0]
+        super().__init__(
+            LightningModule,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=SaveConfig,
+            save_config_kwargs={"overwrite": True},
+            parser_class=NASArgumentParser,
+            parser_kwargs={"prog": "nas"},
+            seed_everything_default=0,
+            # our loaders shard by themselves; Lightning's sampler would undo their order
+            trainer_defaults={"use_distributed_sampler": False, "callbacks": [RunProgressBar()]},
+            auto_configure_optimizers=False,
+            args=arguments,
+        )
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override] # static in Lightning
+        """Only the verb that runs: building a parser for each would take seconds."""
+        return {self.verb: LightningCLI.subcommands()[self.verb]}
+
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """The parser; its `--config` also finds shipped configurations."""
         kwargs.setdefault(
-            "dump_header", [f"nas-lightning {__version__}, lightning {pl.__version__}"]
+            "dump_header", [f"nas-lightning {__version__}, lightning {lightning.__version__}"]
         )
         parser = self.parser_class(**kwargs)
         parser.add_argument(
@@ -116,7 +138,7 @@ class NASCLI(LightningCLI):
             )
         trainer = super().instantiate_trainer(**kwargs)
         for callback in self._extra_callbacks(trainer, run_dir):
-            trainer.callbacks.insert(0, callback)
+            trainer.callbacks.insert(0, callback)  # type: ignore[attr-defined] # set by a connector
         return trainer
 
     def _extra_callbacks(self, trainer: Trainer, run_dir: Path) -> list[Callback]:
@@ -164,24 +186,10 @@ def _loggers(given: object, run_dir: Path, verb: str) -> list[Logger]:
     return [*chosen, CSVLogger(run_dir, name="csv", version=part)]
 
 
-def run(argv: list[str]) -> None:
-    """Run `nas VERB …` for Lightning's verbs."""
+def run(arguments: list[str]) -> NASCLI:
+    """Run `nas VERB …` for one of Lightning's verbs."""
     quiet()
-    NASCLI(
-        LightningModule,
-        LightningDataModule,
-        subclass_mode_model=True,
-        subclass_mode_data=True,
-        save_config_callback=SaveConfig,
-        save_config_kwargs={"overwrite": True},
-        parser_class=NASArgumentParser,
-        parser_kwargs={"prog": "nas"},
-        seed_everything_default=0,
-        # our loaders shard by themselves; Lightning's sampler would undo their order
-        trainer_defaults={"use_distributed_sampler": False, "callbacks": [RunProgressBar()]},
-        auto_configure_optimizers=False,
-        args=argv,
-    )
+    return NASCLI(arguments)
 
 
 def quiet() -> None:

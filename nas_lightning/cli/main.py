@@ -79,7 +79,19 @@ def dispatch(arguments: list[str]) -> int:
     return 0
 
 
-def report(error: Exception) -> int:
+def root_cause(error: BaseException) -> BaseException:
+    """The failure of ours behind an error, or the error of which jsonargparse made a long text."""
+    chain = [error]
+    while (before := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(before)
+    for link in chain:
+        if isinstance(link, NASError):
+            return link
+    wrapped = "Does not validate against any of the Union subtypes"
+    return next((link for link in chain if not str(link).startswith(wrapped)), error)
+
+
+def report(error: BaseException) -> int:
     """Say what went wrong.
 
     Returns:
@@ -87,6 +99,7 @@ def report(error: Exception) -> int:
     """
     if os.environ.get("NAS_DEBUG") == "1":
         traceback.print_exception(error)
+    error = root_cause(error)
     known = isinstance(error, NASError)
     text = str(error) if known else f"{type(error).__name__}: {error}"
     if "Original Traceback" in text:  # raised in a loader's worker: the last line says it

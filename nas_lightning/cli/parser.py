@@ -6,7 +6,7 @@ import difflib
 import re
 from typing import Any, NoReturn
 
-from jsonargparse import ActionConfigFile
+from jsonargparse._actions import ActionConfigFile
 from lightning.pytorch.cli import LightningArgumentParser
 
 from nas_lightning.cli.configs import find_config
@@ -27,7 +27,7 @@ class PackagedConfig(ActionConfigFile):
         # a text with a line break or a colon and blank is YAML itself, which is allowed too
         if isinstance(values, str) and not re.search(r"\n|: ", values):
             values = str(find_config(values))
-        super().__call__(parser, cfg, values, option_string)
+        super().__call__(parser, cfg, values, option_string)  # type: ignore[no-untyped-call]
 
 
 class NASArgumentParser(LightningArgumentParser):

@@ -1,6 +1,7 @@
 """Genotypes and the published cells."""
 
 from nas_lightning.genotype.published import PUBLISHED, load_genotype
+from nas_lightning.genotype.random import random_genotype
 from nas_lightning.genotype.types import CellGenotype, Genotype, NodeInput, state_name
 
 __all__ = [
@@ -9,5 +10,6 @@ __all__ = [
     "Genotype",
     "NodeInput",
     "load_genotype",
+    "random_genotype",
     "state_name",
 ]

@@ -24,7 +24,8 @@ SKIP = "skip_connect"
 def entropy(weights: Tensor) -> Tensor:
     """Mean entropy of the rows of weights (…, O), each normalised, in nats ()."""
     shares = weights / weights.sum(dim=-1, keepdim=True)
-    return torch.special.entr(shares).sum(dim=-1).mean()
+    mean: Tensor = torch.special.entr(shares).sum(dim=-1).mean()
+    return mean
 
 
 class SearchMonitor(Callback):
@@ -102,13 +103,13 @@ def _pictures(
     board.add_text("genotype", "\n".join(f"    {li}" for li in str(genotype).splitlines()), epoch)
     board.add_figure("cells", draw_genotype(genotype), epoch)
     for cell in module.space.cells:
-        kind, rows = cell.kind, _edge_names(cell)
-        ops = mixing.ops[kind].cpu().tolist()
-        figure = draw_weights(ops, rows, cell.primitives, f"Operation weights, {kind} cell")
-        board.add_figure(f"op_weights/{kind}", figure, epoch)
-        edges = [[weight] for weight in mixing.edges[kind].cpu().tolist()]
-        figure = draw_weights(edges, rows, ["weight"], f"Edge weights, {kind} cell")
-        board.add_figure(f"edge_weights/{kind}", figure, epoch)
+        weights, columns = mixing.ops[cell.kind], list(cell.primitives)
+        if cell.kind in module.arch.beta:
+            weights = torch.cat((weights, mixing.edges[cell.kind][:, None]), dim=1)
+            columns.append("edge weight")
+        title = f"Mixing weights, {cell.kind} cell"
+        figure = draw_weights(weights.tolist(), _edge_names(cell), columns, title)
+        board.add_figure(f"mixing_weights/{cell.kind}", figure, epoch)
 
 
 def _edge_names(cell: Cell) -> list[str]:

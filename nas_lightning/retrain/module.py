@@ -85,7 +85,7 @@ class RetrainModule(LightningModule):
             auxiliary=auxiliary_weight > 0,
         )
         self.meters = nn.ModuleDict(
-            {stage: self.task.metrics(data_spec) for stage in ("train", "val", "test")}
+            {_meter(stage): self.task.metrics(data_spec) for stage in ("train", "val", "test")}
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -121,7 +121,7 @@ class RetrainModule(LightningModule):
 
     def _report(self, stage: str, batch: Any, output: Tensor, loss: Tensor) -> None:
         """Log the loss and the task's metrics as `retrain/<stage>_…`."""
-        metrics = cast("MetricCollection", self.meters[stage])
+        metrics = cast("MetricCollection", self.meters[_meter(stage)])
         self.task.update(metrics, output, batch)
         size = len(output)
         self.log(f"retrain/{stage}_loss", loss, prog_bar=True, on_step=stage == "train",
@@ -163,3 +163,8 @@ class RetrainModule(LightningModule):
         # cells may differ without a difference in any tensor: pooling has no weights
         if Genotype.from_dict(checkpoint["hyper_parameters"]["genotype"]) != self.genotype:
             raise CheckpointError("the checkpoint is of another genotype than the one given")
+
+
+def _meter(stage: str) -> str:
+    """Key of a stage's metrics; `train` alone is a method of every module."""
+    return f"{stage}_metrics"

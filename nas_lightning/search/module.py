@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -263,8 +264,11 @@ class SearchModule(LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Step the schedules; manual optimisation leaves that to us."""
-        for scheduler in cast("list[LRScheduler]", self.lr_schedulers()):
-            scheduler.step()
+        with warnings.catch_warnings():
+            # in a warm-up the architecture optimizer has not stepped yet, and rightly so
+            warnings.filterwarnings("ignore", ".*lr_scheduler.step.* before .*optimizer.step.*")
+            for scheduler in cast("list[LRScheduler]", self.lr_schedulers()):
+                scheduler.step()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say what the checkpoint is of."""

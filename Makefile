@@ -1,0 +1,28 @@
+# The two commands of the README. Needs git, make and Python 3.11 or newer.
+PYTHON ?= python3
+VENV := .venv
+NAS := $(VENV)/bin/nas
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test check clean
+
+demo: $(INSTALLED) ## search, retrain and test on handwritten digits, in minutes
+	$(NAS) demo
+
+test: $(INSTALLED) ## all tests
+	$(VENV)/bin/python -m pytest -q -n 2 --dist loadgroup
+
+check: $(INSTALLED) ## lint, format, types, import contract
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean: ## remove the environment and caches; runs stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,65 @@
+"""Shared fixtures: a small search space, synthetic data, and one thread a process."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import lightning
+import pytest
+import torch
+from lightning import Trainer
+
+from nas_lightning.data import Synthetic
+from nas_lightning.search import SearchModule, SearchStrategy
+from nas_lightning.supernet import DartsSupernet
+
+torch.set_num_threads(1)  # tests run in two processes on two cores
+
+SPEC = {"in_channels": 3, "num_classes": 4, "image_size": 8}
+PRIMITIVES = ("none", "max_pool_3x3", "skip_connect", "sep_conv_3x3")
+
+SearchFactory = Callable[..., SearchModule]
+TrainerFactory = Callable[..., Trainer]
+
+
+def tiny_supernet() -> DartsSupernet:
+    """Two nodes (5 edges), four primitives, three cells: one normal and two reductions."""
+    return DartsSupernet(channels=8, layers=3, nodes=2, primitives=PRIMITIVES)
+
+
+@pytest.fixture
+def make_search() -> SearchFactory:
+    """Builds a small search from strategies, the same weights each time."""
+
+    def make(strategies: Sequence[SearchStrategy] = (), seed: int = 0, **kwargs) -> SearchModule:
+        lightning.seed_everything(seed, verbose=False)
+        return SearchModule(SPEC, tiny_supernet(), strategies=list(strategies), **kwargs)
+
+    return make
+
+
+@pytest.fixture
+def search_data() -> Synthetic:
+    """Four classes, 8x8 pixels, two halves of 32 samples."""
+    return Synthetic(
+        in_channels=3, num_classes=4, image_size=8, train_size=64, test_size=16, batch_size=8
+    )
+
+
+@pytest.fixture
+def make_trainer(tmp_path: Path) -> TrainerFactory:
+    """Builds a quiet CPU trainer that writes nothing unless told to."""
+
+    def make(**kwargs) -> Trainer:
+        settings = {
+            "accelerator": "cpu",
+            "max_epochs": 1,
+            "logger": False,
+            "enable_checkpointing": False,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "use_distributed_sampler": False,
+            "default_root_dir": tmp_path,
+        }
+        return Trainer(**{**settings, **kwargs})
+
+    return make
