@@ -1,0 +1,68 @@
+"""Every shipped configuration, found by glob, runs one batch of each loop on synthetic data."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from nas_lightning.cli import main
+from nas_lightning.cli.configs import shipped, summary
+from nas_lightning.genotype import random_genotype
+from nas_lightning.supernet import DartsSupernet
+
+CONFIGS = shipped()
+# channels, classes and pixels of the data that each configuration is for
+SHAPES = {
+    "digits": (1, 10, 8),
+    "cifar": (3, 10, 32),
+    "cifar100": (3, 100, 32),
+    "folder": (3, 10, 64),
+}
+
+
+def synthetic(config: Path, folder: Path) -> Path:
+    """A configuration that replaces the data, and the lengths of the run, of another."""
+    given = yaml.safe_load(config.read_text())
+    channels, classes, pixels = SHAPES[config.stem.split("_")[0]]
+    arguments = {
+        "in_channels": channels,
+        "num_classes": classes,
+        "image_size": pixels,
+        "train_size": 16,
+        "test_size": 4,
+        "batch_size": 4,
+        "mode": given["data"]["init_args"]["mode"],
+        "val_fraction": 0.25,
+        "num_workers": 0,
+    }
+    changes = {
+        "data": {"class_path": "Synthetic", "init_args": arguments},
+        "trainer": {"fast_dev_run": True, "accelerator": "cpu"},
+        "run_dir": str(folder / "run"),
+    }
+    path = folder / "synthetic.yaml"
+    path.write_text(yaml.safe_dump(changes))
+    return path
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_it_runs(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--config", str(CONFIGS[name]), "--config", str(synthetic(CONFIGS[name], tmp_path))]
+    if "retrain" in name:
+        genotype = tmp_path / "genotype.json"
+        random_genotype(DartsSupernet().space, seed=0).save(genotype)
+        arguments += ["--model.genotype", str(genotype)]
+    assert main(["fit", *arguments]) == 0, capsys.readouterr().err
+    assert not [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_its_first_line_and_its_run_directory_say_what_it_is(name: str) -> None:
+    assert len(summary(CONFIGS[name])) > 20
+    assert yaml.safe_load(CONFIGS[name].read_text())["run_dir"] == f"runs/{Path(name).stem}"
+
+
+def test_all_of_the_promised_configurations_are_there() -> None:
+    promised = "digits_idarts digits_retrain cifar_darts cifar_pcdarts cifar_idarts cifar_retrain"
+    promised += " cifar100_idarts folder_idarts folder_retrain"
+    assert {f"{name}.yaml" for name in promised.split()} <= set(CONFIGS)

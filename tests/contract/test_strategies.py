@@ -1,0 +1,197 @@
+"""What every strategy must hold; classes are found by themselves, so new ones need no edit here."""
+
+import copy
+import inspect
+import math
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+import nas_lightning.strategies
+from nas_lightning.data import Synthetic
+from nas_lightning.search import ArchStep, SearchModule, SearchStrategy
+from nas_lightning.strategies import Backtracking, EdgeNormalization, PartialChannels, WarmUp
+from tests.conftest import SearchFactory, TrainerFactory
+
+# arguments under which a strategy acts within four batches, and what it needs beside it
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "WarmUp": {"epochs": 1},
+    "PartialChannels": {"k": 2},
+    "Backtracking": {"start": -10, "rate": 0.1, "coefficient": 0.04},
+}
+NEEDS: dict[str, Sequence[SearchStrategy]] = {"Backtracking": (EdgeNormalization(),)}
+CLASSES = [
+    kind
+    for _, kind in inspect.getmembers(nas_lightning.strategies, inspect.isclass)
+    if issubclass(kind, SearchStrategy)
+]
+METHODS: dict[str, tuple[SearchStrategy, ...]] = {
+    "darts": (),
+    "pcdarts": (PartialChannels(2), EdgeNormalization()),
+    "idarts": (
+        PartialChannels(2),
+        EdgeNormalization(),
+        Backtracking(start=-10, rate=0.1, coefficient=0.04),
+    ),
+}
+
+
+def build(kind: type[SearchStrategy]) -> list[SearchStrategy]:
+    """The strategy with what it needs beside it."""
+    name = kind.__name__
+    return [*copy.deepcopy(NEEDS.get(name, ())), kind(**ARGUMENTS.get(name, {}))]
+
+
+class Recorder(Callback):
+    """Keeps α and β after every batch and the architecture gradients of every step."""
+
+    def __init__(self) -> None:
+        self.trace: list[dict[str, Tensor]] = []
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, *_: object, **__: object
+    ) -> None:
+        assert isinstance(pl_module, SearchModule)
+        self.trace.append({n: p.detach().clone() for n, p in pl_module.arch.named().items()})
+
+
+def run(
+    make_search: SearchFactory,
+    make_trainer: TrainerFactory,
+    data: Synthetic,
+    strategies: Sequence[SearchStrategy],
+    **kwargs: Any,
+) -> tuple[SearchModule, list[dict[str, Tensor]]]:
+    """Two epochs of four batches."""
+    module = make_search(copy.deepcopy(list(strategies)))
+    recorder = Recorder()
+    make_trainer(max_epochs=2, callbacks=[recorder], **kwargs).fit(module, datamodule=data)
+    return module, recorder.trace
+
+
+def same(first: list[dict[str, Tensor]], second: list[dict[str, Tensor]]) -> bool:
+    """Whether two traces hold the same numbers under the same names."""
+    return all(
+        a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+        for a, b in zip(first, second, strict=True)
+    )
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_it_pickles_and_says_what_it_is(kind: type[SearchStrategy]) -> None:
+    strategy = build(kind)[-1]
+    again = pickle.loads(pickle.dumps(strategy))
+    assert repr(again) == repr(strategy)
+    assert eval(repr(strategy), vars(nas_lightning.strategies)).__dict__ == strategy.__dict__
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_it_changes_the_run(
+    kind: type[SearchStrategy],
+    make_search: SearchFactory,
+    make_trainer: TrainerFactory,
+    search_data: Synthetic,
+) -> None:
+    strategies = build(kind)
+    _, without = run(make_search, make_trainer, search_data, strategies[:-1])
+    _, with_it = run(make_search, make_trainer, search_data, strategies)
+    assert not same(without, with_it)
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_a_checkpoint_rebuilds_it(
+    kind: type[SearchStrategy],
+    make_search: SearchFactory,
+    make_trainer: TrainerFactory,
+    search_data: Synthetic,
+    tmp_path: Path,
+) -> None:
+    module = make_search(build(kind))
+    trainer = make_trainer(limit_train_batches=1, limit_val_batches=0)
+    trainer.fit(module, datamodule=search_data)
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    again = SearchModule.load_from_checkpoint(tmp_path / "a.ckpt", weights_only=True)
+    assert repr(again.strategies) == repr(module.strategies)
+    assert again.genotype().cells == module.genotype().cells
+    for name, value in module.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_same_seed_gives_the_same_run(
+    method: str, make_search: SearchFactory, make_trainer: TrainerFactory, search_data: Synthetic
+) -> None:
+    runs = [run(make_search, make_trainer, search_data, METHODS[method])[1] for _ in range(2)]
+    assert same(*runs)
+
+
+def test_traces_of_the_methods_differ_pairwise(
+    make_search: SearchFactory, make_trainer: TrainerFactory, search_data: Synthetic
+) -> None:
+    traces = {
+        name: torch.stack([step["alpha.normal"] for step in trace[:5]])
+        for name, strategies in METHODS.items()
+        for trace in [run(make_search, make_trainer, search_data, strategies)[1]]
+    }
+    for first in traces:
+        for second in traces:
+            assert first == second or not torch.equal(traces[first], traces[second])
+
+
+class GradientCheck(SearchStrategy):
+    """Keeps the largest gradient that each parameter got."""
+
+    def __init__(self) -> None:
+        self.largest: dict[str, float] = {}
+
+    def on_after_arch_step(self, module: SearchModule, step: ArchStep) -> None:
+        for name, gradient in step.gradients.items():
+            largest = float(gradient.abs().max())
+            assert math.isfinite(largest)
+            self.largest[name] = max(self.largest.get(name, 0.0), largest)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_architecture_parameter_gets_a_gradient(
+    method: str, make_search: SearchFactory, make_trainer: TrainerFactory, search_data: Synthetic
+) -> None:
+    check = GradientCheck()
+    module = make_search([*copy.deepcopy(METHODS[method]), check])
+    make_trainer(limit_val_batches=0).fit(module, datamodule=search_data)
+    assert check.largest.keys() == module.arch.named().keys()
+    assert min(check.largest.values()) > 0
+    assert ("beta.normal" in check.largest) == (method != "darts")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_resume_equals_straight_bit_for_bit(
+    method: str,
+    make_search: SearchFactory,
+    make_trainer: TrainerFactory,
+    search_data: Synthetic,
+    tmp_path: Path,
+) -> None:
+    """A checkpoint behind the second of four batches of the second epoch."""
+
+    class Save(Callback):
+        def on_train_batch_end(self, trainer: Trainer, *_: object, **__: object) -> None:
+            if (trainer.current_epoch, trainer.fit_loop.batch_idx) == (1, 1):
+                trainer.save_checkpoint(tmp_path / "middle.ckpt")
+
+    strategies = [WarmUp(1), *METHODS[method]]
+    module = make_search(copy.deepcopy(strategies))
+    make_trainer(max_epochs=3, callbacks=[Save()]).fit(module, datamodule=search_data)
+    again = make_search(copy.deepcopy(strategies), seed=99)  # other weights, to be replaced
+    trainer = make_trainer(max_epochs=3)
+    trainer.fit(
+        again, datamodule=search_data, ckpt_path=tmp_path / "middle.ckpt", weights_only=True
+    )
+    assert trainer.current_epoch == 3
+    for name, value in module.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
