@@ -8,9 +8,12 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from lightning import LightningModule
+
+from nas_lightning.errors import UsageError
 
 INSTANTIATOR = "lightning.pytorch.cli.instantiate_module"
 """What `load_from_checkpoint` calls to rebuild a module from such data."""
@@ -36,8 +39,10 @@ def to_config(value: Any) -> Any:
         return {str(key): to_config(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [to_config(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
     if isinstance(value, functools.partial):
-        return {"class_path": _import_path(value.func), "init_args": to_config(value.keywords)}
+        return {"class_path": _import_path(_target(value)), "init_args": to_config(value.keywords)}
     if inspect.isroutine(value) or inspect.isclass(value):
         return _import_path(value)
     return {"class_path": _import_path(type(value)), "init_args": to_config(init_args(value))}
@@ -62,5 +67,19 @@ def record_hyperparameters(module: LightningModule, arguments: Mapping[str, Any]
         )
 
 
+def _target(partial: functools.partial[Any]) -> Any:
+    """What a partial calls; jsonargparse puts the class last behind helpers of its own."""
+    if not partial.args:
+        return partial.func
+    if inspect.isclass(partial.args[-1]):
+        return partial.args[-1]
+    raise UsageError(f"{partial!r}: give the arguments of a partial by keyword")
+
+
 def _import_path(obj: Any) -> str:
+    if "<" in obj.__qualname__:
+        raise UsageError(
+            f"{obj.__qualname__} cannot be written into a checkpoint: use a function or class "
+            f"that can be imported"
+        )
     return f"{obj.__module__}.{obj.__qualname__}"

@@ -7,11 +7,24 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import final
 
+from lightning import Trainer
 from lightning.pytorch.cli import LRSchedulerCallable
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
+from nas_lightning.errors import UsageError
 from nas_lightning.hparams import describe
+
+
+def planned_epochs(trainer: Trainer) -> int:
+    """The number of epochs that a trainer is set to run.
+
+    Raises:
+        UsageError: It is not set: schedules and ramps need to know the end.
+    """
+    if trainer.max_epochs is None or trainer.max_epochs < 1:
+        raise UsageError("set trainer.max_epochs: schedules and ramps need to know the end")
+    return trainer.max_epochs
 
 
 class Schedule(ABC):
@@ -93,6 +106,8 @@ class LinearSchedule(_ClosedForm):
         if epoch < self.warmup_epochs:
             return initial * (epoch + 1) / self.warmup_epochs
         left, body = epochs - epoch, max(1, epochs - self.tail_epochs)
+        if left <= 0:  # asked for once more behind the last epoch
+            return 0.0
         if left > self.tail_epochs:
             return initial * (left - self.tail_epochs) / body
         return initial * left / (body * self.tail_epochs)

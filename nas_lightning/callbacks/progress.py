@@ -30,6 +30,11 @@ class RunProgressBar(TQDMProgressBar):
                 shown[key.rsplit("/", 1)[-1].removesuffix("_step")] = value
         return shown
 
+    def on_train_start(self, *args: object) -> None:
+        """Start the clock; a run that goes on within an epoch skips that epoch's start."""
+        super().on_train_start(*args)
+        self._began = time.monotonic()
+
     def on_train_epoch_start(self, trainer: Trainer, *_: object) -> None:
         """Start the clock."""
         super().on_train_epoch_start(trainer)
@@ -42,7 +47,7 @@ class RunProgressBar(TQDMProgressBar):
             return
         values = {
             key.rsplit("/", 1)[-1].removesuffix("_epoch"): value
-            for key, value in trainer.progress_bar_metrics.items()
+            for key, value in sorted(trainer.progress_bar_metrics.items())
             if not key.endswith("_step")
         }
         text = "  ".join(f"{key} {value:.4g}" for key, value in values.items())

@@ -90,7 +90,7 @@ class Genotype:
         root = _expect(data, dict, "$")
         if root.get("format") != FORMAT:
             raise GenotypeError(f"expected {FORMAT!r}, found {root.get('format')!r}", "$.format")
-        if root.get("version") != VERSION:
+        if type(root.get("version")) is not int or root["version"] != VERSION:
             reason = f"this release reads version {VERSION}, found {root.get('version')!r}"
             raise GenotypeError(reason, "$.version")
         name = _expect(root.get("space"), str, "$.space")
@@ -126,7 +126,7 @@ class Genotype:
 
         Raises:
             GenotypeError: Its content is not a valid genotype.
-            NASError: The file cannot be read.
+            NASError: The file cannot be read, or is not JSON.
         """
         try:
             text = Path(path).read_text(encoding="utf-8")
@@ -134,9 +134,8 @@ class Genotype:
             raise NASError(f"cannot read the genotype file {path}: {error}") from error
         try:
             data = json.loads(text)
-        except json.JSONDecodeError as error:
-            where = f"line {error.lineno}, column {error.colno}"
-            raise GenotypeError(f"{path} is not JSON: {error.msg} ({where})") from error
+        except (ValueError, RecursionError) as error:  # the latter: nested too deeply
+            raise NASError(f"the genotype file {path} is not JSON: {error}") from error
         return cls.from_dict(data, space)
 
     def __str__(self) -> str:
@@ -216,6 +215,6 @@ def _to_text(value: object, indent: int = 0) -> str:
     start = "\n" + " " * (indent + 1)
     parts = [_to_text(item, indent + 1) for item in items]
     if isinstance(value, dict):
-        parts = [f"{json.dumps(key)}: {part}" for key, part in zip(value, parts, strict=True)]
+        parts = [f"{json.dumps(str(key))}: {part}" for key, part in zip(value, parts, strict=True)]
     left, right = "{}" if isinstance(value, dict) else "[]"
     return left + start + f",{start}".join(parts) + "\n" + " " * indent + right

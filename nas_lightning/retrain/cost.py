@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from nas_lightning.errors import UsageError
 from nas_lightning.genotype import Genotype
 from nas_lightning.retrain.network import CellNetwork
 from nas_lightning.spaces.macro import StemName
@@ -47,15 +48,21 @@ def network_cost(
     Raises:
         UsageError: Sizes do not fit.
     """
-    with torch.device("meta"):
-        network = CellNetwork(
-            genotype, in_channels, num_classes, image_size, channels, layers, stem, auxiliary=True
-        )
-        image = torch.empty(1, in_channels, image_size, image_size)
-    whole = count_parameters(network)
-    auxiliary = count_parameters(network.auxiliary) if network.auxiliary is not None else 0
+
+    def build(auxiliary: bool) -> CellNetwork:
+        with torch.device("meta"):
+            return CellNetwork(
+                genotype, in_channels, num_classes, image_size, channels, layers, stem, auxiliary
+            )
+
+    network = build(auxiliary=False)
+    try:
+        whole = count_parameters(build(auxiliary=True))
+    except UsageError:  # images are too small for the auxiliary head
+        whole = None
+    image = torch.empty(1, in_channels, image_size, image_size, device="meta")
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
         network.eval()(image)
     # the counter gives two operations for each multiply-add
-    return Cost(whole - auxiliary, whole, counter.get_total_flops() // 2, image_size)
+    return Cost(count_parameters(network), whole, counter.get_total_flops() // 2, image_size)

@@ -16,7 +16,7 @@ from nas_lightning.errors import CheckpointError, UsageError
 from nas_lightning.genotype import Genotype, load_genotype
 from nas_lightning.hparams import record_hyperparameters
 from nas_lightning.retrain.network import CellNetwork
-from nas_lightning.schedules import CosineSchedule, Schedule
+from nas_lightning.schedules import CosineSchedule, Schedule, planned_epochs
 from nas_lightning.spaces.macro import StemName
 from nas_lightning.tasks import Classification, Task
 
@@ -133,7 +133,7 @@ class RetrainModule(LightningModule):
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LRScheduler]]:
         """The optimizer and its schedule, stepped once an epoch."""
         optimizer = self.optimizer(self.network.parameters())
-        return [optimizer], [self.schedule.build(optimizer, self.trainer.max_epochs or 1)]
+        return [optimizer], [self.schedule.build(optimizer, planned_epochs(self.trainer))]
 
     def on_fit_start(self) -> None:
         """Check that the data comes as single batches.
@@ -146,7 +146,7 @@ class RetrainModule(LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Ramp drop path up."""
-        epochs = self.trainer.max_epochs or 1
+        epochs = planned_epochs(self.trainer)
         self.network.set_drop_path(self.drop_path * self.current_epoch / epochs)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

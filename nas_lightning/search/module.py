@@ -19,7 +19,7 @@ from nas_lightning import __version__, checkpoints
 from nas_lightning.errors import UsageError
 from nas_lightning.genotype import Genotype
 from nas_lightning.hparams import record_hyperparameters
-from nas_lightning.schedules import ConstantSchedule, CosineSchedule, Schedule
+from nas_lightning.schedules import ConstantSchedule, CosineSchedule, Schedule, planned_epochs
 from nas_lightning.search.bilevel import BilevelProblem
 from nas_lightning.search.discretize import one_hot
 from nas_lightning.search.plan import (
@@ -242,7 +242,7 @@ class SearchModule(LightningModule):
             if len(parameters)
         ]
         arch = self.plan[ARCH_OPTIMIZER](groups)
-        epochs = self.trainer.max_epochs or 1
+        epochs = planned_epochs(self.trainer)
         schedulers = [
             self.weight_schedule.build(weight, epochs),
             self.arch_schedule.build(arch, epochs),

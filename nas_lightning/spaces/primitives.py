@@ -51,7 +51,9 @@ class Zero(nn.Module):
 
 
 class FactorizedReduce(nn.Module):
-    """Halve height and width without losing pixels: two stride-2 1x1 convolutions, one shifted.
+    """Halve height and width by two stride-2 1x1 convolutions, the second shifted by one pixel.
+
+    Together they read half of the pixels: those with even and those with odd coordinates.
 
     Args:
         inputs: Channels in.

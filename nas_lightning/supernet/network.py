@@ -123,11 +123,9 @@ class DartsSupernet(SupernetFactory):
         running_stats: bool = False,
     ) -> None:
         unknown = sorted(set(primitives) - set(PRIMITIVES))
-        if unknown or len(set(primitives)) < 2:
-            raise UsageError(
-                f"primitives: {'unknown ' + ', '.join(unknown) if unknown else 'at least 2'}; "
-                f"choose from {', '.join(PRIMITIVES)}"
-            )
+        if unknown or len(set(primitives)) != len(primitives) or len(primitives) < 2:
+            reason = f"unknown {', '.join(unknown)}" if unknown else "at least 2, each once"
+            raise UsageError(f"primitives: {reason}; choose from {', '.join(PRIMITIVES)}")
         self.channels = channels
         self.layers = layers
         self.stem: StemName = stem

@@ -1,0 +1,132 @@
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from nas_lightning.checkpoints import check, read_checkpoint, stamp
+from nas_lightning.errors import CheckpointError
+
+
+def content() -> dict[str, Any]:
+    checkpoint: dict[str, Any] = {"state_dict": torch.nn.Linear(2, 3).state_dict()}
+    stamp(checkpoint, "search", "darts")
+    return checkpoint
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    torch.save(content(), tmp_path / "some.ckpt")
+    return tmp_path / "some.ckpt"
+
+
+def test_a_whole_checkpoint_is_read(path: Path) -> None:
+    read = read_checkpoint(path)
+    assert read["nas_lightning"]["kind"] == "search"
+    assert read["state_dict"]["weight"].shape == (3, 2)
+    assert read_checkpoint(str(path)).keys() == read.keys()
+
+
+def refused(path: Path) -> str:
+    """The message with which a file is refused; it names the file."""
+    with pytest.raises(CheckpointError) as error:
+        read_checkpoint(path)
+    message = str(error.value)
+    assert str(path) in message
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.5, 0.9, 0.999])
+def test_a_truncated_checkpoint_is_refused(share: float, path: Path) -> None:
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    assert "truncated or not a checkpoint" in refused(path)
+
+
+def test_a_missing_checkpoint_is_said_to_be_missing(tmp_path: Path) -> None:
+    assert "there is no checkpoint" in refused(tmp_path / "none.ckpt")
+
+
+def test_a_folder_is_refused(tmp_path: Path) -> None:
+    refused(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["hello world\n", "model:\n  layers: 8\n", '{"a": 1}'])
+def test_a_text_file_is_refused(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(text, encoding="utf-8")
+    assert "truncated or not a checkpoint" in refused(file)
+
+
+@pytest.mark.parametrize(
+    "data", [b"epoch=1\n", b"X\xbd\xbe", b"\x80\x02X\x01\x00\x00\x00\xff"], ids=repr
+)
+def test_any_bytes_are_refused(data: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "broken.ckpt"
+    file.write_bytes(data)
+    refused(file)
+
+
+@pytest.mark.parametrize("foreign", [{"state_dict": {}}, [1, 2], torch.zeros(3), None])
+def test_a_file_of_another_program_is_refused(foreign: object, tmp_path: Path) -> None:
+    file = tmp_path / "other.ckpt"
+    torch.save(foreign, file)
+    assert "not a checkpoint of nas-lightning" in refused(file)
+
+
+class Payload:
+    """Its pickle calls a function when it is read."""
+
+    def __init__(self, victim: Path) -> None:
+        self.victim = victim
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.victim,)
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_code_in_a_checkpoint_is_refused_and_not_run(plain: bool, tmp_path: Path) -> None:
+    file, victim = tmp_path / "evil.ckpt", tmp_path / "victim"
+    evil = {**content(), "extra": Payload(victim)}
+    if plain:
+        file.write_bytes(pickle.dumps(evil, protocol=2))
+    else:
+        torch.save(evil, file)
+    refused(file)
+    assert not victim.exists()
+    torch.load(file, weights_only=False) if not plain else pickle.loads(file.read_bytes())
+    assert victim.exists()  # the payload does work: it was refused, not broken
+
+
+def test_a_checkpoint_that_fits_passes() -> None:
+    check(content(), "search", "darts", torch.nn.Linear(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("kind", "space", "module", "reason"),
+    [
+        (
+            "retrain",
+            "darts",
+            torch.nn.Linear(2, 3),
+            "of a search in space 'darts', not of a retrain",
+        ),
+        ("search", "wide", torch.nn.Linear(2, 3), "not of a search in space 'wide'"),
+        ("search", "darts", torch.nn.Linear(2, 4), "weight differs"),
+        ("search", "darts", torch.nn.Linear(2, 3, bias=False), "bias differs"),
+        ("search", "darts", torch.nn.BatchNorm1d(3), "weight differs"),
+    ],
+)
+def test_what_does_not_fit_is_named(
+    kind: str, space: str, module: torch.nn.Module, reason: str
+) -> None:
+    with pytest.raises(CheckpointError, match=reason):
+        check(content(), kind, space, module)
+
+
+def test_a_checkpoint_without_a_stamp_is_of_another_program() -> None:
+    foreign = {"state_dict": torch.nn.Linear(2, 3).state_dict()}
+    with pytest.raises(CheckpointError, match="of another program"):
+        check(foreign, "search", "darts", torch.nn.Linear(2, 3))
