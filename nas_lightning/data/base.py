@@ -1,5 +1,6 @@
 """What all image data modules share: halves for a search, parts for a retraining, exact resume."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -38,7 +39,8 @@ class ImageData(LightningDataModule, ABC):
         val_fraction: Retrain mode: share of the training set that is split off for choosing a
             checkpoint; 0 trains on all of it, without validation.
         cutout: Side in pixels of the square that training sets to zero in each image; 0 for none.
-        seed: Seed of the split, of the order and of the augmentation.
+        seed: Seed of the split, of the order and of the augmentation; by default the run's
+            (`seed_everything`), or 0 if that was never set.
         num_workers: Processes that load images, for each loader; 0 loads in the main process.
 
     Raises:
@@ -54,7 +56,7 @@ class ImageData(LightningDataModule, ABC):
         arch_fraction: float = 0.5,
         val_fraction: float = 0.1,
         cutout: int = 0,
-        seed: int = 0,
+        seed: int | None = None,
         num_workers: int = 0,
     ) -> None:
         super().__init__()
@@ -75,6 +77,8 @@ class ImageData(LightningDataModule, ABC):
         self.val_fraction = val_fraction
         self.cutout = cutout
         self.seed = seed
+        # taken now: the same on every process, and what a resumed run finds again
+        self._seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed
         self.num_workers = num_workers
         self._sets: dict[Part, LabelledImages] = {}
         # training indices and validation indices (in search mode: the architecture half)
@@ -110,7 +114,7 @@ class ImageData(LightningDataModule, ABC):
         if stage in ("fit", "validate", None) and "train" not in self._sets:
             train = self._sets["train"] = self.load("train")
             fraction = self.arch_fraction if self.mode == "search" else self.val_fraction
-            self._indices = split_indices(train.labels, fraction, self.seed)
+            self._indices = split_indices(train.labels, fraction, self._seed)
         if stage in ("test", "predict", None) and "test" not in self._sets:
             self._sets["test"] = self.load("test")
 
@@ -179,7 +183,7 @@ class ImageData(LightningDataModule, ABC):
                 f"on each of {world_size} processes: lower batch_size or change {share}."
             )
         sampler = EpochSampler(
-            indices, size, seed=mix_seed(self.seed, stream), rank=rank, world_size=world_size
+            indices, size, seed=mix_seed(self._seed, stream), rank=rank, world_size=world_size
         )
         sampler.resume(epoch, batch * self.batch_size)
         steps = self.train_transform() + ([Cutout(self.cutout)] if self.cutout else [])
@@ -195,7 +199,7 @@ class ImageData(LightningDataModule, ABC):
         self, part: Part, steps: list[nn.Module], sampler: EpochSampler, *, training: bool
     ) -> Loader:
         transform = v2.Compose(steps) if steps else v2.Identity()
-        dataset = AugmentedDataset(self._sets[part], transform, self.seed)
+        dataset = AugmentedDataset(self._sets[part], transform, self._seed)
         return make_loader(dataset, sampler, self.batch_size, self.num_workers, training=training)
 
 

@@ -19,6 +19,8 @@ from nas_lightning.spaces import Cell
 from nas_lightning.supernet import Mixing
 
 SKIP = "skip_connect"
+HEAT_MAPS_EVERY = 5
+"""Epochs between heat maps, each of which takes most of a second to draw."""
 
 
 def entropy(weights: Tensor) -> Tensor:
@@ -34,8 +36,8 @@ class SearchMonitor(Callback):
     Scalars, in every logger, by cell kind: `alpha/KIND/EDGE/PRIMITIVE` and `beta/KIND/EDGE` (the
     parameters themselves), `search/entropy_KIND` (of the operation weights, in nats),
     `search/edge_entropy_KIND`, `search/skips_KIND` (skip connections in the genotype). In
-    TensorBoard also heat maps of the mixing weights, the drawn cells and the genotype as text,
-    by epoch.
+    TensorBoard also the drawn cells and the genotype as text at each epoch, and heat maps of the
+    mixing weights at every fifth and the last.
 
     Args:
         folder: Where `genotype.json` goes.
@@ -50,14 +52,13 @@ class SearchMonitor(Callback):
         plan = pl_module.plan.describe()
         for board in _boards(trainer):
             board.add_text("plan", "\n".join(f"    {line}" for line in plan.splitlines()))
-            layout = {
-                f"alpha {cell.kind}": {
-                    str(edge): ["Multiline", [rf"^alpha/{cell.kind}/{edge}/"]]
-                    for edge in cell.edges
+            board.add_custom_scalars(
+                {
+                    name: charts
+                    for cell in pl_module.space.cells
+                    for name, charts in _charts(cell).items()
                 }
-                for cell in pl_module.space.cells
-            }
-            board.add_custom_scalars(layout)
+            )
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the state of the search."""
@@ -78,7 +79,7 @@ class SearchMonitor(Callback):
         for cell in module.space.cells:
             kind = cell.kind
             skips = float(genotype.count(SKIP, kind))
-            module.log(f"search/skips_{kind}", skips, prog_bar=True)
+            module.log(f"search/skips_{kind}", skips, prog_bar=True, rank_zero_only=True)
             values[f"search/entropy_{kind}"] = entropy(mixing.ops[kind])
             by_node = [entropy(mixing.edges[kind][cell.incoming(node)]) for node in cell.nodes]
             values[f"search/edge_entropy_{kind}"] = torch.stack(by_node).mean()
@@ -87,7 +88,21 @@ class SearchMonitor(Callback):
                     values[f"alpha/{kind}/{edge}/{primitive}"] = module.arch.alpha[kind][l, m]
                 if kind in module.arch.beta:
                     values[f"beta/{kind}/{edge}"] = module.arch.beta[kind][l]
-        module.log_dict({name: value.detach() for name, value in values.items()})
+        # the same on every process: nothing to reduce
+        module.log_dict({n: value.detach() for n, value in values.items()}, rank_zero_only=True)
+
+
+def _charts(cell: Cell) -> dict[str, dict[str, list[str | list[str]]]]:
+    """Custom scalars: α of an edge in one chart, β of the edges into a node in one chart."""
+    return {
+        f"alpha {cell.kind}": {
+            f"edge {edge}": ["Multiline", [rf"^alpha/{cell.kind}/{edge}/"]] for edge in cell.edges
+        },
+        f"beta {cell.kind}": {
+            f"node {node}": ["Multiline", [rf"^beta/{cell.kind}/\d+-{node}$"]]
+            for node in cell.nodes
+        },
+    }
 
 
 def _boards(trainer: Trainer) -> list[SummaryWriter]:
@@ -102,18 +117,21 @@ def _pictures(
 ) -> None:
     board.add_text("genotype", "\n".join(f"    {li}" for li in str(genotype).splitlines()), epoch)
     board.add_figure("cells", draw_genotype(genotype), epoch)
-    for cell in module.space.cells:
-        weights, columns = mixing.ops[cell.kind], list(cell.primitives)
-        if cell.kind in module.arch.beta:
-            weights = torch.cat((weights, mixing.edges[cell.kind][:, None]), dim=1)
-            columns.append("edge weight")
-        title = f"Mixing weights, {cell.kind} cell"
-        figure = draw_weights(weights.tolist(), _edge_names(cell), columns, title)
-        board.add_figure(f"mixing_weights/{cell.kind}", figure, epoch)
+    last = epoch + 1 == module.trainer.max_epochs
+    for cell in module.space.cells if last or epoch % HEAT_MAPS_EVERY == 0 else ():
+        kind, edges = cell.kind, _edge_names(cell)
+        title = f"Operation weights, {kind} cell"
+        figure = draw_weights(mixing.ops[kind].tolist(), edges, cell.primitives, title)
+        board.add_figure(f"operation_weights/{kind}", figure, epoch)
+        if kind in module.arch.beta:  # a picture of its own: the two have different scales
+            row = mixing.edges[kind][None].tolist()
+            figure = draw_weights(row, ["weight"], edges, f"Edge weights, {kind} cell")
+            board.add_figure(f"edge_weights/{kind}", figure, epoch)
 
 
 def _edge_names(cell: Cell) -> list[str]:
     def name(state: int) -> str:
-        return f"${state_name(state)}$" if state < cell.inputs else state_name(state)
+        # plain subscripts: the pictures do not read TeX in names
+        return ("cₖ₋₂", "cₖ₋₁")[state] if state < cell.inputs else state_name(state)
 
     return [f"{name(edge.source)} → {name(edge.target)}" for edge in cell.edges]

@@ -144,6 +144,10 @@ class RetrainModule(LightningModule):
         if getattr(self.trainer.datamodule, "mode", "retrain") != "retrain":  # type: ignore[attr-defined]
             raise UsageError("retraining takes one batch at a time: set data mode to retrain")
 
+    def on_train_start(self) -> None:
+        """Set drop path; a run that goes on within an epoch skips that epoch's start."""
+        self.on_train_epoch_start()
+
     def on_train_epoch_start(self) -> None:
         """Ramp drop path up."""
         epochs = planned_epochs(self.trainer)

@@ -47,7 +47,12 @@ def synthetic(config: Path, folder: Path) -> Path:
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_it_runs(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["--config", str(CONFIGS[name]), "--config", str(synthetic(CONFIGS[name], tmp_path))]
+    arguments = [
+        "--config",
+        str(CONFIGS[name]),
+        "--config",
+        str(synthetic(CONFIGS[name], tmp_path)),
+    ]
     if "retrain" in name:
         genotype = tmp_path / "genotype.json"
         random_genotype(DartsSupernet().space, seed=0).save(genotype)

@@ -276,3 +276,17 @@ def test_command_line_knows_the_common_arguments() -> None:
         assert set(data.data_spec) == {"in_channels", "num_classes", "image_size"}
         with pytest.raises(jsonargparse.ArgumentError):
             parser.parse_args([f"--data=nas_lightning.data.{name}", "--data.btch_size=1"])
+
+
+def test_the_seed_of_the_run_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    def order(**kwargs: int) -> list[int]:
+        data = Digits(batch_size=50, mode="retrain", **kwargs)
+        data.setup("fit")
+        loader = data.train_dataloader()
+        assert isinstance(loader, DataLoader)
+        return [int(label) for _, labels in loader for label in labels]
+
+    monkeypatch.setenv("PL_GLOBAL_SEED", "3")
+    assert order() == order(seed=3) != order(seed=4)
+    monkeypatch.delenv("PL_GLOBAL_SEED")
+    assert order() == order(seed=0)

@@ -238,7 +238,7 @@ def test_a_run_without_a_number_of_epochs_is_refused(
     data: Synthetic, make_trainer: TrainerFactory
 ) -> None:
     trainer = make_trainer(max_epochs=None, max_steps=9, limit_val_batches=0)
-    with pytest.raises(UsageError, match="set trainer.max_epochs"):
+    with pytest.raises(UsageError, match=r"set trainer\.max_epochs"):
         trainer.fit(make(), datamodule=data)
 
 

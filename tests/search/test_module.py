@@ -69,9 +69,7 @@ def test_the_weight_step_comes_after_and_sees_the_weight_half(
     twin.arch.load_state_dict(module.arch.state_dict())
     output = twin.supernet(batch["train"][0], twin.arch())
     torch.nn.functional.cross_entropy(output, batch["train"][1]).backward()
-    for mine, theirs in zip(
-        module.supernet.parameters(), twin.supernet.parameters(), strict=True
-    ):
+    for mine, theirs in zip(module.supernet.parameters(), twin.supernet.parameters(), strict=True):
         assert theirs.grad is not None
         torch.testing.assert_close(mine, theirs - theirs.grad)
     assert torch.equal(watch.weights[0], next(make_search([]).supernet.parameters()))
@@ -92,7 +90,9 @@ def test_optimizers_hold_disjoint_and_named_parameters(
     module = make_search([EdgeNormalization()])
     trainer = make_trainer(limit_train_batches=1, limit_val_batches=0)
     trainer.fit(module, datamodule=search_data)
-    weight, arch = ({id(p) for g in o.param_groups for p in g["params"]} for o in trainer.optimizers)
+    weight, arch = (
+        {id(p) for g in o.param_groups for p in g["params"]} for o in trainer.optimizers
+    )
     assert not weight & arch
     assert weight | arch == {id(p) for p in module.parameters()}
     assert [group["name"] for group in trainer.optimizers[1].param_groups] == ["alpha", "beta"]

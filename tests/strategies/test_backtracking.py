@@ -73,7 +73,9 @@ def test_a_correction_that_is_not_finite_is_dropped_and_counted() -> None:
 
 @given(st.integers(0, 2**31), st.integers(0, 5), st.floats(1e-6, 10), st.floats(0.01, 1))
 @settings(max_examples=50, deadline=None)
-def test_the_correction_never_exceeds_the_clip(seed: int, zeta: int, eta: float, clip: float) -> None:
+def test_the_correction_never_exceeds_the_clip(
+    seed: int, zeta: int, eta: float, clip: float
+) -> None:
     generator = torch.Generator().manual_seed(seed)
     a0, a1 = torch.randn(2, 5, 3, generator=generator, dtype=torch.float64)
     b0, b1, g = torch.randn(3, 5, generator=generator, dtype=torch.float64)
@@ -83,7 +85,23 @@ def test_the_correction_never_exceeds_the_clip(seed: int, zeta: int, eta: float,
     assert torch.equal(done.alpha[~done.selected], a1[~done.selected])
 
 
-CIFAR = {0: 0, 1: 0, 2: 0, 3: 0, 4: 0, 5: 1, 6: 1, 7: 1, 8: 1, 9: 1, 10: 2, 15: 3, 20: 4, 24: 5, 25: 5}
+CIFAR = {
+    0: 0,
+    1: 0,
+    2: 0,
+    3: 0,
+    4: 0,
+    5: 1,
+    6: 1,
+    7: 1,
+    8: 1,
+    9: 1,
+    10: 2,
+    15: 3,
+    20: 4,
+    24: 5,
+    25: 5,
+}
 IMAGENET = {0: 0, 1: 0, 2: 1, 3: 2, 4: 2, 5: 3, 6: 4, 7: 4, 8: 5, 9: 6, 10: 7}
 
 
@@ -102,14 +120,18 @@ def test_zeta_stays_within_the_edges() -> None:
     assert threshold(10_000, start=25, rate=0.015, edges=14) == 14
 
 
-def _alpha_after(make_search: SearchFactory, rule: Backtracking) -> tuple[torch.Tensor, torch.Tensor]:
+def _alpha_after(
+    make_search: SearchFactory, rule: Backtracking
+) -> tuple[torch.Tensor, torch.Tensor]:
     """α of the normal cell before and after the hook, on the worked example."""
     module = make_search([EdgeNormalization(), rule])
     shape = module.arch.alpha["normal"].shape
     generator = torch.Generator().manual_seed(0)
 
     def draw() -> dict[str, torch.Tensor]:
-        return {n: torch.randn(p.shape, generator=generator) for n, p in module.arch.named().items()}
+        return {
+            n: torch.randn(p.shape, generator=generator) for n, p in module.arch.named().items()
+        }
 
     step = ArchStep(draw(), draw(), draw())
     with torch.no_grad():
@@ -149,5 +171,5 @@ def test_settings_out_of_range_are_refused() -> None:
 
 
 def test_it_needs_edge_weights(make_search: SearchFactory) -> None:
-    with pytest.raises(UsageError, match="Backtracking needs .*edge relaxation.*EdgeNormalization"):
+    with pytest.raises(UsageError, match=r"Backtracking needs .*edge relaxation.*EdgeNormalization"):
         make_search([PartialChannels(2), Backtracking()])
