@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import lightning
 import pytest
@@ -30,7 +31,9 @@ def tiny_supernet() -> DartsSupernet:
 def make_search() -> SearchFactory:
     """Builds a small search from strategies, the same weights each time."""
 
-    def make(strategies: Sequence[SearchStrategy] = (), seed: int = 0, **kwargs) -> SearchModule:
+    def make(
+        strategies: Sequence[SearchStrategy] = (), seed: int = 0, **kwargs: Any
+    ) -> SearchModule:
         lightning.seed_everything(seed, verbose=False)
         return SearchModule(SPEC, tiny_supernet(), strategies=list(strategies), **kwargs)
 
@@ -49,8 +52,8 @@ def search_data() -> Synthetic:
 def make_trainer(tmp_path: Path) -> TrainerFactory:
     """Builds a quiet CPU trainer that writes nothing unless told to."""
 
-    def make(**kwargs) -> Trainer:
-        settings = {
+    def make(**kwargs: Any) -> Trainer:
+        settings: dict[str, Any] = {
             "accelerator": "cpu",
             "max_epochs": 1,
             "logger": False,

@@ -24,7 +24,7 @@ def mixing_of(seed: int, edges: bool = True, scale: float = 1.0) -> Mixing:
     ops = {kind: draw(14, 8).softmax(-1) for kind in SPACE.kinds}
     ones = {kind: torch.ones(14) for kind in SPACE.kinds}
     rows = {
-        kind: torch.cat([part.softmax(0) for part in draw(14).split([2, 3, 4, 5])])
+        kind: torch.cat([part.softmax(0) for part in torch.split(draw(14), [2, 3, 4, 5])])
         for kind in SPACE.kinds
     }
     return Mixing(ops, rows if edges else ones)

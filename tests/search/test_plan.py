@@ -6,7 +6,15 @@ from torch import Tensor
 
 from nas_lightning.data import Synthetic
 from nas_lightning.errors import UsageError
-from nas_lightning.search import OP_RELAXATION, PARTIAL_CHANNELS, SearchPlan, SearchStrategy
+from nas_lightning.search import (
+    OP_RELAXATION,
+    PARTIAL_CHANNELS,
+    ArchStep,
+    SearchModule,
+    SearchPlan,
+    SearchStrategy,
+)
+from nas_lightning.spaces import Cell
 from nas_lightning.strategies import EdgeNormalization, PartialChannels
 from nas_lightning.supernet import ArchitectureParameters, OpRelaxation, SoftmaxOps
 from tests.conftest import SearchFactory, TrainerFactory
@@ -24,13 +32,12 @@ class Doubled(OpRelaxation):
 
     def __init__(self, inner: OpRelaxation) -> None:
         self.inner = inner
-        self.initial = inner.initial  # type: ignore[method-assign] # a wrapper in a test
 
-    def initial(self, cell, generator):  # type: ignore[no-untyped-def] # replaced above
-        raise AssertionError
+    def initial(self, cell: Cell, generator: torch.Generator) -> Tensor:
+        return self.inner.initial(cell, generator)
 
     def weights(self, alpha: Tensor) -> Tensor:
-        return 2 * self.inner.weights(alpha)
+        return self.inner.weights(alpha) * 2
 
 
 class Doubling(SearchStrategy):
@@ -49,6 +56,24 @@ class Pull(SearchStrategy):
     @staticmethod
     def _sum(arch: ArchitectureParameters) -> Tensor:
         return torch.stack([alpha.sum() for alpha in arch.alpha.values()]).sum()
+
+
+class Positive(SoftmaxOps):
+    """Keeps α from falling below zero."""
+
+    def project_(self, alpha: Tensor) -> None:
+        alpha.clamp_(min=0.0)
+
+
+class Push(SearchStrategy):
+    """Takes five off every α behind each architecture step."""
+
+    def configure(self, plan: SearchPlan) -> None:
+        plan.fill(OP_RELAXATION, Positive(), by=self)
+
+    def on_after_arch_step(self, module: SearchModule, step: ArchStep) -> None:
+        for alpha in module.arch.alpha.values():
+            alpha.sub_(5.0)
 
 
 def test_a_second_fill_names_both(make_search: SearchFactory) -> None:
@@ -75,7 +100,8 @@ def test_a_penalty_reaches_the_architecture_gradient(
     def alpha(*strategies: SearchStrategy) -> Tensor:
         module = make_search(strategies, arch_optimizer=torch.optim.SGD)
         make_trainer(limit_train_batches=1, limit_val_batches=0).fit(module, datamodule=search_data)
-        return module.arch.alpha["normal"].detach()
+        found: Tensor = module.arch.alpha["normal"].detach()
+        return found
 
     rate = 1e-3  # the default of torch.optim.SGD
     torch.testing.assert_close(alpha() - alpha(Pull()), torch.full((5, 4), rate))
@@ -94,19 +120,6 @@ def test_projection_runs_behind_all_hooks(
     make_search: SearchFactory, make_trainer: TrainerFactory, search_data: Synthetic
 ) -> None:
     """An additive rule behind the step cannot leave the relaxation's domain."""
-
-    class Positive(SoftmaxOps):
-        def project_(self, alpha: Tensor) -> None:
-            alpha.clamp_(min=0.0)
-
-    class Push(SearchStrategy):
-        def configure(self, plan: SearchPlan) -> None:
-            plan.fill(OP_RELAXATION, Positive(), by=self)
-
-        def on_after_arch_step(self, module, step) -> None:  # type: ignore[no-untyped-def]
-            for alpha in module.arch.alpha.values():
-                alpha.sub_(5.0)
-
     module = make_search([Push()])
     make_trainer(limit_train_batches=1, limit_val_batches=0).fit(module, datamodule=search_data)
     assert all(alpha.detach().min() == 0 for alpha in module.arch.alpha.values())

@@ -171,5 +171,7 @@ def test_settings_out_of_range_are_refused() -> None:
 
 
 def test_it_needs_edge_weights(make_search: SearchFactory) -> None:
-    with pytest.raises(UsageError, match=r"Backtracking needs .*edge relaxation.*EdgeNormalization"):
+    with pytest.raises(
+        UsageError, match=r"Backtracking needs .*edge relaxation.*EdgeNormalization"
+    ):
         make_search([PartialChannels(2), Backtracking()])
