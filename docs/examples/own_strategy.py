@@ -36,4 +36,5 @@ class EntropyPenalty(SearchStrategy):
     def penalty(self, arch: ArchitectureParameters) -> Tensor:
         """The term that is added to the outer loss ()."""
         rows = torch.cat(list(arch().ops.values()))  # (E of all kinds, O)
-        return self.weight * torch.special.entr(rows).sum(dim=1).mean()
+        mean: Tensor = torch.special.entr(rows).sum(dim=1).mean()
+        return self.weight * mean
