@@ -52,11 +52,14 @@ class GracefulStop(Callback):
         batch: Any,  # noqa: ARG002
         batch_idx: int,
     ) -> None:
-        """Save and stop if that was asked for.
+        """Save and stop if that was asked for; behind an epoch's last batch, in the next epoch.
 
         Raises:
             RunInterruptedError: It was.
         """
+        # saved here, the end of the epoch would be missing: schedules, validation, its checkpoint
+        if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            return
         # all processes stop behind the same batch, or saving would wait for ever
         if not trainer.strategy.reduce_boolean_decision(self.asked, all=False):
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import shutil
+from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 
@@ -28,23 +29,34 @@ def summary(path: Path) -> str:
 
 
 def find_config(name: str) -> Path:
-    """A configuration by path, or by the name of a shipped one, with or without `.yaml`.
+    """A configuration: a file of the user's, else a shipped one; with or without `.yaml`.
 
     Raises:
-        UsageError: There is none; names the nearest shipped one.
+        UsageError: There is none; names the nearest.
     """
-    if Path(name).is_file():
-        return Path(name)
+    for path in (Path(name), Path(f"{name}.yaml")):
+        if path.is_file():
+            return path
+    return find_shipped(name, near=[path.name for path in Path().glob("*.yaml")])
+
+
+def find_shipped(name: str, near: Iterable[str] = ()) -> Path:
+    """A shipped configuration, with or without `.yaml`.
+
+    Args:
+        name: Its name.
+        near: More names for the hint if there is none.
+
+    Raises:
+        UsageError: There is none; names the nearest.
+    """
     known = shipped()
     for candidate in (name, f"{name}.yaml"):
         if candidate in known:
             return known[candidate]
-    close = difflib.get_close_matches(Path(name).name, known, 1)
-    hint = f" (did you mean {close[0]}?)" if close else ""
-    raise UsageError(
-        f"no configuration {name!r}, neither here nor among the shipped ones{hint}; "
-        f"`nas configs` lists those"
-    )
+    close = difflib.get_close_matches(Path(name).name, [*near, *known], 1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    raise UsageError(f"no configuration {name!r}; {hint}`nas configs` lists those of nas")
 
 
 def copy_config(name: str, folder: Path) -> Path:
@@ -53,7 +65,7 @@ def copy_config(name: str, folder: Path) -> Path:
     Raises:
         UsageError: There is no such configuration, or the file exists already.
     """
-    source = find_config(name)
+    source = find_shipped(name)
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / source.name
     if target.exists():

@@ -9,7 +9,7 @@ from typing import Any
 
 import lightning
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
@@ -20,10 +20,17 @@ import nas_lightning.strategies  # noqa: F401
 from nas_lightning import __version__
 from nas_lightning.callbacks import GracefulStop, PredictionWriter, RunProgressBar
 from nas_lightning.cli.parser import NASArgumentParser, PackagedConfig
-from nas_lightning.cli.run_directory import CHECKPOINTS, claim, default_checkpoint, find_checkpoint
+from nas_lightning.cli.run_directory import (
+    CHECKPOINTS,
+    CONFIG,
+    claim,
+    default_checkpoint,
+    find_checkpoint,
+    has_checkpoint,
+)
 from nas_lightning.errors import UsageError
 from nas_lightning.reports import SearchMonitor
-from nas_lightning.search import SearchModule
+from nas_lightning.search import SearchModule, SearchStrategy
 
 
 class SaveConfig(SaveConfigCallback):
@@ -33,6 +40,17 @@ class SaveConfig(SaveConfigCallback):
         """Save it; evaluation leaves the run's configuration alone."""
         if stage == "fit":
             super().setup(trainer, pl_module, stage)
+
+    def on_exception(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,  # noqa: ARG002
+        exception: BaseException,  # noqa: ARG002
+    ) -> None:
+        """Give the run directory free again if the run failed before it had a checkpoint."""
+        saved = Path(trainer.default_root_dir) / CONFIG
+        if self.already_saved and trainer.is_global_zero and not has_checkpoint(saved.parent):
+            saved.replace(saved.with_name("config.failed.yaml"))
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002
         """Show it in TensorBoard."""
@@ -73,6 +91,7 @@ class NASCLI(LightningCLI):
         kwargs.setdefault(
             "dump_header", [f"nas-lightning {__version__}, lightning {lightning.__version__}"]
         )
+        kwargs.setdefault("allow_abbrev", False)  # a misspelt option must not pass for another one
         parser = self.parser_class(**kwargs)
         parser.add_argument(
             "-c",
@@ -137,9 +156,31 @@ class NASCLI(LightningCLI):
                 self._get(self.config_init, "trainer").logger, run_dir, str(self.subcommand)
             )
         trainer = super().instantiate_trainer(**kwargs)
+        _refuse_strategies(trainer)
+        if trainer.fast_dev_run:  # type: ignore[attr-defined] # set by a connector
+            # Lightning would write last.ckpt all the same, into a directory that was not claimed
+            trainer.callbacks = [  # type: ignore[attr-defined]
+                callback
+                for callback in trainer.callbacks  # type: ignore[attr-defined]
+                if not isinstance(callback, Checkpoint)
+            ]
         for callback in self._extra_callbacks(trainer, run_dir):
             trainer.callbacks.insert(0, callback)  # type: ignore[attr-defined] # set by a connector
         return trainer
+
+    def before_fit(self) -> None:
+        """Refuse to choose a checkpoint by validation data that is not there.
+
+        Raises:
+            UsageError: That is asked for.
+        """
+        monitor = self._get(self.config, "checkpoint").monitor or ""
+        retrains = getattr(self.datamodule, "mode", None) == "retrain"
+        if retrains and "val_" in monitor and self.datamodule.val_fraction == 0:
+            raise UsageError(
+                f"data.val_fraction 0 leaves no validation data for checkpoint.monitor {monitor}: "
+                f"set --checkpoint.monitor null, or a larger --data.val_fraction"
+            )
 
     def _extra_callbacks(self, trainer: Trainer, run_dir: Path) -> list[Callback]:
         callbacks: list[Callback] = []
@@ -167,6 +208,16 @@ def data_spec(data: LightningDataModule) -> dict[str, int]:
             f'data_spec = {{"in_channels": …, "num_classes": …, "image_size": …}}'
         )
     return dict(spec)
+
+
+def _refuse_strategies(trainer: Trainer) -> None:
+    """Lightning would drop such a callback without a word if the search has one of its class."""
+    for callback in trainer.callbacks:  # type: ignore[attr-defined] # set by a connector
+        if isinstance(callback, SearchStrategy):
+            raise UsageError(
+                f"trainer.callbacks: {type(callback).__name__} is a search strategy: list it under "
+                f"model.strategies of a SearchModule"
+            )
 
 
 def _checkpoint_folder(run_dir: str) -> str:
@@ -203,5 +254,6 @@ def quiet() -> None:
         ".*args parameter is intended to run from within Python.*",  # we pass argv on purpose
         ".*will override existing callbacks.*",
         ".*exists and is not empty.*",  # checkpoints/ of a resumed run
+        ".*Total length of `list` across ranks is zero.*",  # val_fraction 0 is meant
     ):
         warnings.filterwarnings("ignore", message=message)

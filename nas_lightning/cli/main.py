@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -30,8 +31,9 @@ look
 
 examples
   nas fit --config cifar_idarts.yaml --data.root data
-  nas fit --config cifar_retrain.yaml --model.genotype runs/cifar_idarts/genotype.json
-  nas fit --config cifar_idarts.yaml --ckpt_path last      goes on where it stopped
+  nas fit --config cifar_idarts.yaml --ckpt_path last   goes on with it
+  nas fit --config cifar_retrain.yaml \\
+      --model.genotype runs/cifar_idarts/genotype.json
 
 options
   -h, --help     show this
@@ -51,13 +53,24 @@ def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     try:
         return dispatch(arguments)
-    except SystemExit as stop:  # argparse's own help and errors
+    except SystemExit as stop:  # argparse's help, and what Lightning makes of a Ctrl-C
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            return interrupted()
         return stop.code if isinstance(stop.code, int) else 1
     except KeyboardInterrupt:
-        print("nas: interrupted", file=sys.stderr)
-        return 130
+        return interrupted()
     except Exception as error:  # noqa: BLE001 (the last resort of a program)
         return report(error)
+
+
+def interrupted() -> int:
+    """Say that the user stopped it.
+
+    Returns:
+        The exit code.
+    """
+    print("nas: interrupted", file=sys.stderr)
+    return 130
 
 
 def dispatch(arguments: list[str]) -> int:
@@ -100,11 +113,26 @@ def report(error: BaseException) -> int:
     if os.environ.get("NAS_DEBUG") == "1":
         traceback.print_exception(error)
     error = root_cause(error)
-    known = isinstance(error, NASError)
-    text = str(error) if known else f"{type(error).__name__}: {error}"
-    if "Original Traceback" in text:  # raised in a loader's worker: the last line says it
-        text = text.strip().splitlines()[-1].partition(": ")[2]
+    text = explain(error)
+    known = text is not None
+    if text is None:
+        text = f"{type(error).__name__}: {' '.join(str(error).split())}"
     print(f"nas: {text}", file=sys.stderr)
     if not known and os.environ.get("NAS_DEBUG") != "1":
         print("nas: set NAS_DEBUG=1 to see where", file=sys.stderr)
     return error.exit_code if isinstance(error, NASError) else 1
+
+
+def explain(error: BaseException) -> str | None:
+    """The message for a failure that is understood, nothing for others."""
+    text = str(error)
+    if isinstance(error, NASError):
+        if "Original Traceback" in text:  # raised in a loader's worker: the last line says it
+            return text.strip().splitlines()[-1].partition(": ")[2]
+        return text
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    if found := re.search(r"monitor='(.*?)'\)` could not find .*?\[(.*?)\]", text):
+        logged = ", ".join(re.findall(r"'(\w+/\w+)'", found[2]))
+        return f"checkpoint.monitor: no metric {found[1]!r} is logged; there are {logged}"
+    return text if type(error).__name__ == "MisconfigurationException" else None

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-import difflib
 import re
+from pathlib import Path
 from typing import Any, NoReturn
 
+import yaml
 from jsonargparse._actions import ActionConfigFile
 from lightning.pytorch.cli import LightningArgumentParser
 
 from nas_lightning.cli.configs import find_config
+from nas_lightning.cli.messages import REQUIRED, tidy
 from nas_lightning.errors import UsageError
+
+MISSING = {
+    "model.genotype": "a genotype file or a published name is required: --model.genotype "
+    "FILE_OR_NAME",
+    "model": "none is given: name a configuration by --config NAME; `nas configs` lists those that "
+    "come with nas",
+}
+MISSING["data"] = MISSING["model"]
 
 
 class PackagedConfig(ActionConfigFile):
@@ -23,11 +33,21 @@ class PackagedConfig(ActionConfigFile):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        """Read one configuration over what was read before."""
+        """Read one configuration over what was read before.
+
+        Raises:
+            UsageError: There is none, or it is wrong; names the file.
+        """
         # a text with a line break or a colon and blank is YAML itself, which is allowed too
-        if isinstance(values, str) and not re.search(r"\n|: ", values):
-            values = str(find_config(values))
-        super().__call__(parser, cfg, values, option_string)  # type: ignore[no-untyped-call]
+        if not isinstance(values, str) or re.search(r"\n|: ", values):
+            super().__call__(parser, cfg, values, option_string)  # type: ignore[no-untyped-call]
+            return
+        path = find_config(values)
+        check_yaml(path)
+        try:
+            super().__call__(parser, cfg, str(path), option_string)  # type: ignore[no-untyped-call]
+        except UsageError as error:
+            raise UsageError(f"{path}: {error}") from error
 
 
 class NASArgumentParser(LightningArgumentParser):
@@ -41,33 +61,39 @@ class NASArgumentParser(LightningArgumentParser):
         """
         if isinstance(ex, UsageError):
             raise ex
-        raise UsageError(tidy(message, self._known_keys())) from ex
+        types = self._types()
+        text = tidy(message, types)
+        where, _, what = text.partition(": ")
+        if what == REQUIRED and "run_dir" in types:  # not a class's own parser: the key is whole
+            text = f"{where}: {MISSING.get(where, f'{what}: set it by --{where}')}"
+        raise UsageError(text) from ex
 
-    def _known_keys(self) -> list[str]:
-        """Every key that the parser and its subcommands accept."""
+    def _types(self) -> dict[str, Any]:
+        """Every key that the parser and its subcommands accept, with its type."""
         parsers = [
             self,
             *getattr(getattr(self, "_subcommands_action", None), "choices", {}).values(),
         ]
-        return [action.dest for parser in parsers for action in parser._actions]
+        actions = [action for parser in parsers for action in parser._actions]
+        return {action.dest: getattr(action, "_typehint", None) for action in actions}
 
 
-def tidy(message: str, known: list[str]) -> str:
-    """The useful part of a parser's message, with the nearest known key where one is wrong."""
-    lines = [line.strip() for line in message.strip().splitlines() if line.strip()]
-    text = " ".join(dict.fromkeys(lines))
-    text = re.sub(r"^Parser key \"?subcommand\"?:\s*", "", text)
-    wrong = re.search(r"(?:Key|Option|key|argument|arguments):? ['\"]?-{0,2}([\w.]+)['\"]? ?", text)
-    if wrong and re.search(r"not expected|not accepted|nrecognized|does not exist", text):
-        text += _suggestion(wrong.group(1), text, known)
-    return text
+def check_yaml(path: Path) -> None:
+    """Check that a configuration can be read and has keys.
 
-
-def _suggestion(wrong: str, text: str, known: list[str]) -> str:
-    # jsonargparse lists the keys that a class does accept; they are nearer than our own list
-    listed = re.findall(r"[\w.]+", text.split("ccepted", 1)[1]) if "ccepted" in text else []
-    last = wrong.rsplit(".", 1)[-1]
-    close = difflib.get_close_matches(wrong, known, 1) or difflib.get_close_matches(
-        last, {*listed, *(key.rsplit(".", 1)[-1] for key in known)} - {last}, 1
-    )
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    Raises:
+        UsageError: It has not; names the line.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the configuration {path}: {error}") from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f", line {mark.line + 1}" if mark else ""
+        raise UsageError(f"{path}{line}: not valid YAML: {error.problem}") from error
+    except yaml.YAMLError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UsageError(f"{path}: not valid YAML: {reason}") from error
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: not a configuration: it has no `key: value` lines")

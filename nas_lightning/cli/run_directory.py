@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from nas_lightning.checkpoints import read_checkpoint
 from nas_lightning.errors import UsageError
 
 CHECKPOINTS = "checkpoints"
+CONFIG = "config.yaml"
 KEYWORDS = ("last", "best")
 
 
@@ -19,27 +21,41 @@ def claim(run_dir: Path, checkpoint: Path | None) -> None:
         checkpoint: The checkpoint that the run goes on from, if any.
 
     Raises:
-        UsageError: It holds a run and the checkpoint is not that run's, or it cannot be made.
+        UsageError: It holds a run and the checkpoint is not that run's, or it cannot be written.
     """
     resumes = checkpoint is not None and run_dir.resolve() in checkpoint.resolve().parents
-    if (run_dir / "config.yaml").exists() and not resumes:
+    if (run_dir / CONFIG).exists() and not resumes:
+        go_on = "go on with it by --ckpt_path last, " if has_checkpoint(run_dir) else "remove it, "
         raise UsageError(
-            f"{run_dir} already holds a run: go on with it by --ckpt_path last, or choose another "
-            f"directory by --run_dir"
+            f"{run_dir} already holds a run: {go_on}or choose another directory by --run_dir"
         )
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"cannot make the run directory {run_dir}: {error}") from error
+        raise UsageError(f"cannot make the run directory {run_dir}: {error.strerror}") from error
+    if not os.access(run_dir, os.W_OK):
+        raise UsageError(f"cannot write to {run_dir}: choose another directory by --run_dir")
+
+
+def has_checkpoint(run_dir: Path) -> bool:
+    """Whether the run directory holds any checkpoint."""
+    return any((run_dir / CHECKPOINTS).glob("*.ckpt"))
 
 
 def find_checkpoint(run_dir: Path, name: str) -> Path:
     """A checkpoint by path, or `last` or `best` of the run directory, checked to be readable.
 
     Raises:
+        UsageError: The run directory has no such checkpoint.
         CheckpointError: It is missing, truncated, or not a checkpoint of ours.
     """
-    path = run_dir / CHECKPOINTS / f"{name}.ckpt" if name in KEYWORDS else Path(name)
+    if name not in KEYWORDS:
+        path = Path(name)
+    elif not (path := run_dir / CHECKPOINTS / f"{name}.ckpt").exists():
+        raise UsageError(
+            f"--ckpt_path {name}: {run_dir} holds no {CHECKPOINTS}/{path.name}; leave the option "
+            f"out to start from the beginning"
+        )
     read_checkpoint(path)
     return path
 

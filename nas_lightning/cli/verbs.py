@@ -8,16 +8,52 @@ import difflib
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NoReturn
 
 from nas_lightning.cli import configs as shipped_configs
+from nas_lightning.cli.messages import tidy
 from nas_lightning.errors import UsageError
 
 # torch is imported by the verbs that need it: the others answer at once
 
 
+class VerbParser(argparse.ArgumentParser):
+    """A parser of a verb, with errors of one line.
+
+    Args:
+        prog: `nas VERB`.
+        description: What the verb does.
+    """
+
+    def __init__(self, prog: str, description: str | None = None, **kwargs: Any) -> None:
+        super().__init__(prog, description=description, allow_abbrev=False, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        """Report an error in the command line.
+
+        Raises:
+            UsageError: Always.
+        """
+        if message.startswith("unrecognized"):
+            options = [option.lstrip("-") for option in self._option_string_actions]
+            message = tidy(message, dict.fromkeys(options))
+        raise UsageError(f"{message} (`{self.prog} --help` explains)")
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1.
+
+    Raises:
+        ArgumentTypeError: It is none.
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, found {text!r}")
+    return int(text)
+
+
 def derive(arguments: list[str]) -> None:
     """Read the genotype off a checkpoint of a search."""
-    parser = argparse.ArgumentParser("nas derive", description=derive.__doc__)
+    parser = VerbParser("nas derive", description=derive.__doc__)
     parser.add_argument("checkpoint", help="for example runs/cifar_idarts/checkpoints/last.ckpt")
     parser.add_argument("-o", "--output", help="genotype file to write; printed otherwise")
     args = parser.parse_args(arguments[1:])
@@ -33,17 +69,19 @@ def derive(arguments: list[str]) -> None:
 
 def info(arguments: list[str]) -> None:
     """Parameters and multiply-adds of a genotype's network, or parameters of a supernet."""
-    parser = argparse.ArgumentParser("nas info", description=info.__doc__)
+    parser = VerbParser("nas info", description=info.__doc__)
     parser.add_argument("genotype", help="a genotype file, a published name, or `supernet`")
     parser.add_argument("--space", default="darts", help="search space (default: %(default)s)")
-    parser.add_argument("--channels", type=int, help="C (default: 36; 48 on ImageNet; supernet 16)")
     parser.add_argument(
-        "--layers", type=int, help="cells (default: 20; 14 on ImageNet; supernet 8)"
+        "--channels", type=positive, help="C (default: 36; 48 on ImageNet; supernet 16)"
     )
-    parser.add_argument("--classes", type=int, help="classes (default: 10; 1000 on ImageNet)")
+    parser.add_argument(
+        "--layers", type=positive, help="cells (default: 20; ImageNet 14; supernet 8)"
+    )
+    parser.add_argument("--classes", type=positive, help="classes (default: 10; 1000 on ImageNet)")
     parser.add_argument("--imagenet", action="store_true", help="ImageNet's stem, 224 pixels")
-    parser.add_argument("--image-size", type=int, help="pixels (default: 32; 224 on ImageNet)")
-    parser.add_argument("--k", type=int, default=1, help="supernet: K of partial channels")
+    parser.add_argument("--image-size", type=positive, help="pixels (default: 32; 224 on ImageNet)")
+    parser.add_argument("--k", type=positive, default=1, help="supernet: K of partial channels")
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args(arguments[1:])
     from nas_lightning.cli.info import Sizes, genotype_cost, supernet_cost
@@ -72,7 +110,7 @@ def info(arguments: list[str]) -> None:
 
 def draw(arguments: list[str]) -> None:
     """Draw the cells of a genotype."""
-    parser = argparse.ArgumentParser("nas draw", description=draw.__doc__)
+    parser = VerbParser("nas draw", description=draw.__doc__)
     parser.add_argument("genotype", help="a genotype file or a published name")
     parser.add_argument("-o", "--output", required=True, help="picture: .svg, .png or .pdf")
     args = parser.parse_args(arguments[1:])
@@ -84,7 +122,7 @@ def draw(arguments: list[str]) -> None:
 
 def configs(arguments: list[str]) -> None:
     """The configurations that come with nas."""
-    parser = argparse.ArgumentParser("nas configs", description=configs.__doc__)
+    parser = VerbParser("nas configs", description=configs.__doc__)
     actions = parser.add_subparsers(dest="action", metavar="list | show NAME | copy NAME DIR")
     actions.add_parser("list", help="names, with a line each")
     show = actions.add_parser("show", help="print one")
@@ -94,7 +132,7 @@ def configs(arguments: list[str]) -> None:
     copy.add_argument("folder", type=Path)
     args = parser.parse_args(arguments[1:])
     if args.action == "show":
-        print(shipped_configs.find_config(args.name).read_text(encoding="utf-8"), end="")
+        print(shipped_configs.find_shipped(args.name).read_text(encoding="utf-8"), end="")
     elif args.action == "copy":
         print(f"written to {shipped_configs.copy_config(args.name, args.folder)}")
     else:
@@ -104,7 +142,7 @@ def configs(arguments: list[str]) -> None:
 
 def demo(arguments: list[str]) -> None:
     """Search, retrain and test on handwritten digits, beside a randomly drawn cell."""
-    parser = argparse.ArgumentParser("nas demo", description=demo.__doc__)
+    parser = VerbParser("nas demo", description=demo.__doc__)
     parser.add_argument(
         "--run_dir", type=Path, default=Path("runs/demo"), help="default: %(default)s"
     )

@@ -1,0 +1,186 @@
+"""What jsonargparse says of a wrong key or value, in one line: where, what, and the nearest.
+
+Its messages nest: a class's arguments are parsed by a parser of their own, whose message then
+stands inside the outer one's, beside a complaint for every other type that was tried. Each level
+is reduced to `where: what` here, so the next one only puts its own key in front.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib
+import inspect
+import re
+import typing
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+TYPES = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "text",
+    "list": "a list",
+    "dict": "a mapping",
+}
+REQUIRED = "is required"
+INNER = re.compile(r"([a-z_][\w.\[\]]*): (.+)")  # what a parser further in has made
+MANY = 25
+
+
+def tidy(message: str, types: Mapping[str, Any]) -> str:
+    """Reduce a parser's message to `where: what`.
+
+    Args:
+        message: What jsonargparse says.
+        types: Every key that the parser knows, with its type.
+    """
+    text = message.strip()
+    key = ""
+    if found := re.match(r'Parser key "([^"]+)":\s*(.*)', text, re.DOTALL):
+        key, text = found.groups()
+    text, _, shown = text.partition("Given value type:")
+    given = shown.partition("Given value: ")[2]
+    reasons = _reasons(text)
+    if inner := next(filter(None, map(INNER.fullmatch, reasons)), None):
+        where, what = inner.groups()
+        return f"{_join(key, _locate(where, _value(given)))}: {what}"
+    expected = [kind for reason in reasons if (kind := _expected(reason))]
+    if expected:
+        if "a number" in expected:  # whole ones are numbers too
+            expected = [kind for kind in expected if kind != "a whole number"]
+        got = re.search(r"\. Got value: (.*)", reasons[0])
+        value = _value(got[1] if got else given)
+        return f"{key}: expected {' or '.join(dict.fromkeys(expected))}, found {value!r:.60}"
+    return _other(key, reasons[0], types)
+
+
+def nearest(wrong: str, known: Iterable[str]) -> str:
+    """A hint at the known name that is nearest to a wrong one; empty if none is near."""
+    last = {name.rsplit(".", 1)[-1]: name for name in known}
+    close = difflib.get_close_matches(wrong, last.values(), 1, 0.75)
+    short = difflib.get_close_matches(wrong.rsplit(".", 1)[-1], last, 1)
+    found = close[0] if close else last[short[0]] if short else None
+    return f"did you mean {found!r}?" if found else ""
+
+
+def _reasons(text: str) -> list[str]:
+    """Why each of the types that were tried does not fit, less those that say nothing."""
+    if "Union subtypes" not in text:
+        return [" ".join(text.split())]
+    listed = re.findall(r"^ {4}- (.+)$", text, re.MULTILINE)
+    dull = ("Expected a <class 'NoneType'>", "Not a valid subclass of")
+    return [reason for reason in listed if not reason.startswith(dull)] or listed[:1]
+
+
+def _expected(reason: str) -> str | None:
+    """`a whole number` for `Expected a <class 'int'>`; the choices for a literal."""
+    if found := re.match(r"Expected a <class '([\w.]+)'>", reason):
+        return TYPES.get(found[1], found[1])
+    if found := re.match(r"Expected a typing.Literal\[(.*?)\]", reason):
+        return found[1].replace(", ", " or ")
+    return None
+
+
+def _other(key: str, reason: str, types: Mapping[str, Any]) -> str:
+    """Everything but a wrong type."""
+    if found := re.search(r"(?:[Oo]ption|key) '([^']+)' is not accepted$", reason) or re.search(
+        r"does not accept option '([^']+)'", reason
+    ):
+        return f"{found[1]}: unknown key; {_choices(found[1], types)}"
+    if found := re.match(r"unrecognized arguments: (\S+)", reason):
+        option = found[1].partition("=")[0]
+        hint = _choices(option.lstrip("-"), types) if option.startswith("-") else ""
+        return f"unknown argument {option}; {hint}".rstrip("; ")
+    if found := re.search(r"arguments are required: (.*)", reason):
+        first = found[1].partition(",")[0]
+        return f"{_join(key, first.rpartition('.')[2])}: {REQUIRED}"
+    if found := re.match(r"Expected a dot import path string: (.*)", reason):
+        return (
+            f"{key}: no class {found[1]!r} here; {_choices(found[1], class_names(types.get(key)))}"
+        )
+    if reason.startswith("Not a valid subclass") or "is abstract" in reason:
+        names = ", ".join(class_names(types.get(key))[:MANY])
+        return f"{key}: name its class by class_path, one of {names}"
+    if found := re.search(r"module '([\w.]+)' has no attribute '(\w+)'", reason):
+        return f"{key}: {found[0]}; {nearest(found[2], dir(importlib.import_module(found[1])))}"
+    text = re.sub(r"\. Got value: (.{60}).+", r", found \1…", reason)
+    return _join(key, "") + f": {text}" if key else text
+
+
+def _choices(wrong: str, known: Iterable[str]) -> str:
+    """The nearest known name, or all of them if there are few."""
+    names = sorted(name for name in known if name.rpartition(".")[2] not in ("help", "config"))
+    if not names:
+        return "none is known here (is class_path missing?)"
+    if hint := nearest(wrong, names):
+        return hint
+    if len(names) > MANY:
+        return "--help lists all"
+    return f"known: {', '.join(names)}"
+
+
+def class_names(kind: Any) -> list[str]:
+    """Names of the classes of this package that fit a type, without abstract ones."""
+    if inner := typing.get_args(kind):
+        return sorted({name for part in inner for name in class_names(part)})
+    if not inspect.isclass(kind) or kind in (int, float, bool, str, type(None)):
+        return []
+    classes = [cls for cls in _subclasses(kind) if cls.__module__.startswith("nas_lightning.")]
+    return sorted({cls.__name__ for cls in classes if not inspect.isabstract(cls)})
+
+
+def _subclasses(kind: type[Any]) -> Iterator[type[Any]]:
+    cls: type[Any]
+    for cls in kind.__subclasses__():
+        yield cls
+        yield from _subclasses(cls)
+
+
+def _value(text: str) -> Any:
+    """A value from its text: a literal if it is one, the text itself otherwise."""
+    if found := re.fullmatch(r"NestedArg\(key='([^']*)', val=(.*)\)", text):
+        value = _value(found[2])
+        for part in reversed(found[1].split(".")):
+            value = {part: value}
+        return value
+    try:
+        return ast.literal_eval(_Namespaces().visit(ast.parse(text, mode="eval")))
+    except (ValueError, SyntaxError):
+        return text
+
+
+class _Namespaces(ast.NodeTransformer):
+    """Makes `Namespace(a=1)` a dictionary."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        keys: list[ast.expr | None] = [ast.Constant(item.arg) for item in node.keywords]
+        return ast.Dict(keys, [item.value for item in node.keywords])
+
+
+def _locate(where: str, given: Any) -> str:
+    """The key with the way to it inside the value that was given, if there is one only."""
+    first = re.split(r"[.\[]", where)[0]
+    ways = list(_ways(first, given))
+    return where if len(ways) != 1 else _join(ways[0], where[len(first) :]).replace(".[", "[")
+
+
+def _ways(key: str, value: Any, way: str = "") -> Iterator[str]:
+    if isinstance(value, dict):
+        for name, item in value.items():
+            here = way if name == "init_args" else _join(way, str(name))
+            if name == key:
+                yield here
+            else:
+                yield from _ways(key, item, here)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _ways(key, item, f"{way}[{index}]")
+
+
+def _join(first: str, second: str) -> str:
+    if not first or not second or second.startswith("["):
+        return first + second
+    return f"{first}.{second}"

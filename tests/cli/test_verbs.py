@@ -1,0 +1,100 @@
+"""Verbs that do not train, and help."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nas_lightning import __version__
+from nas_lightning.cli.verbs import VERBS
+from tests.cli.conftest import Nas
+
+
+@pytest.mark.parametrize("line", ["", "-h", "--help", "help"])
+def test_one_help_names_every_verb(nas: Nas, line: str) -> None:
+    result = nas(line)
+    assert result.code == 0
+    assert all(f"  {verb} " in result.out for verb in VERBS)
+    assert "NAS_DEBUG=1" in result.out
+    assert max(map(len, result.out.splitlines())) <= 80
+
+
+def test_version(nas: Nas) -> None:
+    assert nas("--version").out == f"nas {__version__}\n"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_of_a_verb(nas: Nas, verb: str) -> None:
+    result = nas(f"{verb} --help")
+    assert result.code == 0
+    assert result.err == ""
+    assert "usage: nas" in result.out
+    assert verb in result.out.splitlines()[0]
+
+
+@pytest.mark.parametrize("verb", ["fit", "validate", "test", "predict"])
+def test_help_of_a_run_names_what_is_ours(nas: Nas, verb: str) -> None:
+    out = nas(f"{verb} --help").out
+    assert all(option in out for option in ("--config", "--run_dir", "--ckpt_path", "--trainer."))
+
+
+def test_info(nas: Nas) -> None:
+    table = nas("info DARTS_V2").out
+    data = json.loads(nas("info genotype.json --json").out)
+    assert data["parameters"] == 3349342  # 3.3 million in the paper
+    assert "3,349,342" in table
+    assert (data["channels"], data["layers"], data["classes"]) == (36, 20, 10)
+    small = json.loads(nas("info DARTS_V2 --json --channels 4 --layers 3 --classes 7").out)
+    assert (small["channels"], small["layers"], small["classes"]) == (4, 3, 7)
+    assert small["parameters"] < data["parameters"]
+
+
+def test_info_on_imagenet(nas: Nas) -> None:
+    data = json.loads(nas("info DARTS_V2 --json --imagenet --space darts").out)
+    assert (data["channels"], data["layers"], data["classes"]) == (48, 14, 1000)
+    assert data["parameters"] == 4718752
+
+
+def test_info_of_the_supernet(nas: Nas) -> None:
+    full, partial = (
+        json.loads(nas(f"info supernet --json --layers 3 --k {k}").out) for k in (1, 4)
+    )
+    assert partial["parameters"] < full["parameters"]
+
+
+@pytest.mark.parametrize(
+    ("ending", "start"), [("svg", b"<?xml"), ("png", b"\x89PNG"), ("pdf", b"%PDF")]
+)
+def test_draw(nas: Nas, ending: str, start: bytes) -> None:
+    result = nas(f"draw DARTS_V2 -o pictures/cells.{ending}")
+    assert result.code == 0
+    assert result.out == f"written to pictures/cells.{ending}\n"
+    assert Path(f"pictures/cells.{ending}").read_bytes().startswith(start)
+
+
+def test_configs(nas: Nas) -> None:
+    listed = nas("configs").out
+    assert listed == nas("configs list").out
+    assert "digits_idarts.yaml" in listed
+    shown = nas("configs show digits_idarts").out
+    assert nas("configs copy digits_idarts.yaml mine").code == 0
+    assert Path("mine/digits_idarts.yaml").read_text(encoding="utf-8") == shown
+    Path("mine/digits_idarts.yaml").write_text("mine", encoding="utf-8")
+    again = nas("configs copy digits_idarts mine")
+    assert again.code == 2
+    assert "mine/digits_idarts.yaml exists" in again.err
+    assert Path("mine/digits_idarts.yaml").read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.parametrize("name", ["cifar_darts", "cifar_pcdarts", "cifar_idarts", "folder_idarts"])
+def test_shipped_searches_parse(nas: Nas, name: str) -> None:
+    if name == "folder_idarts":
+        Path("data/train/ant").mkdir(parents=True)
+    result = nas(f"fit --config {name} --print_config")
+    assert result.code == 0, result.err
+
+
+@pytest.mark.parametrize("name", ["cifar_retrain", "digits_retrain", "folder_retrain"])
+def test_shipped_retrainings_parse(nas: Nas, name: str) -> None:
+    result = nas(f"fit --config {name} --model.genotype DARTS_V2 --print_config")
+    assert result.code == 0, result.err
