@@ -23,10 +23,12 @@ class GenotypeError(NASError):
     Args:
         reason: What is wrong.
         path: Where, as a JSON path such as `$.cells.normal.nodes[0][1].source`.
+        file: The file that holds it, if any.
     """
 
-    def __init__(self, reason: str, path: str = "$") -> None:
-        super().__init__(f"not a valid genotype: at {path}: {reason}")
+    def __init__(self, reason: str, path: str = "$", file: str = "the genotype") -> None:
+        super().__init__(f"{file} is not valid: at {path}: {reason}")
+        self.reason = reason
         self.path = path
 
 

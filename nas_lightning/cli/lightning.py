@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -15,7 +16,6 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 # imported so that configurations can name their classes without the module path
 import nas_lightning.data
-import nas_lightning.retrain
 import nas_lightning.strategies  # noqa: F401
 from nas_lightning import __version__
 from nas_lightning.callbacks import GracefulStop, PredictionWriter, RunProgressBar
@@ -30,6 +30,7 @@ from nas_lightning.cli.run_directory import (
 )
 from nas_lightning.errors import UsageError
 from nas_lightning.reports import SearchMonitor
+from nas_lightning.retrain import RetrainModule, count_parameters
 from nas_lightning.search import SearchModule, SearchStrategy
 
 
@@ -77,7 +78,11 @@ class NASCLI(LightningCLI):
             parser_kwargs={"prog": "nas"},
             seed_everything_default=0,
             # our loaders shard by themselves; Lightning's sampler would undo their order
-            trainer_defaults={"use_distributed_sampler": False, "callbacks": [RunProgressBar()]},
+            trainer_defaults={
+                "use_distributed_sampler": False,
+                "enable_model_summary": False,  # thousands of modules; we print what matters
+                "callbacks": [RunProgressBar()],
+            },
             auto_configure_optimizers=False,
             args=arguments,
         )
@@ -108,6 +113,12 @@ class NASCLI(LightningCLI):
             type=str,
             default="runs/default",
             help="Where everything the run writes goes; never shared by two runs.",
+        )
+        parser.add_argument(
+            "--threads",
+            type=int | None,
+            default=None,
+            help="CPU threads of PyTorch; by default all cores. Small images are faster with one.",
         )
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.set_defaults(
@@ -168,19 +179,26 @@ class NASCLI(LightningCLI):
             trainer.callbacks.insert(0, callback)  # type: ignore[attr-defined] # set by a connector
         return trainer
 
+    def before_instantiate_classes(self) -> None:
+        """Set the number of threads."""
+        if threads := self._get(self.config, "threads"):
+            torch.set_num_threads(threads)
+
     def before_fit(self) -> None:
-        """Refuse to choose a checkpoint by validation data that is not there.
+        """Say what runs; refuse to choose a checkpoint by validation data that is not there.
 
         Raises:
             UsageError: That is asked for.
         """
         monitor = self._get(self.config, "checkpoint").monitor or ""
         retrains = getattr(self.datamodule, "mode", None) == "retrain"
-        if retrains and "val_" in monitor and self.datamodule.val_fraction == 0:
+        if retrains and "val_" in monitor and getattr(self.datamodule, "val_fraction", 1) == 0:
             raise UsageError(
                 f"data.val_fraction 0 leaves no validation data for checkpoint.monitor {monitor}: "
                 f"set --checkpoint.monitor null, or a larger --data.val_fraction"
             )
+        if self.trainer.is_global_zero:
+            print(_header(self.model, self._get(self.config, "run_dir")), flush=True)
 
     def _extra_callbacks(self, trainer: Trainer, run_dir: Path) -> list[Callback]:
         callbacks: list[Callback] = []
@@ -208,6 +226,17 @@ def data_spec(data: LightningDataModule) -> dict[str, int]:
             f'data_spec = {{"in_channels": …, "num_classes": …, "image_size": …}}'
         )
     return dict(spec)
+
+
+def _header(model: LightningModule, run_dir: str) -> str:
+    """What runs and where, a line each."""
+    lines = [f"{'run directory':<24} {run_dir}"]
+    if isinstance(model, SearchModule):
+        lines.append(f"{'supernet':<24} {count_parameters(model.supernet):,} weights")
+        lines.append(model.plan.describe())
+    elif isinstance(model, RetrainModule):
+        lines.append(f"{'network':<24} {count_parameters(model.network):,} parameters")
+    return "\n".join(lines)
 
 
 def _refuse_strategies(trainer: Trainer) -> None:

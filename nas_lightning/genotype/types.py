@@ -136,7 +136,10 @@ class Genotype:
             data = json.loads(text)
         except (ValueError, RecursionError) as error:  # the latter: nested too deeply
             raise NASError(f"the genotype file {path} is not JSON: {error}") from error
-        return cls.from_dict(data, space)
+        try:
+            return cls.from_dict(data, space)
+        except GenotypeError as error:
+            raise GenotypeError(error.reason, error.path, file=str(path)) from None
 
     def __str__(self) -> str:
         """One line a node, for terminals and TensorBoard."""
