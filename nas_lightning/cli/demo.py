@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nas_lightning.cli.lightning import run
 from nas_lightning.genotype import Genotype, random_genotype
-from nas_lightning.reports import save_drawing
+from nas_lightning.reports.drawing import save_drawing
 from nas_lightning.retrain import RetrainModule, count_parameters
 from nas_lightning.search import SearchModule
 

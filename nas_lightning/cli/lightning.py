@@ -29,7 +29,7 @@ from nas_lightning.cli.run_directory import (
     has_checkpoint,
 )
 from nas_lightning.errors import UsageError
-from nas_lightning.reports import SearchMonitor
+from nas_lightning.reports.monitor import SearchMonitor
 from nas_lightning.retrain import RetrainModule, count_parameters
 from nas_lightning.search import SearchModule, SearchStrategy
 

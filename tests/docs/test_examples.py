@@ -43,7 +43,7 @@ def test_own_data_is_searched_and_retrained(tmp_path: Path) -> None:
     assert fit(tmp_path / "search", *quick) == 0
     found = tmp_path / "search" / "genotype.json"
     arguments = ["fit", "--config", "digits_retrain", "--model.genotype", str(found)]
-    own = ["--data", "own_data.StripesData", "--data.mode", "retrain"]
+    own = ["--data", "own_data.StripesData", "--data.mode", "retrain", "--data.batch_size", "16"]
     assert main([*arguments, *own, *quick, "--run_dir", str(tmp_path / "retrain")]) == 0
     assert main(["test", "--config", str(tmp_path / "retrain" / "config.yaml")]) == 0
 

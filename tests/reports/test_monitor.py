@@ -11,8 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from nas_lightning.data import Synthetic
 from nas_lightning.genotype import Genotype
-from nas_lightning.reports import SearchMonitor
-from nas_lightning.reports.monitor import entropy
+from nas_lightning.reports.monitor import SearchMonitor, entropy
 from nas_lightning.search import SearchModule
 from nas_lightning.strategies import EdgeNormalization
 from tests.conftest import PRIMITIVES, SearchFactory, TrainerFactory
