@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -89,7 +88,7 @@ class SearchModule(LightningModule):
         self.automatic_optimization = False
         self.task = task or Classification()
         self.strategies = list(strategies or ())
-        self.plan = _plan(self.strategies, arch_optimizer)
+        self.plan = SearchPlan(self.strategies, arch_optimizer)
         self.space = supernet.space
         self.supernet = supernet.build(data_spec, self.plan[PARTIAL_CHANNELS])
         self.arch = ArchitectureParameters(
@@ -281,20 +280,6 @@ class SearchModule(LightningModule):
             CheckpointError: It is of something else; says of what.
         """
         checkpoints.check(checkpoint, "search", self.space.name, self)
-
-
-def _plan(strategies: list[SearchStrategy], arch_optimizer: OptimizerCallable) -> SearchPlan:
-    """The plan that the strategies make together."""
-    repeated = [kind.__name__ for kind, n in Counter(map(type, strategies)).items() if n > 1]
-    if repeated:
-        raise UsageError(f"conflicting strategies: {repeated[0]} is listed more than once")
-    plan = SearchPlan(arch_optimizer)
-    for strategy in strategies:
-        strategy.configure(plan)
-    for strategy in strategies:
-        for slot in strategy.requires:
-            plan.require(slot, strategy)
-    return plan
 
 
 def _rounded(weights: Tensor) -> Any:

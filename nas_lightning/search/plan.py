@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
@@ -56,10 +57,16 @@ class SearchPlan:
     """Who decides what in a search. Without strategies it is first-order DARTS.
 
     Args:
+        strategies: Configure the plan, in this order.
         arch_optimizer: The architecture optimizer of the configuration.
+
+    Raises:
+        UsageError: Strategies conflict, or one misses another.
     """
 
-    def __init__(self, arch_optimizer: OptimizerCallable) -> None:
+    def __init__(
+        self, strategies: Sequence[SearchStrategy], arch_optimizer: OptimizerCallable
+    ) -> None:
         self._values: dict[Slot[Any], Any] = {
             OP_RELAXATION: SoftmaxOps(),
             EDGE_RELAXATION: EqualEdges(),
@@ -71,6 +78,14 @@ class SearchPlan:
         self._filled: dict[Slot[Any], SearchStrategy] = {}
         self._wrapped: dict[Slot[Any], list[tuple[Callable[[Any], Any], SearchStrategy]]] = {}
         self._penalties: list[tuple[Penalty, SearchStrategy]] = []
+        repeated = [kind.__name__ for kind, n in Counter(map(type, strategies)).items() if n > 1]
+        if repeated:
+            raise UsageError(f"conflicting strategies: {repeated[0]} is listed more than once")
+        for strategy in strategies:
+            strategy.configure(self)
+        for strategy in strategies:
+            for slot in strategy.requires:
+                self._require(slot, strategy)
 
     def __getitem__(self, slot: Slot[T]) -> T:
         """What the slot holds, with its wrappers applied in the order of the strategies."""
@@ -106,12 +121,7 @@ class SearchPlan:
         """Sum of all penalties."""
         return sum((penalty(arch) for penalty, _ in self._penalties), start=0.0)
 
-    def require(self, slot: Slot[Any], by: SearchStrategy) -> None:
-        """Insist that some strategy filled a slot.
-
-        Raises:
-            UsageError: None did; says who could.
-        """
+    def _require(self, slot: Slot[Any], by: SearchStrategy) -> None:
         if slot not in self._filled:
             name = type(by).__name__
             raise UsageError(f"{name} needs a strategy that decides the {slot.name}: {slot.hint}")

@@ -1,9 +1,5 @@
 """The loaders under Lightning's own trainer: every entry point, and two processes."""
 
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +9,7 @@ import torch
 
 from nas_lightning.data import Digits, ImageData, Synthetic
 from nas_lightning.errors import UsageError
+from tests.processes import run_two_processes
 
 pytestmark = [
     # about the machine, not about the code
@@ -118,33 +115,7 @@ def run_two_ranks(folder: Path) -> None:
 @pytest.mark.ddp
 @pytest.mark.slow
 def test_two_processes_share_the_data(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
-    environment = {
-        "PYTHONPATH": paths,
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": port,
-        "WORLD_SIZE": "2",
-    }
-    code = f"import pathlib, {__name__} as t; t.run_two_ranks(pathlib.Path({str(tmp_path)!r}))"
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", code],
-            env={**os.environ, **environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        for process in processes:
-            _, errors = process.communicate(timeout=120)
-            assert process.returncode == 0, errors
-    finally:
-        for process in processes:
-            process.kill()
+    run_two_processes("tests.data.test_data_trainer", "run_two_ranks", tmp_path)
     a, b = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     assert len(a["train"]) == len(b["train"]) == 2 * 14  # 30 images: 7 batches of 2 on each rank
     assert len(a["val"] + b["val"]) == 2 * 10

@@ -1,9 +1,6 @@
 """Two gloo processes search together: one architecture, one set of weights, averaged gradients."""
 
 import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import lightning
@@ -15,6 +12,7 @@ from nas_lightning.data import Synthetic
 from nas_lightning.search import ArchStep, SearchModule, SearchStrategy
 from nas_lightning.strategies import Backtracking, EdgeNormalization, PartialChannels
 from tests.conftest import SPEC, tiny_supernet
+from tests.processes import run_two_processes
 
 
 class Keep(SearchStrategy):
@@ -57,34 +55,7 @@ def search(folder: Path) -> None:
 @pytest.mark.ddp
 @pytest.mark.slow
 def test_two_processes_hold_the_same_architecture_and_weights(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    shared = {
-        "PYTHONPATH": str(Path(__file__).parents[2]),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": port,
-        "WORLD_SIZE": "2",
-        "OMP_NUM_THREADS": "1",
-    }
-    code = f"import pathlib, {__name__} as t; t.search(pathlib.Path({str(tmp_path)!r}))"
-    code = code.replace(__name__, "tests.ddp.test_search_two_processes")
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", code],
-            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        for process in processes:
-            _, errors = process.communicate(timeout=120)
-            assert process.returncode == 0, errors
-    finally:
-        for process in processes:
-            process.kill()
+    run_two_processes("tests.ddp.test_search_two_processes", "search", tmp_path)
     one, two = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     assert one["steps"] == two["steps"] == 2 * 2 * 2  # epochs, batches a rank, optimizers
     for name, value in one["state"].items():
