@@ -4,13 +4,16 @@ VENV := .venv
 NAS := $(VENV)/bin/nas
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check clean
+.PHONY: demo test test-gpu check clean
 
 demo: $(INSTALLED) ## search, retrain and test on handwritten digits, in minutes
 	$(NAS) demo
 
 test: $(INSTALLED) ## all tests
 	$(VENV)/bin/python -m pytest -q -n 2 --dist loadgroup
+
+test-gpu: $(INSTALLED) ## the tests that need an accelerator; skipped without one
+	$(VENV)/bin/python -m pytest -q -m gpu
 
 check: $(INSTALLED) ## lint, format, types, import contract
 	$(VENV)/bin/ruff check .

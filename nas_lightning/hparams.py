@@ -42,7 +42,7 @@ def to_config(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, functools.partial):
-        return {"class_path": _import_path(_target(value)), "init_args": to_config(value.keywords)}
+        return {"class_path": _import_path(target(value)), "init_args": to_config(value.keywords)}
     if inspect.isroutine(value) or inspect.isclass(value):
         return _import_path(value)
     return {"class_path": _import_path(type(value)), "init_args": to_config(init_args(value))}
@@ -67,8 +67,12 @@ def record_hyperparameters(module: LightningModule, arguments: Mapping[str, Any]
         )
 
 
-def _target(partial: functools.partial[Any]) -> Any:
-    """What a partial calls; jsonargparse puts the class last behind helpers of its own."""
+def target(partial: functools.partial[Any]) -> Any:
+    """What a partial calls; jsonargparse puts the class last, behind helpers of its own.
+
+    Raises:
+        UsageError: Arguments are given by position.
+    """
     if not partial.args:
         return partial.func
     if inspect.isclass(partial.args[-1]):

@@ -27,8 +27,9 @@ class RunProgressBar(TQDMProgressBar):
         for key, value in items.items():
             # a metric logged by step and epoch: the bar runs with the steps
             if not key.endswith("_epoch"):
-                shown[key.rsplit("/", 1)[-1].removesuffix("_step")] = value
-        return shown
+                name = key.rsplit("/", 1)[-1].removesuffix("_step")
+                shown[name] = int(value) if isinstance(value, float) and "skips" in name else value
+        return dict(sorted(shown.items()))
 
     def on_train_start(self, *args: object) -> None:
         """Start the clock; a run that goes on within an epoch skips that epoch's start."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
 from nas_lightning.errors import UsageError
+from nas_lightning.hparams import target
 from nas_lightning.search.bilevel import ArchGradient, first_order
 from nas_lightning.search.discretize import Discretizer, strongest_edges
 from nas_lightning.supernet import (
@@ -130,12 +132,19 @@ class SearchPlan:
         """Slot by slot who decided it, one line each."""
         lines = []
         for slot in self._values:
-            value, by = self[slot], self._filled.get(slot, "default")
-            # functions have a name, numbers and objects a short text
-            shown = getattr(value, "__name__", None) or (
-                str(value) if isinstance(value, int) else type(value).__name__
-            )
+            decided = "configuration" if slot is ARCH_OPTIMIZER else "default"
+            by = self._filled.get(slot, decided)
+            shown = _short(self[slot])
             wrappers = "".join(f", wrapped by {w!r}" for _, w in self._wrapped.get(slot, []))
             lines.append(f"{slot.name:<24} {shown:<20} {by!s}{wrappers}")
         lines += [f"{'penalty':<24} {'':<20} {by!r}" for _, by in self._penalties]
         return "\n".join(lines)
+
+
+def _short(value: object) -> str:
+    """Name of a function or class, text of a number, name of an object's class."""
+    if isinstance(value, functools.partial):
+        value = target(value)
+    if isinstance(value, int):
+        return str(value)
+    return str(getattr(value, "__name__", type(value).__name__))
