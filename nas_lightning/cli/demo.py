@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def run_demo(run_dir: Path) -> None:
         f"drawing       {picture}\n"
         f"checkpoints   {folder}/*/checkpoints\n"
         f"metrics       {folder}/*/csv\n"
-        f"TensorBoard   tensorboard --logdir {folder}\n"
+        f"TensorBoard   {_tensorboard()} --logdir {folder}\n"
         f"\n{time.monotonic() - began:.0f} s in all"
     )
 
@@ -57,6 +58,13 @@ def _retrain(genotype: Path, run_dir: Path) -> tuple[float, int]:
     assert isinstance(test.model, RetrainModule)
     accuracy = float(test.trainer.callback_metrics["retrain/test_accuracy"])
     return accuracy, count_parameters(test.model.network)
+
+
+def _tensorboard() -> str:
+    """The command of this environment, short where it lies below the working directory."""
+    command = Path(sys.prefix) / "bin" / "tensorboard"
+    below = command.is_relative_to(Path.cwd())
+    return str(command.relative_to(Path.cwd()) if below else command)
 
 
 def _free(run_dir: Path) -> Path:
