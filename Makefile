@@ -1,6 +1,7 @@
 # The two commands of the README. Needs git, make and Python 3.11 or newer.
 PYTHON ?= python3
 VENV := .venv
+CONSTRAINTS := constraints.txt
 NAS := $(VENV)/bin/nas
 INSTALLED := $(VENV)/.installed
 
@@ -21,10 +22,10 @@ check: $(INSTALLED) ## lint, format, types, import contract
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[dev]'
+	$(VENV)/bin/python -m pip install --disable-pip-version-check -q -c $(CONSTRAINTS) -e '.[dev]'
 	touch $@
 
 clean: ## remove the environment and caches; runs stay
