@@ -10,7 +10,7 @@ import torch
 from lightning import Callback, LightningModule
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
-from torch.optim import SGD, Adam, Optimizer
+from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MetricCollection
 
@@ -40,11 +40,6 @@ def darts_weight_optimizer(params: Any) -> Optimizer:
     return SGD(params, lr=0.025, momentum=0.9, weight_decay=3e-4)
 
 
-def darts_arch_optimizer(params: Any) -> Optimizer:
-    """Adam of DARTS' search: rate 3e-4, betas (0.5, 0.999), weight decay 1e-3."""
-    return Adam(params, lr=3e-4, betas=(0.5, 0.999), weight_decay=1e-3)
-
-
 class SearchModule(LightningModule):
     """Search for an architecture.
 
@@ -60,7 +55,7 @@ class SearchModule(LightningModule):
         strategies: What makes the method; none is first-order DARTS.
         weight_optimizer: Optimizer of the supernet's weights; DARTS' SGD by default.
         weight_schedule: Its schedule; by default cosine to 0.001.
-        arch_optimizer: Optimizer of α and β; DARTS' Adam by default.
+        arch_optimizer: Optimizer of α and β; by default that of the strategies or DARTS' Adam.
         arch_schedule: Its schedule; constant by default.
         gradient_clip: Largest norm of the weights' gradient; none for no clipping.
         arch_gradient_clip: Largest norm of the architecture gradient; none for no clipping.
@@ -77,7 +72,7 @@ class SearchModule(LightningModule):
         strategies: list[SearchStrategy] | None = None,
         weight_optimizer: OptimizerCallable = darts_weight_optimizer,
         weight_schedule: Schedule | None = None,
-        arch_optimizer: OptimizerCallable = darts_arch_optimizer,
+        arch_optimizer: OptimizerCallable | None = None,
         arch_schedule: Schedule | None = None,
         gradient_clip: float | None = 5.0,
         arch_gradient_clip: float | None = None,
@@ -88,8 +83,8 @@ class SearchModule(LightningModule):
         self.automatic_optimization = False
         self.task = task or Classification()
         self.strategies = list(strategies or ())
-        self.plan = SearchPlan(self.strategies, arch_optimizer)
         self.space = supernet.space
+        self.plan = SearchPlan(self.space, self.strategies, arch_optimizer)
         self.supernet = supernet.build(data_spec, self.plan[PARTIAL_CHANNELS])
         self.arch = ArchitectureParameters(
             self.space,

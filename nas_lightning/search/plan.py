@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
+from torch.optim import Adam, Optimizer
 
 from nas_lightning.errors import UsageError
 from nas_lightning.hparams import target
 from nas_lightning.search.bilevel import ArchGradient, first_order
 from nas_lightning.search.discretize import Discretizer, strongest_edges
+from nas_lightning.spaces import SearchSpace
 from nas_lightning.supernet import (
     ArchitectureParameters,
     EdgeRelaxation,
@@ -59,25 +61,32 @@ class SearchPlan:
     """Who decides what in a search. Without strategies it is first-order DARTS.
 
     Args:
+        space: The search space, for strategies that need its structure.
         strategies: Configure the plan, in this order.
-        arch_optimizer: The architecture optimizer of the configuration.
+        arch_optimizer: The architecture optimizer of the configuration, if it names one.
 
     Raises:
         UsageError: Strategies conflict, or one misses another.
     """
 
     def __init__(
-        self, strategies: Sequence[SearchStrategy], arch_optimizer: OptimizerCallable
+        self,
+        space: SearchSpace,
+        strategies: Sequence[SearchStrategy],
+        arch_optimizer: OptimizerCallable | None = None,
     ) -> None:
+        self.space = space
         self._values: dict[Slot[Any], Any] = {
             OP_RELAXATION: SoftmaxOps(),
             EDGE_RELAXATION: EqualEdges(),
             PARTIAL_CHANNELS: 1,
             ARCH_GRADIENT: first_order,
-            ARCH_OPTIMIZER: arch_optimizer,
+            ARCH_OPTIMIZER: arch_optimizer or darts_arch_optimizer,
             DISCRETIZER: strongest_edges,
         }
-        self._filled: dict[Slot[Any], SearchStrategy] = {}
+        self._filled: dict[Slot[Any], SearchStrategy | str] = {}
+        if arch_optimizer is not None:
+            self._filled[ARCH_OPTIMIZER] = "the configuration"
         self._wrapped: dict[Slot[Any], list[tuple[Callable[[Any], Any], SearchStrategy]]] = {}
         self._penalties: list[tuple[Penalty, SearchStrategy]] = []
         repeated = [kind.__name__ for kind, n in Counter(map(type, strategies)).items() if n > 1]
@@ -103,10 +112,11 @@ class SearchPlan:
             UsageError: Another strategy decided it already; names both.
         """
         if slot in self._filled:
-            first, second = type(self._filled[slot]).__name__, type(by).__name__
+            first = self._filled[slot]
+            name = first if isinstance(first, str) else type(first).__name__
             raise UsageError(
-                f"conflicting strategies: {first} and {second} both decide the {slot.name}; "
-                f"keep one of them"
+                f"conflicting strategies: {name} and {type(by).__name__} both decide the "
+                f"{slot.name}; keep one of them"
             )
         self._values[slot] = value
         self._filled[slot] = by
@@ -132,13 +142,17 @@ class SearchPlan:
         """Slot by slot who decided it, one line each."""
         lines = []
         for slot in self._values:
-            decided = "configuration" if slot is ARCH_OPTIMIZER else "default"
-            by = self._filled.get(slot, decided)
+            by = self._filled.get(slot, "default")
             shown = _short(self[slot])
             wrappers = "".join(f", wrapped by {w!r}" for _, w in self._wrapped.get(slot, []))
             lines.append(f"{slot.name:<24} {shown:<20} {by!s}{wrappers}")
         lines += [f"{'penalty':<24} {'':<20} {by!r}" for _, by in self._penalties]
         return "\n".join(lines)
+
+
+def darts_arch_optimizer(params: Any) -> Optimizer:
+    """Adam of DARTS' search: rate 3e-4, betas (0.5, 0.999), weight decay 1e-3."""
+    return Adam(params, lr=3e-4, betas=(0.5, 0.999), weight_decay=1e-3)
 
 
 def _short(value: object) -> str:

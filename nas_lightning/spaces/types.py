@@ -45,6 +45,11 @@ class Cell:
         """State indices of the intermediate nodes."""
         return tuple(sorted({edge.target for edge in self.edges}))
 
+    @cached_property
+    def fan_in(self) -> tuple[int, ...]:
+        """Number of edges into each node; edges are sorted by node, so these are segments."""
+        return tuple(len(self.incoming(node)) for node in self.nodes)
+
     def incoming(self, node: int) -> list[int]:
         """Indices into `edges` of the edges that end in state `node`."""
         return [i for i, edge in enumerate(self.edges) if edge.target == node]

@@ -2,7 +2,18 @@
 
 from nas_lightning.strategies.backtracking import Backtracking
 from nas_lightning.strategies.edge_normalization import EdgeNormalization
+from nas_lightning.strategies.exponentiated_gradient import (
+    ExponentiatedGradient,
+    ExponentiatedGradientOptimizer,
+)
 from nas_lightning.strategies.partial_channels import PartialChannels
 from nas_lightning.strategies.warmup import WarmUp
 
-__all__ = ["Backtracking", "EdgeNormalization", "PartialChannels", "WarmUp"]
+__all__ = [
+    "Backtracking",
+    "EdgeNormalization",
+    "ExponentiatedGradient",
+    "ExponentiatedGradientOptimizer",
+    "PartialChannels",
+    "WarmUp",
+]

@@ -8,8 +8,11 @@ from nas_lightning.supernet.relaxation import (
     EqualEdges,
     NodewiseSoftmax,
     OpRelaxation,
+    SimplexEdges,
+    SimplexOps,
     SoftmaxOps,
 )
+from nas_lightning.supernet.simplex import onto_simplex
 
 __all__ = [
     "ArchitectureParameters",
@@ -20,7 +23,10 @@ __all__ = [
     "Mixing",
     "NodewiseSoftmax",
     "OpRelaxation",
+    "SimplexEdges",
+    "SimplexOps",
     "SoftmaxOps",
     "Supernet",
     "SupernetFactory",
+    "onto_simplex",
 ]

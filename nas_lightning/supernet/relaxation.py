@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from nas_lightning.spaces import Cell
+from nas_lightning.supernet.simplex import onto_simplex
 
 INITIAL_SCALE = 1e-3
 """Standard deviation of fresh α and β in the released code of DARTS and PC-DARTS."""
@@ -39,6 +40,23 @@ class SoftmaxOps(OpRelaxation):
     def weights(self, alpha: Tensor) -> Tensor:
         """Rows sum to one (E, O)."""
         return alpha.softmax(dim=-1)
+
+
+class SimplexOps(OpRelaxation):
+    """α is the weights themselves, a point of the simplex on every edge (GAEA)."""
+
+    def initial(self, cell: Cell, generator: torch.Generator) -> Tensor:  # noqa: ARG002
+        """Equal weights (E, O)."""
+        shape = len(cell.edges), len(cell.primitives)
+        return torch.full(shape, 1 / shape[1])
+
+    def weights(self, alpha: Tensor) -> Tensor:
+        """α (E, O)."""
+        return alpha
+
+    def project_(self, alpha: Tensor) -> None:
+        """Clamp and normalise every row."""
+        alpha.copy_(onto_simplex(alpha))
 
 
 class EdgeRelaxation(ABC):
@@ -79,3 +97,20 @@ class NodewiseSoftmax(EdgeRelaxation):
         """The weights of the edges into each node sum to one (E,)."""
         assert beta is not None
         return torch.cat([beta[cell.incoming(node)].softmax(dim=0) for node in cell.nodes])
+
+
+class SimplexEdges(EdgeRelaxation):
+    """β is the weights themselves; those of the edges into one node are a simplex (GAEA)."""
+
+    def initial(self, cell: Cell, generator: torch.Generator) -> Tensor:  # noqa: ARG002
+        """Equal weights at every node (E,)."""
+        return onto_simplex(torch.ones(len(cell.edges)), cell.fan_in)
+
+    def weights(self, beta: Tensor | None, cell: Cell, device: torch.device) -> Tensor:  # noqa: ARG002
+        """β (E,)."""
+        assert beta is not None
+        return beta
+
+    def project_(self, beta: Tensor, cell: Cell) -> None:
+        """Clamp and normalise at every node."""
+        beta.copy_(onto_simplex(beta, cell.fan_in))

@@ -16,7 +16,13 @@ from torch import Tensor
 import nas_lightning.strategies
 from nas_lightning.data import Synthetic
 from nas_lightning.search import ArchStep, SearchModule, SearchStrategy
-from nas_lightning.strategies import Backtracking, EdgeNormalization, PartialChannels, WarmUp
+from nas_lightning.strategies import (
+    Backtracking,
+    EdgeNormalization,
+    ExponentiatedGradient,
+    PartialChannels,
+    WarmUp,
+)
 from tests.conftest import SearchFactory, TrainerFactory
 
 # arguments under which a strategy acts within four batches, and what it needs beside it
@@ -24,6 +30,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "WarmUp": {"epochs": 1},
     "PartialChannels": {"k": 2},
     "Backtracking": {"start": -10, "rate": 0.1, "coefficient": 0.04},
+    "ExponentiatedGradient": {"edges": True, "entropy": 0.01},
 }
 NEEDS: dict[str, Sequence[SearchStrategy]] = {"Backtracking": (EdgeNormalization(),)}
 CLASSES = [
@@ -39,7 +46,15 @@ METHODS: dict[str, tuple[SearchStrategy, ...]] = {
         EdgeNormalization(),
         Backtracking(start=-10, rate=0.1, coefficient=0.04),
     ),
+    "gaea_darts": (ExponentiatedGradient(),),
+    "gaea_pcdarts": (PartialChannels(2), ExponentiatedGradient(edges=True)),
+    "gaea_idarts": (
+        PartialChannels(2),
+        ExponentiatedGradient(edges=True, entropy=0.01),
+        Backtracking(start=-10, rate=0.1, coefficient=0.04),
+    ),
 }
+WITHOUT_BETA = ("darts", "gaea_darts")
 
 
 def build(kind: type[SearchStrategy]) -> list[SearchStrategy]:
@@ -166,7 +181,7 @@ def test_every_architecture_parameter_gets_a_gradient(
     make_trainer(limit_val_batches=0).fit(module, datamodule=search_data)
     assert check.largest.keys() == module.arch.named().keys()
     assert min(check.largest.values()) > 0
-    assert ("beta.normal" in check.largest) == (method != "darts")
+    assert ("beta.normal" in check.largest) == (method not in WITHOUT_BETA)
 
 
 @pytest.mark.parametrize("method", METHODS)
