@@ -27,12 +27,15 @@ class BilevelProblem:
     weights: Mapping[str, Tensor]
     arch: Mapping[str, Tensor]
 
-    def grad(self, loss: Tensor, parameters: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def grad(
+        self, loss: Tensor, parameters: Sequence[Tensor], retain_graph: bool = False
+    ) -> tuple[Tensor, ...]:
         """The derivative of a loss, averaged over all processes.
 
         `torch.autograd.grad` passes DDP's hooks by, so every derivative must come through here.
         """
-        return mean_over_ranks(torch.autograd.grad(loss, list(parameters)))
+        derivative = torch.autograd.grad(loss, list(parameters), retain_graph=retain_graph)
+        return mean_over_ranks(derivative)
 
 
 ArchGradient = Callable[[BilevelProblem], tuple[Tensor, ...]]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -18,6 +19,7 @@ from nas_lightning import __version__, checkpoints
 from nas_lightning.errors import UsageError
 from nas_lightning.genotype import Genotype
 from nas_lightning.hparams import record_hyperparameters
+from nas_lightning.randomness import ReplayedDraws
 from nas_lightning.schedules import ConstantSchedule, CosineSchedule, Schedule, planned_epochs
 from nas_lightning.search.bilevel import BilevelProblem
 from nas_lightning.search.discretize import one_hot
@@ -114,6 +116,7 @@ class SearchModule(LightningModule):
 
     def _arch_step(self, batch: Mapping[str, Any]) -> None:
         seen: list[tuple[Tensor, Tensor]] = []
+        replay = ReplayedDraws(self.device)
 
         def outer() -> Tensor:
             output = self.supernet(self.task.inputs(batch["val"]), self.arch())
@@ -126,8 +129,10 @@ class SearchModule(LightningModule):
             return self.task.loss(output, batch["train"])
 
         arch = self.arch.named()
-        problem = BilevelProblem(inner, outer, dict(self.supernet.named_parameters()), arch)
-        gradients = self.plan[ARCH_GRADIENT](problem)
+        weights = dict(self.supernet.named_parameters())
+        problem = BilevelProblem(lambda: replay(inner), lambda: replay(outer), weights, arch)
+        with _unmoved_buffers(self.supernet):
+            gradients = self.plan[ARCH_GRADIENT](problem)
         before = {name: value.detach().clone() for name, value in arch.items()}
         _, optimizer = self._optimizers()
         for value, gradient in zip(arch.values(), gradients, strict=True):
@@ -275,6 +280,17 @@ class SearchModule(LightningModule):
             CheckpointError: It is of something else; says of what.
         """
         checkpoints.check(checkpoint, "search", self.space.name, self)
+
+
+@contextmanager
+def _unmoved_buffers(module: nn.Module) -> Iterator[None]:
+    """Put buffers back: evaluating a gradient must not move running statistics."""
+    kept = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    try:
+        yield
+    finally:
+        for name, buffer in module.named_buffers():
+            buffer.copy_(kept[name])
 
 
 def _rounded(weights: Tensor) -> Any:

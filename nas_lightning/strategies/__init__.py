@@ -1,5 +1,6 @@
 """Search strategies, one idea a file."""
 
+from nas_lightning.strategies.amended import AmendedGradient
 from nas_lightning.strategies.backtracking import Backtracking
 from nas_lightning.strategies.edge_normalization import EdgeNormalization
 from nas_lightning.strategies.exponentiated_gradient import (
@@ -10,6 +11,7 @@ from nas_lightning.strategies.partial_channels import PartialChannels
 from nas_lightning.strategies.warmup import WarmUp
 
 __all__ = [
+    "AmendedGradient",
     "Backtracking",
     "EdgeNormalization",
     "ExponentiatedGradient",

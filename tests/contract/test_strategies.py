@@ -17,6 +17,7 @@ import nas_lightning.strategies
 from nas_lightning.data import Synthetic
 from nas_lightning.search import ArchStep, SearchModule, SearchStrategy
 from nas_lightning.strategies import (
+    AmendedGradient,
     Backtracking,
     EdgeNormalization,
     ExponentiatedGradient,
@@ -46,15 +47,17 @@ METHODS: dict[str, tuple[SearchStrategy, ...]] = {
         EdgeNormalization(),
         Backtracking(start=-10, rate=0.1, coefficient=0.04),
     ),
+    "amended": (AmendedGradient(),),
     "gaea_darts": (ExponentiatedGradient(),),
     "gaea_pcdarts": (PartialChannels(2), ExponentiatedGradient(edges=True)),
-    "gaea_idarts": (
+    "amended_gaea_idarts": (
         PartialChannels(2),
         ExponentiatedGradient(edges=True, entropy=0.01),
+        AmendedGradient(),
         Backtracking(start=-10, rate=0.1, coefficient=0.04),
     ),
 }
-WITHOUT_BETA = ("darts", "gaea_darts")
+WITHOUT_BETA = ("darts", "amended", "gaea_darts")
 
 
 def build(kind: type[SearchStrategy]) -> list[SearchStrategy]:

@@ -235,3 +235,17 @@ def test_a_checkpoint_of_another_supernet_is_refused(
         make_trainer(max_epochs=2).fit(
             make_search([]), datamodule=search_data, ckpt_path=tmp_path / "a.ckpt"
         )
+
+
+def test_the_architecture_step_does_not_move_running_statistics(
+    make_trainer: TrainerFactory, search_data: Synthetic
+) -> None:
+    """One batch is an architecture pass and a weight pass; batch norm counts only the second."""
+    factory = DartsSupernet(8, 3, nodes=2, primitives=PRIMITIVES, running_stats=True)
+    module = SearchModule(SPEC, factory)
+    make_trainer(limit_train_batches=1, limit_val_batches=0).fit(module, datamodule=search_data)
+    counts = [
+        int(b) for name, b in module.supernet.named_buffers() if name.endswith("batches_tracked")
+    ]
+    assert counts
+    assert set(counts) == {1}

@@ -1,0 +1,183 @@
+"""The amended architecture gradient (Amended-DARTS)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, final
+
+import torch
+from torch import Tensor
+
+from nas_lightning.errors import UsageError
+from nas_lightning.search import ARCH_GRADIENT, ArchStep, BilevelProblem, SearchPlan, SearchStrategy
+
+if TYPE_CHECKING:
+    from nas_lightning.search import SearchModule
+
+TINY = 1e-12
+"""Norms below this count as zero: there is no direction to step in."""
+
+
+@dataclass(frozen=True)
+class Amendment:
+    """The amended gradient and what it is made of.
+
+    Attributes:
+        gradient: g1 + g2', one tensor for each architecture parameter.
+        cosine: Cosine of g1 and g2' (); 0 if one of them vanishes.
+        ratio: |g2'| / |g1| before clipping ().
+        clipped: Whether the clip applied, 0 or 1 ().
+    """
+
+    gradient: tuple[Tensor, ...]
+    cosine: Tensor
+    ratio: Tensor
+    clipped: Tensor
+
+
+def norm(tensors: Sequence[Tensor]) -> Tensor:
+    """Norm of all tensors together ()."""
+    total: Tensor = torch.linalg.vector_norm(torch.cat([t.flatten() for t in tensors]))
+    return total
+
+
+def dot(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
+    """Inner product of two lists of tensors ()."""
+    return torch.stack([(a * b).sum() for a, b in zip(first, second, strict=True)]).sum()
+
+
+@contextmanager
+def moved(weights: Sequence[Tensor], direction: Sequence[Tensor], by: float) -> Iterator[None]:
+    """Move weights along a direction for the duration; they come back bit for bit."""
+    kept = [weight.detach().clone() for weight in weights]
+    try:
+        with torch.no_grad():
+            for weight, along in zip(weights, direction, strict=True):
+                weight.add_(along, alpha=by)
+        yield
+    finally:
+        with torch.no_grad():
+            for weight, value in zip(weights, kept, strict=True):
+                weight.copy_(value)
+
+
+def central_difference(
+    problem: BilevelProblem,
+    parameters: Sequence[Tensor],
+    direction: Sequence[Tensor],
+    epsilon: float,
+) -> tuple[Tensor, ...]:
+    """Derivative along `direction` in w of the inner loss's gradient by `parameters`.
+
+    Two forward and backward passes, at w ± e · direction with e = epsilon / |direction| (the
+    rule of DARTS' released code). It is exact on quadratics.
+    """
+    size = float(norm(direction))
+    if size < TINY:
+        return tuple(torch.zeros_like(parameter) for parameter in parameters)
+    step = epsilon / size
+    weights = list(problem.weights.values())
+    with moved(weights, direction, step):
+        above = problem.grad(problem.inner(), parameters)
+    with moved(weights, direction, -step):
+        below = problem.grad(problem.inner(), parameters)
+    return tuple((a - b) / (2 * step) for a, b in zip(above, below, strict=True))
+
+
+def amended_gradient(
+    problem: BilevelProblem,
+    coefficient: float,
+    clip: float | None = None,
+    exact: bool = False,
+    epsilon: float = 0.01,
+) -> Amendment:
+    """g1 - η B H v at the present weights.
+
+    g1 = d outer / dα, v = d outer / dw, H = d² inner / dw², B = d² inner / dα dw.
+
+    Args:
+        problem: Inner and outer loss.
+        coefficient: η.
+        clip: Largest norm of η B H v in units of |g1|; none for no clipping.
+        exact: By double backward instead of finite differences.
+        epsilon: Length of the finite-difference steps in w.
+    """
+    arch, weights = list(problem.arch.values()), list(problem.weights.values())
+    both = problem.grad(problem.outer(), [*arch, *weights])
+    direct, v = both[: len(arch)], both[len(arch) :]
+    if exact:
+        slope = torch.autograd.grad(problem.inner(), weights, create_graph=True)
+        hv = problem.grad(dot(slope, v), weights, retain_graph=True)
+        bhv = problem.grad(dot(slope, hv), arch)
+    else:
+        hv = central_difference(problem, weights, v, epsilon)
+        bhv = central_difference(problem, arch, hv, epsilon)
+    amendment = tuple(-coefficient * term for term in bhv)
+    size, reference = norm(amendment), norm(direct)
+    cosine = dot(direct, amendment) / (size * reference).clamp_min(TINY)
+    ratio = size / reference.clamp_min(TINY)
+    scale = torch.ones_like(ratio) if clip is None else (clip / ratio.clamp_min(TINY)).clamp_max(1)
+    gradient = tuple(d + scale * a for d, a in zip(direct, amendment, strict=True))
+    return Amendment(gradient, cosine, ratio, (scale < 1).to(scale))
+
+
+@final
+class AmendedGradient(SearchStrategy):
+    """Amend the architecture gradient by an estimate of its implicit term (Bi et al., 2019).
+
+    The true gradient is g1 - B H⁻¹ v; the amendment replaces H⁻¹ by η H, which needs no inverse.
+    That the two terms are within 90 degrees holds only under conditions, see
+    `docs/methods/amended.md`. Fills: architecture gradient. Cost: 5 forward and backward passes
+    an architecture step in place of 1 (`exact`: 2 forward and 4 backward passes, and the memory
+    of a graph of gradients). Computed in full precision whatever the trainer's.
+
+    Logged, as means over an epoch: `amended/cosine` of the two terms, `amended/ratio` of their
+    norms before clipping, and how often it was `amended/clipped`.
+
+    Args:
+        coefficient: η. It multiplies H, so it is not free of scale.
+        clip: Largest norm of the amendment in units of |g1|; none for no clipping.
+        exact: By double backward instead of finite differences.
+        epsilon: Length of the finite-difference steps in w; 0.01 as in DARTS' code.
+
+    Raises:
+        UsageError: An argument is out of range.
+    """
+
+    def __init__(
+        self,
+        coefficient: float = 0.1,
+        clip: float | None = 1.0,
+        exact: bool = False,
+        epsilon: float = 0.01,
+    ) -> None:
+        if coefficient <= 0 or epsilon <= 0 or (clip is not None and clip <= 0):
+            raise UsageError("AmendedGradient: coefficient, clip and epsilon must be positive")
+        self.coefficient = coefficient
+        self.clip = clip
+        self.exact = exact
+        self.epsilon = epsilon
+        self._last: Amendment | None = None
+
+    def configure(self, plan: SearchPlan) -> None:
+        """Take the gradient over."""
+        plan.fill(ARCH_GRADIENT, self.amended, by=self)
+
+    def amended(self, problem: BilevelProblem) -> tuple[Tensor, ...]:
+        """The amended gradient, in full precision."""
+        device = next(iter(problem.weights.values())).device.type
+        with torch.autocast(device, enabled=False):
+            self._last = amended_gradient(
+                problem, self.coefficient, self.clip, self.exact, self.epsilon
+            )
+        return self._last.gradient
+
+    def on_after_arch_step(self, module: SearchModule, step: ArchStep) -> None:  # noqa: ARG002
+        """Log what the amendment did."""
+        assert self._last is not None
+        for name in ("cosine", "ratio", "clipped"):
+            value = getattr(self._last, name)
+            module.log(f"amended/{name}", value, on_step=False, on_epoch=True, rank_zero_only=True)
+        self._last = None
