@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from nas_lightning.distributed import mean_over_ranks
 
@@ -20,12 +21,14 @@ class BilevelProblem:
         outer: The outer loss (), of the architecture half, at the parameters as they are.
         weights: Network weights w by name.
         arch: Architecture parameters α, β by name.
+        weight_optimizer: Optimizer of the weights, for estimators that look one step ahead.
     """
 
     inner: Callable[[], Tensor]
     outer: Callable[[], Tensor]
     weights: Mapping[str, Tensor]
     arch: Mapping[str, Tensor]
+    weight_optimizer: Optimizer | None = None
 
     def grad(
         self, loss: Tensor, parameters: Sequence[Tensor], retain_graph: bool = False

@@ -130,11 +130,13 @@ class SearchModule(LightningModule):
 
         arch = self.arch.named()
         weights = dict(self.supernet.named_parameters())
-        problem = BilevelProblem(lambda: replay(inner), lambda: replay(outer), weights, arch)
+        weight_optimizer, optimizer = self._optimizers()
+        problem = BilevelProblem(
+            lambda: replay(inner), lambda: replay(outer), weights, arch, weight_optimizer
+        )
         with _unmoved_buffers(self.supernet):
             gradients = self.plan[ARCH_GRADIENT](problem)
         before = {name: value.detach().clone() for name, value in arch.items()}
-        _, optimizer = self._optimizers()
         for value, gradient in zip(arch.values(), gradients, strict=True):
             value.grad = gradient
         kept = {name: gradient.clone() for name, gradient in zip(arch, gradients, strict=True)}

@@ -8,6 +8,7 @@ from nas_lightning.strategies.exponentiated_gradient import (
     ExponentiatedGradientOptimizer,
 )
 from nas_lightning.strategies.partial_channels import PartialChannels
+from nas_lightning.strategies.unrolled import Unrolled
 from nas_lightning.strategies.warmup import WarmUp
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     "ExponentiatedGradient",
     "ExponentiatedGradientOptimizer",
     "PartialChannels",
+    "Unrolled",
     "WarmUp",
 ]

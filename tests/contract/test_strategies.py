@@ -22,6 +22,7 @@ from nas_lightning.strategies import (
     EdgeNormalization,
     ExponentiatedGradient,
     PartialChannels,
+    Unrolled,
     WarmUp,
 )
 from tests.conftest import SearchFactory, TrainerFactory
@@ -48,6 +49,7 @@ METHODS: dict[str, tuple[SearchStrategy, ...]] = {
         Backtracking(start=-10, rate=0.1, coefficient=0.04),
     ),
     "amended": (AmendedGradient(),),
+    "darts_second_order": (Unrolled(),),
     "gaea_darts": (ExponentiatedGradient(),),
     "gaea_pcdarts": (PartialChannels(2), ExponentiatedGradient(edges=True)),
     "amended_gaea_idarts": (
@@ -57,7 +59,7 @@ METHODS: dict[str, tuple[SearchStrategy, ...]] = {
         Backtracking(start=-10, rate=0.1, coefficient=0.04),
     ),
 }
-WITHOUT_BETA = ("darts", "amended", "gaea_darts")
+WITHOUT_BETA = ("darts", "amended", "darts_second_order", "gaea_darts")
 
 
 def build(kind: type[SearchStrategy]) -> list[SearchStrategy]:

@@ -10,8 +10,9 @@ from torch.nn import functional as F
 from nas_lightning.data import Synthetic
 from nas_lightning.errors import UsageError
 from nas_lightning.search import BilevelProblem
+from nas_lightning.search.differences import moved
 from nas_lightning.strategies import AmendedGradient
-from nas_lightning.strategies.amended import amended_gradient, moved
+from nas_lightning.strategies.amended import amended_gradient
 from tests.conftest import SearchFactory, TrainerFactory
 
 EXACT = pytest.mark.parametrize("exact", [False, True], ids=["differences", "double backward"])
