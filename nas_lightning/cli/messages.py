@@ -164,7 +164,7 @@ def _locate(where: str, given: Any) -> str:
     """The key with the way to it inside the value that was given, if there is one only."""
     first = re.split(r"[.\[]", where)[0]
     ways = list(_ways(first, given))
-    return where if len(ways) != 1 else _join(ways[0], where[len(first) :]).replace(".[", "[")
+    return where if len(ways) != 1 else _join(ways[0], where[len(first) :].removeprefix("."))
 
 
 def _ways(key: str, value: Any, way: str = "") -> Iterator[str]:
