@@ -62,7 +62,7 @@ class _ClosedForm(Schedule):
 class ConstantSchedule(_ClosedForm):
     """The rate stays as it is."""
 
-    def rate(self, epoch: int, epochs: int, initial: float) -> float:  # noqa: ARG002
+    def rate(self, epoch: int, epochs: int, initial: float) -> float:
         """`initial`."""
         return initial
 
@@ -124,7 +124,7 @@ class TorchSchedule(Schedule):
     def __init__(self, scheduler: LRSchedulerCallable) -> None:
         self.scheduler = scheduler
 
-    def build(self, optimizer: Optimizer, epochs: int) -> LRScheduler:  # noqa: ARG002
+    def build(self, optimizer: Optimizer, epochs: int) -> LRScheduler:
         """The scheduler, which knows its own length."""
         scheduler: LRScheduler = self.scheduler(optimizer)
         return scheduler

@@ -32,7 +32,7 @@ class PredictionWriter(BasePredictionWriter):
         trainer: Trainer,
         pl_module: LightningModule,
         predictions: Sequence[Any],
-        batch_indices: Sequence[Any],  # noqa: ARG002
+        batch_indices: Sequence[Any],
     ) -> None:
         """Write the file.
 

@@ -45,15 +45,15 @@ class SaveConfig(SaveConfigCallback):
     def on_exception(
         self,
         trainer: Trainer,
-        pl_module: LightningModule,  # noqa: ARG002
-        exception: BaseException,  # noqa: ARG002
+        pl_module: LightningModule,
+        exception: BaseException,
     ) -> None:
         """Give the run directory free again if the run failed before it had a checkpoint."""
         saved = Path(trainer.default_root_dir) / CONFIG
         if self.already_saved and trainer.is_global_zero and not has_checkpoint(saved.parent):
             saved.replace(saved.with_name("config.failed.yaml"))
 
-    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Show it in TensorBoard."""
         text = self.parser.dump(self.config, skip_none=False)
         indented = "\n".join(f"    {line}" for line in text.splitlines())  # Markdown: as it is

@@ -93,7 +93,7 @@ class RetrainModule(LightningModule):
         output: Tensor = self.network(x)[0]
         return output
 
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor:  # noqa: ARG002
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The loss, with the auxiliary head's share."""
         output, auxiliary = self.network(self.task.inputs(batch))
         loss = self.task.loss(output, batch)
@@ -102,15 +102,15 @@ class RetrainModule(LightningModule):
             loss = loss + self.auxiliary_weight * self.task.loss(auxiliary, batch)
         return loss
 
-    def validation_step(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
         """`retrain/val_…`."""
         self._evaluate("val", batch)
 
-    def test_step(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
+    def test_step(self, batch: Any, batch_idx: int) -> None:
         """`retrain/test_…`."""
         self._evaluate("test", batch)
 
-    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:  # noqa: ARG002
+    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Logits (B, num_classes)."""
         output: Tensor = self(self.task.inputs(batch))
         return output

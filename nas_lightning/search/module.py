@@ -108,7 +108,7 @@ class SearchModule(LightningModule):
 
     # -- the two steps -------------------------------------------------------------------------
 
-    def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> None:  # noqa: ARG002
+    def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> None:
         """An architecture step, if every strategy allows it, and a weight step."""
         if all(strategy.allow_arch_step(self) for strategy in self.strategies):
             self._arch_step(batch)
@@ -186,7 +186,7 @@ class SearchModule(LightningModule):
         output: Tensor = self.supernet(x, self.arch())
         return output
 
-    def validation_step(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Loss and metrics of the supernet, `search/val_…`."""
         output = self(self.task.inputs(batch))
         self._report("val", "search/val", batch, output, self.task.loss(output, batch))
@@ -195,13 +195,13 @@ class SearchModule(LightningModule):
         """Read off the cells whose one-shot performance is tested."""
         self._one_shot = one_hot(self.space, self.genotype(), self.device)
 
-    def test_step(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
+    def test_step(self, batch: Any, batch_idx: int) -> None:
         """Loss and metrics of the discrete cells with the supernet's weights, `one_shot/test_…`."""
         assert self._one_shot is not None
         output = self.supernet(self.task.inputs(batch), self._one_shot)
         self._report("one_shot", "one_shot/test", batch, output, self.task.loss(output, batch))
 
-    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:  # noqa: ARG002
+    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The supernet's output (B, …)."""
         output: Tensor = self(self.task.inputs(batch))
         return output

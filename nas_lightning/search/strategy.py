@@ -46,14 +46,14 @@ class SearchStrategy(Callback):
     def configure(self, plan: SearchPlan) -> None:
         """Fill or wrap slots of the plan; called once, at construction of the module."""
 
-    def allow_arch_step(self, module: SearchModule) -> bool:  # noqa: ARG002 (a hook)
+    def allow_arch_step(self, module: SearchModule) -> bool:
         """Whether α and β may be stepped in this batch; all strategies must agree."""
         return True
 
     def on_after_arch_step(self, module: SearchModule, step: ArchStep) -> None:
         """Act behind an architecture step, before projection."""
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Check that the strategy is where it belongs.
 
         Raises:

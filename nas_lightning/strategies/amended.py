@@ -121,7 +121,7 @@ class AmendedGradient(SearchStrategy):
             )
         return self._last.gradient
 
-    def on_after_arch_step(self, module: SearchModule, step: ArchStep) -> None:  # noqa: ARG002
+    def on_after_arch_step(self, module: SearchModule, step: ArchStep) -> None:
         """Log what the amendment did."""
         assert self._last is not None
         for name in ("cosine", "ratio", "clipped"):

@@ -45,7 +45,7 @@ class SoftmaxOps(OpRelaxation):
 class SimplexOps(OpRelaxation):
     """α is the weights themselves, a point of the simplex on every edge (GAEA)."""
 
-    def initial(self, cell: Cell, generator: torch.Generator) -> Tensor:  # noqa: ARG002
+    def initial(self, cell: Cell, generator: torch.Generator) -> Tensor:
         """Equal weights (E, O)."""
         shape = len(cell.edges), len(cell.primitives)
         return torch.full(shape, 1 / shape[1])
@@ -77,11 +77,11 @@ class EdgeRelaxation(ABC):
 class EqualEdges(EdgeRelaxation):
     """Every edge counts fully: the node is the plain sum of its edges (DARTS)."""
 
-    def initial(self, cell: Cell, generator: torch.Generator) -> None:  # noqa: ARG002
+    def initial(self, cell: Cell, generator: torch.Generator) -> None:
         """No β."""
         return
 
-    def weights(self, beta: Tensor | None, cell: Cell, device: torch.device) -> Tensor:  # noqa: ARG002
+    def weights(self, beta: Tensor | None, cell: Cell, device: torch.device) -> Tensor:
         """Ones (E,)."""
         return torch.ones(len(cell.edges), device=device)
 
@@ -93,7 +93,7 @@ class NodewiseSoftmax(EdgeRelaxation):
         """Normal with standard deviation 1e-3 (E,)."""
         return INITIAL_SCALE * torch.randn(len(cell.edges), generator=generator)
 
-    def weights(self, beta: Tensor | None, cell: Cell, device: torch.device) -> Tensor:  # noqa: ARG002
+    def weights(self, beta: Tensor | None, cell: Cell, device: torch.device) -> Tensor:
         """The weights of the edges into each node sum to one (E,)."""
         assert beta is not None
         return torch.cat([beta[cell.incoming(node)].softmax(dim=0) for node in cell.nodes])
@@ -102,11 +102,11 @@ class NodewiseSoftmax(EdgeRelaxation):
 class SimplexEdges(EdgeRelaxation):
     """β is the weights themselves; those of the edges into one node are a simplex (GAEA)."""
 
-    def initial(self, cell: Cell, generator: torch.Generator) -> Tensor:  # noqa: ARG002
+    def initial(self, cell: Cell, generator: torch.Generator) -> Tensor:
         """Equal weights at every node (E,)."""
         return onto_simplex(torch.ones(len(cell.edges)), cell.fan_in)
 
-    def weights(self, beta: Tensor | None, cell: Cell, device: torch.device) -> Tensor:  # noqa: ARG002
+    def weights(self, beta: Tensor | None, cell: Cell, device: torch.device) -> Tensor:
         """β (E,)."""
         assert beta is not None
         return beta

@@ -172,3 +172,15 @@ def test_python_m(monkeypatch: pytest.MonkeyPatch, argument: str) -> None:
     with pytest.raises(SystemExit) as stop:
         runpy.run_module("nas_lightning", run_name="__main__")
     assert stop.value.code == 0
+
+
+def test_threads_and_what_runs_are_said_and_done(nas: Nas) -> None:
+    before = torch.get_num_threads()
+    try:
+        result = nas("fit --config search --trainer.fast_dev_run true --threads 2")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert result.code == 0
+    assert "run directory" in result.out
+    assert "edge relaxation" in result.out

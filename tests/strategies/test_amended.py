@@ -197,3 +197,14 @@ def test_draws_are_replayed_in_one_step(
 def test_settings_out_of_range_are_refused() -> None:
     with pytest.raises(UsageError, match="must be positive"):
         AmendedGradient(coefficient=0.0)
+
+
+def test_what_it_did_is_logged(
+    make_search: SearchFactory, make_trainer: TrainerFactory, search_data: Synthetic
+) -> None:
+    trainer = make_trainer(limit_train_batches=1, limit_val_batches=0)
+    trainer.fit(make_search([AmendedGradient(clip=0.5)]), datamodule=search_data)
+    logged = {name: value.item() for name, value in trainer.callback_metrics.items()}
+    assert -1 <= logged["amended/cosine"] <= 1
+    assert logged["amended/ratio"] > 0
+    assert logged["amended/clipped"] == float(logged["amended/ratio"] > 0.5)

@@ -5,11 +5,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nas_lightning.data import Synthetic
 from nas_lightning.errors import UsageError
-from nas_lightning.search import ArchStep
+from nas_lightning.search import ArchStep, SearchModule, SearchStrategy
 from nas_lightning.strategies import Backtracking, EdgeNormalization, PartialChannels
 from nas_lightning.strategies.backtracking import backtrack, threshold
-from tests.conftest import SearchFactory
+from tests.conftest import SearchFactory, TrainerFactory
 
 # two edges, three operations; checked by hand
 A0 = torch.tensor([[0.5, 0.25, 0.25], [0.2, 0.4, 0.4]], dtype=torch.float64)
@@ -175,3 +176,48 @@ def test_it_needs_edge_weights(make_search: SearchFactory) -> None:
         UsageError, match=r"Backtracking needs .*edge relaxation.*EdgeNormalization"
     ):
         make_search([PartialChannels(2), Backtracking()])
+
+
+class Keep(SearchStrategy):
+    """Keeps what the hook saw."""
+
+    def __init__(self) -> None:
+        self.steps: list[ArchStep] = []
+
+    def on_after_arch_step(self, module: SearchModule, step: ArchStep) -> None:
+        self.steps.append(step)
+
+
+def test_what_it_did_is_logged(
+    make_search: SearchFactory, make_trainer: TrainerFactory, search_data: Synthetic
+) -> None:
+    """One step, done again here from what the hook saw."""
+    keep = Keep()
+    rule = Backtracking(start=-2, rate=0.2, coefficient=0.04)  # ζ = floor(2 · 0.2 · 5) = 2
+    module = make_search([EdgeNormalization(), rule, keep])
+    trainer = make_trainer(limit_train_batches=1, limit_val_batches=0)
+    trainer.fit(module, datamodule=search_data)
+    step = keep.steps[0]
+    alpha, beta = "alpha.normal", "beta.normal"
+    again = backtrack(
+        (step.before[alpha], step.before[beta]),
+        (step.after[alpha], step.after[beta]),
+        step.gradients[beta],
+        zeta=2,
+        coefficient=0.04,
+        clip=0.1,
+    )
+    logged = {
+        name.removeprefix("backtracking/normal/"): value.item()
+        for name, value in trainer.callback_metrics.items()
+    }
+    assert logged["zeta"] == 2
+    chosen = [logged[f"chosen/{edge}"] for edge in module.space.cell("normal").edges]
+    assert chosen == again.selected.float().tolist()
+    kappa = again.kappa[again.selected]
+    assert logged["kappa_max"] == pytest.approx(kappa.max().item(), rel=1e-4)
+    assert logged["kappa_median"] == pytest.approx(kappa.mean().item(), rel=1e-4)  # of two
+    assert logged["clipped"] == again.clipped[again.selected].float().mean().item()
+    moved = module.arch.alpha["normal"].detach() - step.after[alpha]
+    size = (step.after[alpha] - step.before[alpha]).norm()
+    assert logged["relative_size"] == pytest.approx((moved.norm() / size).item(), rel=1e-3)
