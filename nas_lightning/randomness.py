@@ -1,4 +1,4 @@
-"""Replayed draws: several evaluations of a loss with the same dropout, drop path and noise."""
+"""Draws that depend on where in a run they are made, and draws that are replayed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,30 @@ import torch
 
 T = TypeVar("T")
 
+_MASK = (1 << 64) - 1
+
+
+def mix_seed(*parts: int) -> int:
+    """Mix integers into one seed.
+
+    Nearby inputs, such as the same image in two epochs, give unrelated seeds. All bits of the
+    result are well mixed: the CPU generator of torch reads only the lower 32.
+
+    Args:
+        parts: Any integers; their order matters.
+
+    Returns:
+        A number in 0 .. 2**63 - 1, the same on every machine and in every process.
+    """
+    state = 0
+    for part in parts:
+        # the step and the finaliser of the SplitMix64 generator (Steele et al., 2014)
+        state = (state ^ (part & _MASK)) + 0x9E3779B97F4A7C15 & _MASK
+        state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 & _MASK
+        state = (state ^ (state >> 27)) * 0x94D049BB133111EB & _MASK
+        state ^= state >> 31
+    return state >> 1
+
 
 class ReplayedDraws:
     """Lets functions start from the state that the generators have now, each time.
@@ -18,15 +42,19 @@ class ReplayedDraws:
 
     Args:
         device: Its generator is replayed, and always the CPU's.
+        own: A generator beside these.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, own: torch.Generator) -> None:
         self._cuda = device if device.type == "cuda" else None
         self._states = self._now()
+        self._own = own
+        self._own_state = own.get_state()
 
     def __call__(self, function: Callable[[], T]) -> T:
         """Call the function from the kept state."""
         cpu, cuda = self._states
+        self._own.set_state(self._own_state)
         torch.set_rng_state(cpu)
         if cuda is not None and self._cuda is not None:
             torch.cuda.set_rng_state(cuda, self._cuda)

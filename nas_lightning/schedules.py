@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import final
 
 from lightning import Trainer
@@ -25,6 +26,19 @@ def planned_epochs(trainer: Trainer) -> int:
     if trainer.max_epochs is None or trainer.max_epochs < 1:
         raise UsageError("set trainer.max_epochs: schedules and ramps need to know the end")
     return trainer.max_epochs
+
+
+@contextmanager
+def scaled_rate(optimizer: Optimizer, factor: float) -> Iterator[None]:
+    """Multiply the learning rates of an optimizer for the duration."""
+    rates = [group["lr"] for group in optimizer.param_groups]
+    for group in optimizer.param_groups:
+        group["lr"] *= factor
+    try:
+        yield
+    finally:
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
 
 
 class Schedule(ABC):

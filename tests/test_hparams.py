@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import StepLR
 
 from nas_lightning.genotype import PUBLISHED
 from nas_lightning.hparams import describe, init_args, to_config
-from nas_lightning.retrain import RetrainModule
+from nas_lightning.retrain import DartsNetwork, RetrainModule
 from nas_lightning.schedules import CosineSchedule, LinearSchedule, Schedule, TorchSchedule
 from nas_lightning.search import SearchModule
 from nas_lightning.strategies import PartialChannels, WarmUp
@@ -79,8 +79,7 @@ def test_a_retraining_is_rebuilt_from_what_it_recorded() -> None:
     module = RetrainModule(
         SPEC,
         "DARTS_V1",
-        channels=4,
-        layers=2,
+        DartsNetwork(4, 2),
         task=Classification(0.2),
         optimizer=partial(SGD, lr=0.3, momentum=0.8),
         schedule=TorchSchedule(partial(StepLR, step_size=3)),
@@ -104,7 +103,7 @@ def test_a_retraining_is_rebuilt_from_what_it_recorded() -> None:
 
 
 def test_defaults_are_recorded_too() -> None:
-    module = RetrainModule(SPEC, "DARTS_V1", channels=4, layers=2, auxiliary_weight=0.0)
+    module = RetrainModule(SPEC, "DARTS_V1", DartsNetwork(4, 2), auxiliary_weight=0.0)
     again = instantiate_module(RetrainModule, plain(module))
     optimizer = again.optimizer([torch.nn.Parameter(torch.zeros(1))])
     assert isinstance(optimizer, SGD)
@@ -132,6 +131,6 @@ def test_a_search_is_rebuilt_from_what_it_recorded() -> None:
 
 
 def test_what_is_recorded_can_be_recorded_again() -> None:
-    module = RetrainModule(SPEC, "DARTS_V1", channels=4, layers=2, auxiliary_weight=0.0)
+    module = RetrainModule(SPEC, "DARTS_V1", DartsNetwork(4, 2), auxiliary_weight=0.0)
     first = plain(module)
     assert plain(instantiate_module(RetrainModule, first))["genotype"] == first["genotype"]

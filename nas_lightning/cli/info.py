@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 
 from nas_lightning.genotype import load_genotype
-from nas_lightning.retrain import count_parameters, network_cost
+from nas_lightning.retrain import DartsNetwork, count_parameters, network_cost
 from nas_lightning.spaces import get_space
 from nas_lightning.spaces.macro import StemName
 from nas_lightning.supernet import DartsSupernet
@@ -23,11 +23,9 @@ class Sizes:
 def genotype_cost(source: str, space: str, sizes: Sizes) -> dict[str, int | None]:
     """Cost of a genotype's network, see `Cost`."""
     genotype = load_genotype(source, get_space(space))
-    return asdict(
-        network_cost(
-            genotype, sizes.channels, sizes.layers, sizes.classes, sizes.stem, sizes.image_size
-        )
-    )
+    spec = {"in_channels": 3, "num_classes": sizes.classes, "image_size": sizes.image_size}
+    factory = DartsNetwork(sizes.channels, sizes.layers, sizes.stem)
+    return asdict(network_cost(factory, genotype, spec))
 
 
 def supernet_cost(space: str, sizes: Sizes, k: int) -> dict[str, int | None]:

@@ -6,7 +6,6 @@ from nas_lightning.data.dataset import AugmentedDataset, LabelledImages, TensorI
 from nas_lightning.data.digits import Digits
 from nas_lightning.data.folder import ImageFolder
 from nas_lightning.data.sampler import EpochSampler
-from nas_lightning.data.seeding import mix_seed
 from nas_lightning.data.split import split_indices
 from nas_lightning.data.synthetic import Synthetic
 from nas_lightning.data.transforms import Cutout, ToRGB
@@ -24,6 +23,5 @@ __all__ = [
     "Synthetic",
     "TensorImages",
     "ToRGB",
-    "mix_seed",
     "split_indices",
 ]

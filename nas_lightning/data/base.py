@@ -14,10 +14,10 @@ from nas_lightning.data.dataset import AugmentedDataset, LabelledImages
 from nas_lightning.data.loaders import Loader, make_loader
 from nas_lightning.data.position import training_position
 from nas_lightning.data.sampler import EpochSampler
-from nas_lightning.data.seeding import mix_seed
 from nas_lightning.data.split import split_indices
 from nas_lightning.data.transforms import Cutout
 from nas_lightning.errors import UsageError
+from nas_lightning.randomness import mix_seed
 
 Part = Literal["train", "test"]
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from nas_lightning.data.seeding import mix_seed
 from nas_lightning.data.transforms import Transform
+from nas_lightning.randomness import mix_seed
 
 
 class LabelledImages(Protocol):

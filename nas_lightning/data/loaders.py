@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 
 from nas_lightning.data.dataset import AugmentedDataset
 from nas_lightning.data.sampler import EpochSampler
-from nas_lightning.data.seeding import mix_seed
+from nas_lightning.randomness import mix_seed
 
 # what a batch becomes: images (batch, C, H, W) and classes (batch,)
 Loader = DataLoader[tuple[Tensor, Tensor]]

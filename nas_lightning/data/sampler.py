@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch.utils.data import Sampler
 
-from nas_lightning.data.seeding import mix_seed
+from nas_lightning.randomness import mix_seed
 
 
 class EpochSampler(Sampler[tuple[int, int]]):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from nas_lightning.data.seeding import mix_seed
+from nas_lightning.randomness import mix_seed
 
 
 def split_indices(

@@ -8,8 +8,8 @@ from torch import nn
 
 from nas_lightning.data.base import ImageData, Part
 from nas_lightning.data.dataset import TensorImages
-from nas_lightning.data.seeding import mix_seed
 from nas_lightning.errors import UsageError
+from nas_lightning.randomness import mix_seed
 
 _PATTERN_SIZE = 4  # pixels: coarse enough to survive pooling
 _NOISE = 0.5  # standard deviation; the patterns have about 1

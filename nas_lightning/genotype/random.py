@@ -22,8 +22,10 @@ def _draw(cell: Cell, space: SearchSpace, generator: random.Random) -> CellGenot
     primitives = [name for name in cell.primitives if name not in space.excluded]
     nodes = []
     for node in cell.nodes:
-        kept = generator.sample(cell.incoming(node), space.inputs_per_node)
+        kept = cell.incoming(node)
+        if space.inputs_per_node is not None:
+            kept = generator.sample(kept, space.inputs_per_node)
         nodes.append(
             tuple(NodeInput(generator.choice(primitives), cell.edges[i].source) for i in kept)
         )
-    return CellGenotype(tuple(nodes), cell.nodes)
+    return CellGenotype(tuple(nodes), cell.nodes, cell.inputs)

@@ -28,13 +28,16 @@ class CellGenotype:
     """A discrete cell.
 
     Attributes:
-        nodes: For each intermediate node the edges that it keeps, strongest first.
-        concat: States whose concatenation is the cell's output. State 0 and 1 are the cell's
-            inputs, state `2 + i` is node i.
+        nodes: For each intermediate node the edges that it keeps, strongest first; none at all
+            makes the node zero.
+        concat: States that make the cell's output: concatenated, averaged, or a single one, as
+            the space has it. State `i < inputs` is input i of the cell, `inputs + i` is node i.
+        inputs: Number of inputs; not in files, since the space says it.
     """
 
     nodes: tuple[tuple[NodeInput, ...], ...]
     concat: tuple[int, ...]
+    inputs: int = 2
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,10 @@ class Genotype:
             raise GenotypeError(reason, "$.cells")
         return cls(
             space=name,
-            cells={kind: _read_cell(cells[kind], space, f"$.cells.{kind}") for kind in space.kinds},
+            cells={
+                cell.kind: _read_cell(cells[cell.kind], cell.inputs, space, f"$.cells.{cell.kind}")
+                for cell in space.cells
+            },
             provenance=_expect(root.get("provenance", {}), dict, "$.provenance"),
             mixing=_expect(root.get("mixing", {}), dict, "$.mixing"),
         )
@@ -146,10 +152,14 @@ class Genotype:
         lines = []
         for kind, cell in self.cells.items():
             lines.append(f"{kind} cell")
-            for target, node in enumerate(cell.nodes, start=2):
-                inputs = " + ".join(f"{i.primitive}({state_name(i.source)})" for i in node)
-                lines.append(f"  {state_name(target)} = {inputs}")
-            lines.append(f"  output = concat({', '.join(map(state_name, cell.concat))})")
+
+            def name(state: int, inputs: int = cell.inputs) -> str:
+                return state_name(state, inputs)
+
+            for target, node in enumerate(cell.nodes, start=cell.inputs):
+                inputs = " + ".join(f"{i.primitive}({name(i.source)})" for i in node)
+                lines.append(f"  {name(target)} = {inputs or 'zero'}")
+            lines.append(f"  output = {', '.join(map(name, cell.concat))}")
         return "\n".join(lines)
 
     def count(self, primitive: str, kind: str) -> int:
@@ -170,32 +180,29 @@ def _expect(value: object, kind: type, path: str) -> Any:
     return value
 
 
-def _read_cell(data: object, space: SearchSpace, path: str) -> CellGenotype:
+def _read_cell(data: object, inputs: int, space: SearchSpace, path: str) -> CellGenotype:
     cell = _expect(data, dict, path)
     nodes = _expect(cell.get("nodes"), list, f"{path}.nodes")
     if not nodes:
         raise GenotypeError("a cell needs at least one node", f"{path}.nodes")
     read = tuple(
-        _read_node(node, index, space, f"{path}.nodes[{index}]") for index, node in enumerate(nodes)
+        _read_node(node, inputs + index, space, f"{path}.nodes[{index}]")
+        for index, node in enumerate(nodes)
     )
     concat = _expect(cell.get("concat"), list, f"{path}.concat")
-    last = 1 + len(read)
+    last = inputs + len(read) - 1
     for i, state in enumerate(concat):
-        if not 2 <= _expect(state, int, f"{path}.concat[{i}]") <= last:
-            raise GenotypeError(
-                f"must be a node, 2 to {last}, found {state}", f"{path}.concat[{i}]"
-            )
+        if not inputs <= _expect(state, int, f"{path}.concat[{i}]") <= last:
+            reason = f"must be a node, {inputs} to {last}, found {state}"
+            raise GenotypeError(reason, f"{path}.concat[{i}]")
     if not concat or len(set(concat)) != len(concat):
         raise GenotypeError("must name each node at most once, and at least one", f"{path}.concat")
-    return CellGenotype(read, tuple(concat))
+    return CellGenotype(read, tuple(concat), inputs)
 
 
-def _read_node(data: object, index: int, space: SearchSpace, path: str) -> tuple[NodeInput, ...]:
-    inputs = _expect(data, list, path)
-    if not inputs:
-        raise GenotypeError("a node needs at least one input", path)
+def _read_node(data: object, state: int, space: SearchSpace, path: str) -> tuple[NodeInput, ...]:
     read = []
-    for i, item in enumerate(inputs):
+    for i, item in enumerate(_expect(data, list, path)):
         entry = _expect(item, dict, f"{path}[{i}]")
         primitive = _expect(entry.get("primitive"), str, f"{path}[{i}].primitive")
         if primitive not in space.known_primitives:
@@ -203,8 +210,8 @@ def _read_node(data: object, index: int, space: SearchSpace, path: str) -> tuple
             reason = f"unknown primitive {primitive!r} in space {space.name!r}; known: {known}"
             raise GenotypeError(reason, f"{path}[{i}].primitive")
         source = _expect(entry.get("source"), int, f"{path}[{i}].source")
-        if not 0 <= source < 2 + index:
-            reason = f"node {index} may read states 0 to {1 + index}, found {source}"
+        if not 0 <= source < state:
+            reason = f"this node may read states 0 to {state - 1}, found {source}"
             raise GenotypeError(reason, f"{path}[{i}].source")
         read.append(NodeInput(primitive, source))
     return tuple(read)

@@ -1,5 +1,6 @@
 """What a network costs: parameters and multiply-adds."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -7,8 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nas_lightning.errors import UsageError
 from nas_lightning.genotype import Genotype
-from nas_lightning.retrain.network import CellNetwork
-from nas_lightning.spaces.macro import StemName
+from nas_lightning.retrain.base import NetworkFactory, RetrainNetwork
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Cost:
 
     Attributes:
         parameters: Without the auxiliary head.
-        parameters_with_auxiliary: With it; none where images are too small for one.
+        parameters_with_auxiliary: With it; none where there can be none.
         multiply_adds: Of convolutions and linear layers, for one image, without the auxiliary
             head. Papers often count more than these, so published figures are larger.
         image_size: Height and width of that image, in pixels.
@@ -34,35 +34,31 @@ def count_parameters(module: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def network_cost(
-    genotype: Genotype,
-    channels: int,
-    layers: int,
-    num_classes: int,
-    stem: StemName,
-    image_size: int,
-    in_channels: int = 3,
-) -> Cost:
-    """Cost of a genotype's network; nothing is allocated.
+def network_cost(factory: NetworkFactory, genotype: Genotype, data_spec: Mapping[str, int]) -> Cost:
+    """Cost of a genotype's network for images; nothing is allocated.
+
+    Args:
+        factory: The network's sizes.
+        genotype: Its cells.
+        data_spec: `in_channels`, `num_classes` and `image_size`.
 
     Raises:
         UsageError: Sizes do not fit.
     """
 
-    def build(auxiliary: bool) -> CellNetwork:
+    def build(auxiliary: bool) -> RetrainNetwork:
         with torch.device("meta"):
-            return CellNetwork(
-                genotype, in_channels, num_classes, image_size, channels, layers, stem, auxiliary
-            )
+            return factory.build(genotype, data_spec, auxiliary)
 
     network = build(auxiliary=False)
     try:
         whole = count_parameters(build(auxiliary=True))
-    except UsageError:  # images are too small for the auxiliary head
+    except UsageError:  # images are too small for an auxiliary head, or there is none
         whole = None
-    image = torch.empty(1, in_channels, image_size, image_size, device="meta")
+    size = data_spec["image_size"]
+    image = torch.empty(1, data_spec["in_channels"], size, size, device="meta")
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
         network.eval()(image)
     # the counter gives two operations for each multiply-add
-    return Cost(count_parameters(network), whole, counter.get_total_flops() // 2, image_size)
+    return Cost(count_parameters(network), whole, counter.get_total_flops() // 2, size)

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
-from lightning import LightningModule
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from torchmetrics import MetricCollection
 
-from nas_lightning import checkpoints
 from nas_lightning.errors import CheckpointError, UsageError
 from nas_lightning.genotype import Genotype, load_genotype
 from nas_lightning.hparams import record_hyperparameters
-from nas_lightning.retrain.network import CellNetwork
-from nas_lightning.schedules import CosineSchedule, Schedule, planned_epochs
-from nas_lightning.spaces.macro import StemName
+from nas_lightning.retrain.base import NetworkFactory
+from nas_lightning.retrain.network import DartsNetwork
+from nas_lightning.schedules import CosineSchedule, Schedule, planned_epochs, scaled_rate
+from nas_lightning.stage import Stage
 from nas_lightning.tasks import Classification, Task
+
+DEFAULT_NETWORKS: dict[str, type[NetworkFactory]] = {"darts": DartsNetwork}
+"""By search space, the network that is built when none is configured."""
 
 
 def retrain_optimizer(params: Any) -> Optimizer:
@@ -26,16 +27,14 @@ def retrain_optimizer(params: Any) -> Optimizer:
     return SGD(params, lr=0.025, momentum=0.9, weight_decay=3e-4)
 
 
-class RetrainModule(LightningModule):
+class RetrainModule(Stage):
     """Train a found or published architecture from scratch.
 
     Args:
         data_spec: Sizes of the data (`in_channels`, `num_classes`, `image_size`); the command
             line takes them from the data module.
         genotype: A genotype file, a published name such as `DARTS_V2`, or a genotype's content.
-        channels: Channels C of the first cell.
-        layers: Number of cells.
-        stem: `cifar` or `imagenet`.
+        network: Sizes of the network; by default the one of the genotype's space, as published.
         task: Loss and metrics; classification by default.
         optimizer: DARTS' SGD by default.
         schedule: Learning-rate schedule; by default cosine to 0.
@@ -48,59 +47,69 @@ class RetrainModule(LightningModule):
         GenotypeError: The genotype is malformed.
     """
 
+    kind = "retrain"
+    names = ("train", "val", "test")
+    train_streams = ("train",)
+
     def __init__(
         self,
         data_spec: dict[str, int],
         genotype: str | dict[str, Any],
-        channels: int = 36,
-        layers: int = 20,
-        stem: StemName = "cifar",
+        network: NetworkFactory | None = None,
         task: Task | None = None,
         optimizer: OptimizerCallable = retrain_optimizer,
         schedule: Schedule | None = None,
         auxiliary_weight: float = 0.4,
         drop_path: float = 0.2,
     ) -> None:
-        super().__init__()
-        if not 0 <= drop_path < 1:
-            raise UsageError(f"drop_path must be at least 0 and below 1, found {drop_path}")
+        super().__init__(data_spec, task or Classification(), drop_path)
         arguments = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         record_hyperparameters(self, arguments)
         self.genotype = load_genotype(genotype)
         # the content, not the path: a checkpoint must outlive the file
         self.hparams["genotype"] = self.genotype.to_dict()
-        self.task = task or Classification()
         self.optimizer = optimizer
         self.schedule = schedule or CosineSchedule()
         self.auxiliary_weight = auxiliary_weight
-        self.drop_path = drop_path
-        self.network = CellNetwork(
-            self.genotype,
-            data_spec["in_channels"],
-            data_spec["num_classes"],
-            data_spec["image_size"],
-            channels,
-            layers,
-            stem,
-            auxiliary=auxiliary_weight > 0,
-        )
-        self.meters = nn.ModuleDict(
-            {_meter(stage): self.task.metrics(data_spec) for stage in ("train", "val", "test")}
-        )
+        self._rate_scale = 1.0
+        factory = network or DEFAULT_NETWORKS[self.genotype.space]()
+        self.network = factory.build(self.genotype, data_spec, auxiliary=auxiliary_weight > 0)
+        self._rate_scale = 1.0
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (B, num_classes)."""
-        output: Tensor = self.network(x)[0]
-        return output
+    @property
+    def space_name(self) -> str:
+        """Name of the genotype's search space."""
+        return self.genotype.space
+
+    @property
+    def trained(self) -> nn.Module:
+        """The network."""
+        return self.network
+
+    def forward(self, x: Any) -> Any:
+        """The network's output, for images logits (B, num_classes)."""
+        return self.network(x)[0]
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The loss, with the auxiliary head's share."""
-        output, auxiliary = self.network(self.task.inputs(batch))
+        self.seed_draws(batch_idx)
+        self._rate_scale = self.task.rate_scale(batch)
+        output, auxiliary = self.network(self.streams.inputs("train", batch))
         loss = self.task.loss(output, batch)
-        self._report("train", batch, output.detach(), loss.detach())
+        self.streams.report(self, "train", "retrain/train", batch, output, loss)
+        self.streams.carry("train", output)
         if auxiliary is not None:
             loss = loss + self.auxiliary_weight * self.task.loss(auxiliary, batch)
         return loss
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step at the rate that the task wants for this batch."""
+        with scaled_rate(self.trainer.optimizers[0], self._rate_scale):
+            super().optimizer_step(*args, **kwargs)
+
+    def on_test_epoch_start(self) -> None:
+        """Begin the stream of test batches anew."""
+        self.streams.restart("test")
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """`retrain/val_…`."""
@@ -110,25 +119,15 @@ class RetrainModule(LightningModule):
         """`retrain/test_…`."""
         self._evaluate("test", batch)
 
-    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """Logits (B, num_classes)."""
-        output: Tensor = self(self.task.inputs(batch))
-        return output
+    def predict_step(self, batch: Any, batch_idx: int) -> Any:
+        """The network's output, for images logits (B, num_classes)."""
+        return self(self.task.inputs(batch))
 
-    def _evaluate(self, stage: str, batch: Any) -> None:
-        output = self(self.task.inputs(batch))
-        self._report(stage, batch, output, self.task.loss(output, batch))
-
-    def _report(self, stage: str, batch: Any, output: Tensor, loss: Tensor) -> None:
-        """Log the loss and the task's metrics as `retrain/<stage>_…`."""
-        metrics = cast("MetricCollection", self.meters[_meter(stage)])
-        self.task.update(metrics, output, batch)
-        size = len(output)
-        self.log(f"retrain/{stage}_loss", loss, prog_bar=True, on_step=stage == "train",
-                 on_epoch=True, sync_dist=True, batch_size=size)  # fmt: skip
-        for key, metric in metrics.items():
-            self.log(f"retrain/{stage}_{key}", metric, prog_bar=key == "accuracy", on_step=False,
-                     on_epoch=True, batch_size=size)  # fmt: skip
+    def _evaluate(self, stream: str, batch: Any) -> None:
+        output = self(self.streams.inputs(stream, batch))
+        loss = self.task.loss(output, batch)
+        self.streams.report(self, stream, f"retrain/{stream}", batch, output, loss)
+        self.streams.carry(stream, output)
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LRScheduler]]:
         """The optimizer and its schedule, stepped once an epoch."""
@@ -141,21 +140,9 @@ class RetrainModule(LightningModule):
         Raises:
             UsageError: The data module is set to search.
         """
+        super().on_fit_start()
         if getattr(self.trainer.datamodule, "mode", "retrain") != "retrain":  # type: ignore[attr-defined]
             raise UsageError("retraining takes one batch at a time: set data mode to retrain")
-
-    def on_train_start(self) -> None:
-        """Set drop path; a run that goes on within an epoch skips that epoch's start."""
-        self.on_train_epoch_start()
-
-    def on_train_epoch_start(self) -> None:
-        """Ramp drop path up."""
-        epochs = planned_epochs(self.trainer)
-        self.network.set_drop_path(self.drop_path * self.current_epoch / epochs)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say what the checkpoint is of."""
-        checkpoints.stamp(checkpoint, "retrain", self.genotype.space)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Check that the checkpoint is of this network.
@@ -163,12 +150,7 @@ class RetrainModule(LightningModule):
         Raises:
             CheckpointError: It is of something else; says of what.
         """
-        checkpoints.check(checkpoint, "retrain", self.genotype.space, self)
+        super().on_load_checkpoint(checkpoint)
         # cells may differ without a difference in any tensor: pooling has no weights
         if Genotype.from_dict(checkpoint["hyper_parameters"]["genotype"]) != self.genotype:
             raise CheckpointError("the checkpoint is of another genotype than the one given")
-
-
-def _meter(stage: str) -> str:
-    """Key of a stage's metrics; `train` alone is a method of every module."""
-    return f"{stage}_metrics"

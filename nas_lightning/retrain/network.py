@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import functools
 import operator
-from typing import cast
+from collections.abc import Mapping
+from typing import cast, final
 
 import torch
 from torch import Tensor, nn
 
 from nas_lightning.genotype import CellGenotype, Genotype, NodeInput
-from nas_lightning.retrain.auxiliary import AuxiliaryHead
-from nas_lightning.retrain.drop_path import DropPath
-from nas_lightning.spaces.macro import STEMS, StemName, cell_kinds, feature_sizes
+from nas_lightning.retrain.base import NetworkFactory, RetrainNetwork
+from nas_lightning.spaces.auxiliary import AuxiliaryHead
+from nas_lightning.spaces.drop_path import with_drop_path
+from nas_lightning.spaces.macro import (
+    STEMS,
+    StemName,
+    auxiliary_cell,
+    cell_kinds,
+    feature_sizes,
+)
 from nas_lightning.spaces.primitives import (
     PRIMITIVES,
     RETRAIN_NORM,
     FactorizedReduce,
+    Zero,
     relu_conv_norm,
 )
 
@@ -53,6 +62,7 @@ class DiscreteCell(nn.Module):
             nn.ModuleList(_path(kept, channels, reduction) for kept in node)
             for node in genotype.nodes
         )
+        self.empty = Zero(2 if reduction else 1)  # a node without inputs
 
     def forward(self, s0: Tensor, s1: Tensor) -> Tensor:
         """Concatenation of the chosen nodes, (B, len(concat)·C, H, W), halved in a reduction.
@@ -64,8 +74,8 @@ class DiscreteCell(nn.Module):
         states = [pre(s) for pre, s in zip(self.preprocess, (s0, s1), strict=True)]
         for node, paths in zip(self.genotype.nodes, self.nodes, strict=True):
             pairs = zip(node, cast("nn.ModuleList", paths), strict=True)
-            terms = (path(states[kept.source]) for kept, path in pairs)
-            states.append(functools.reduce(operator.add, terms))
+            terms = [path(states[kept.source]) for kept, path in pairs]
+            states.append(functools.reduce(operator.add, terms or [self.empty(states[0])]))
         return torch.cat([states[i] for i in self.genotype.concat], dim=1)
 
 
@@ -73,12 +83,10 @@ def _path(kept: NodeInput, channels: int, reduction: bool) -> nn.Module:
     """The operation of an edge, with drop path behind it."""
     stride = 2 if reduction and kept.source < 2 else 1
     op = PRIMITIVES[kept.primitive](channels, stride, RETRAIN_NORM)
-    # an identity is never dropped, so that a sample always has a way through
-    is_identity = kept.primitive == "skip_connect" and stride == 1
-    return op if is_identity else nn.Sequential(op, DropPath())
+    return with_drop_path(kept.primitive, op, stride)
 
 
-class CellNetwork(nn.Module):
+class CellNetwork(RetrainNetwork):
     """Stem, the genotype's cells, global average pooling and a linear head.
 
     Args:
@@ -111,7 +119,7 @@ class CellNetwork(nn.Module):
         sizes = feature_sizes(image_size, stem, kinds)
         multiplier = 3 if stem == "cifar" else 1
         self.stem = STEMS[stem](in_channels, channels, multiplier)
-        self.auxiliary_at = 2 * layers // 3
+        self.auxiliary_at = auxiliary_cell(layers)
         self.auxiliary: AuxiliaryHead | None = None
         self.cells = nn.ModuleList()
         before, shrunk = self.stem.channels, self.stem.shrinks
@@ -135,8 +143,33 @@ class CellNetwork(nn.Module):
                 auxiliary = self.auxiliary(s1)
         return self.head(s1.mean((2, 3))), auxiliary
 
-    def set_drop_path(self, p: float) -> None:
-        """Set the probability with which a path is dropped."""
-        for module in self.modules():
-            if isinstance(module, DropPath):
-                module.p = p
+
+@final
+class DartsNetwork(NetworkFactory):
+    """The network of cells of the DARTS space.
+
+    Args:
+        channels: Channels C of the first cell.
+        layers: Number of cells.
+        stem: `cifar` or `imagenet`.
+    """
+
+    def __init__(self, channels: int = 36, layers: int = 20, stem: StemName = "cifar") -> None:
+        self.channels = channels
+        self.layers = layers
+        self.stem: StemName = stem
+
+    def build(
+        self, genotype: Genotype, data_spec: Mapping[str, int], auxiliary: bool = False
+    ) -> CellNetwork:
+        """Build it for images; needs `in_channels`, `num_classes`, `image_size`."""
+        return CellNetwork(
+            genotype,
+            data_spec["in_channels"],
+            data_spec["num_classes"],
+            data_spec["image_size"],
+            self.channels,
+            self.layers,
+            self.stem,
+            auxiliary,
+        )

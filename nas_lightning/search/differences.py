@@ -1,9 +1,11 @@
-"""Finite differences along a direction in the weights."""
+"""Second derivatives along a direction in the weights, and an implicit term made of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -61,3 +63,60 @@ def central_difference(
     with moved(weights, direction, -step):
         below = problem.grad(problem.inner(), parameters)
     return tuple((a - b) / (2 * step) for a, b in zip(above, below, strict=True))
+
+
+Product = Callable[[Sequence[Tensor], Sequence[Tensor]], tuple[Tensor, ...]]
+"""Parameters, direction in w → derivative along it of the inner loss's gradient by them."""
+
+
+def second_derivative(problem: BilevelProblem, exact: bool, epsilon: float) -> Product:
+    """Products with H = d² inner / dw² and B = d² inner / dα dw at the present weights.
+
+    Args:
+        problem: The inner loss.
+        exact: By double backward: one forward and backward pass now, one backward pass a product,
+            and the memory of a graph of gradients. Otherwise `central_difference`.
+        epsilon: Length of the finite-difference steps in w.
+    """
+    if not exact:
+        return functools.partial(central_difference, problem, epsilon=epsilon)
+    slope = torch.autograd.grad(problem.inner(), list(problem.weights.values()), create_graph=True)
+
+    def product(parameters: Sequence[Tensor], direction: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        # of this process's slope: `problem.grad` takes the mean, which is linear
+        return problem.grad(dot(slope, direction), parameters, retain_graph=True)
+
+    return product
+
+
+@dataclass(frozen=True)
+class TwoTerms:
+    """An architecture gradient, and how its direct and its implicit term compare.
+
+    Attributes:
+        gradient: Sum of the terms, one tensor for each architecture parameter.
+        cosine: Cosine of the two (); 0 if one of them vanishes.
+        ratio: Norm of the implicit term over that of the direct one, before clipping ().
+        clipped: Whether the clip applied, 0 or 1 ().
+    """
+
+    gradient: tuple[Tensor, ...]
+    cosine: Tensor
+    ratio: Tensor
+    clipped: Tensor
+
+
+def two_terms(direct: Sequence[Tensor], implicit: Sequence[Tensor], clip: float | None) -> TwoTerms:
+    """Add an implicit term to the direct one.
+
+    Args:
+        direct: d outer / dα.
+        implicit: An estimate of the rest.
+        clip: Its largest norm in units of |direct|; none for no clipping.
+    """
+    size, reference = norm(implicit), norm(direct)
+    cosine = dot(direct, implicit) / (size * reference).clamp_min(TINY)
+    ratio = size / reference.clamp_min(TINY)
+    scale = torch.ones_like(ratio) if clip is None else (clip / ratio.clamp_min(TINY)).clamp_max(1)
+    gradient = tuple(d + scale * i for d, i in zip(direct, implicit, strict=True))
+    return TwoTerms(gradient, cosine, ratio, (scale < 1).to(scale))

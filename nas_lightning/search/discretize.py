@@ -18,10 +18,11 @@ Discretizer = Callable[[SearchSpace, Mixing], Genotype]
 def strongest_edges(space: SearchSpace, mixing: Mixing) -> Genotype:
     """Keep the strongest edges of each node and the best operation on each.
 
-    Strength of edge l is the largest of ops[l, m] · edges[l] over the operations m that are not
-    excluded; the weights are normalised over all operations before (DARTS, section 2.4; with
-    edge weights PC-DARTS, section 3.2). An edge weight scales a whole row: it can change which
-    edges are kept, never the operation on an edge. Ties go to the lower index.
+    A space without `inputs_per_node` keeps all edges, in their order. Strength of edge l is the
+    largest of ops[l, m] · edges[l] over the operations m that are not excluded; the weights are
+    normalised over all operations before (DARTS, section 2.4; with edge weights PC-DARTS,
+    section 3.2). An edge weight scales a whole row: it can change which edges are kept, never
+    the operation on an edge. Ties go to the lower index.
     """
     cells = {
         cell.kind: _strongest(cell, mixing.ops[cell.kind], mixing.edges[cell.kind], space)
@@ -36,14 +37,16 @@ def _strongest(cell: Cell, ops: Tensor, edges: Tensor, space: SearchSpace) -> Ce
     strength, best = scores.max(dim=1).values.tolist(), ops.detach()[:, columns].argmax(dim=1)
     nodes = []
     for node in cell.nodes:
-        kept = sorted(cell.incoming(node), key=lambda i: -strength[i])[: space.inputs_per_node]
+        kept = cell.incoming(node)
+        if space.inputs_per_node is not None:
+            kept = sorted(kept, key=lambda i: -strength[i])[: space.inputs_per_node]
         nodes.append(
             tuple(
                 NodeInput(cell.primitives[columns[int(best[i])]], cell.edges[i].source)
                 for i in kept
             )
         )
-    return CellGenotype(tuple(nodes), cell.nodes)
+    return CellGenotype(tuple(nodes), cell.nodes, cell.inputs)
 
 
 def one_hot(space: SearchSpace, genotype: Genotype, device: torch.device) -> Mixing:

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
-from lightning import Callback, LightningModule
+from lightning import Callback
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from torchmetrics import MetricCollection
 
-from nas_lightning import __version__, checkpoints
-from nas_lightning.errors import UsageError
+from nas_lightning import __version__
 from nas_lightning.genotype import Genotype
 from nas_lightning.hparams import record_hyperparameters
-from nas_lightning.randomness import ReplayedDraws
-from nas_lightning.schedules import ConstantSchedule, CosineSchedule, Schedule, planned_epochs
-from nas_lightning.search.bilevel import BilevelProblem
+from nas_lightning.randomness import ReplayedDraws, mix_seed
+from nas_lightning.schedules import (
+    ConstantSchedule,
+    CosineSchedule,
+    Schedule,
+    planned_epochs,
+    scaled_rate,
+)
+from nas_lightning.search.bilevel import BilevelProblem, unmoved_buffers
+from nas_lightning.search.checks import check_run
 from nas_lightning.search.discretize import one_hot
 from nas_lightning.search.plan import (
     ARCH_GRADIENT,
@@ -29,10 +33,12 @@ from nas_lightning.search.plan import (
     DISCRETIZER,
     EDGE_RELAXATION,
     OP_RELAXATION,
+    OUTER_BATCH,
     PARTIAL_CHANNELS,
     SearchPlan,
 )
 from nas_lightning.search.strategy import ArchStep, SearchStrategy
+from nas_lightning.stage import Stage
 from nas_lightning.supernet import ArchitectureParameters, Mixing, SupernetFactory
 from nas_lightning.tasks import Classification, Task
 
@@ -42,7 +48,7 @@ def darts_weight_optimizer(params: Any) -> Optimizer:
     return SGD(params, lr=0.025, momentum=0.9, weight_decay=3e-4)
 
 
-class SearchModule(LightningModule):
+class SearchModule(Stage):
     """Search for an architecture.
 
     A batch is `{"train": …, "val": …}`: the weight half drives the inner loss, the architecture
@@ -61,10 +67,17 @@ class SearchModule(LightningModule):
         arch_schedule: Its schedule; constant by default.
         gradient_clip: Largest norm of the weights' gradient; none for no clipping.
         arch_gradient_clip: Largest norm of the architecture gradient; none for no clipping.
+        auxiliary_weight: Weight of an auxiliary head's loss in the inner loss; 0 builds no head.
+        drop_path: Probability of dropping a path at the end of the search; it grows linearly,
+            `drop_path · epoch / epochs`.
 
     Raises:
         UsageError: Strategies conflict or miss one another, or sizes do not fit.
     """
+
+    kind = "search"
+    names = ("weight", "arch", "val", "one_shot")
+    train_streams = ("weight", "arch")
 
     def __init__(
         self,
@@ -78,21 +91,24 @@ class SearchModule(LightningModule):
         arch_schedule: Schedule | None = None,
         gradient_clip: float | None = 5.0,
         arch_gradient_clip: float | None = None,
+        auxiliary_weight: float = 0.0,
+        drop_path: float = 0.0,
     ) -> None:
-        super().__init__()
+        super().__init__(data_spec, task or Classification(), drop_path)
         arguments = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         record_hyperparameters(self, arguments)
         self.automatic_optimization = False
-        self.task = task or Classification()
         self.strategies = list(strategies or ())
         self.space = supernet.space
         self.plan = SearchPlan(self.space, self.strategies, arch_optimizer)
-        self.supernet = supernet.build(data_spec, self.plan[PARTIAL_CHANNELS])
+        self.supernet = supernet.build(
+            data_spec, self.plan[PARTIAL_CHANNELS], auxiliary=auxiliary_weight > 0
+        )
         self.arch = ArchitectureParameters(
             self.space,
             self.plan[OP_RELAXATION],
             self.plan[EDGE_RELAXATION],
-            seed=torch.initial_seed() % 2**63,
+            seed=self.draw_seed,
         )
         # α's gradients are averaged by BilevelProblem.grad, so DDP leaves them alone
         self._ddp_params_and_buffers_to_ignore = [f"arch.{name}" for name in self.arch.named()]
@@ -101,40 +117,52 @@ class SearchModule(LightningModule):
         self.arch_schedule = arch_schedule or ConstantSchedule()
         self.gradient_clip = gradient_clip
         self.arch_gradient_clip = arch_gradient_clip
-        self.meters = nn.ModuleDict(
-            {name: self.task.metrics(data_spec) for name in ("weight", "arch", "val", "one_shot")}
-        )
+        self.auxiliary_weight = auxiliary_weight
         self._one_shot: Mixing | None = None
+
+    @property
+    def space_name(self) -> str:
+        """Name of the search space."""
+        return self.space.name
+
+    @property
+    def trained(self) -> nn.Module:
+        """The supernet."""
+        return self.supernet
 
     # -- the two steps -------------------------------------------------------------------------
 
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> None:
         """An architecture step, if every strategy allows it, and a weight step."""
+        self.seed_draws(batch_idx)
+        # what is drawn of the architecture is one for all processes
+        self.arch.generator.manual_seed(mix_seed(*self.draw_position(batch_idx)))
         if all(strategy.allow_arch_step(self) for strategy in self.strategies):
             self._arch_step(batch)
         self._weight_step(batch["train"])
 
     def _arch_step(self, batch: Mapping[str, Any]) -> None:
-        seen: list[tuple[Tensor, Tensor]] = []
-        replay = ReplayedDraws(self.device)
+        replay = ReplayedDraws(self.device, self.arch.generator)
+        half = self.plan[OUTER_BATCH]
+        stream = "arch" if half == "val" else "weight"
+        seen: list[tuple[Any, Tensor]] = []
 
         def outer() -> Tensor:
-            output = self.supernet(self.task.inputs(batch["val"]), self.arch())
-            loss = self.task.loss(output, batch["val"])
-            seen.append((output.detach(), loss.detach()))
+            output = self.supernet(self.streams.inputs(stream, batch[half]), self.arch.sample())
+            loss = self.task.loss(output, batch[half])
+            seen.append((self.task.detached(output), loss.detach()))
             return loss + self.plan.penalty(self.arch)
 
         def inner() -> Tensor:
-            output = self.supernet(self.task.inputs(batch["train"]), self.arch())
-            return self.task.loss(output, batch["train"])
+            return self._training_loss(batch["train"])[1]
 
-        arch = self.arch.named()
+        arch = {name: value for name, value in self.arch.named().items() if value.requires_grad}
         weights = dict(self.supernet.named_parameters())
         weight_optimizer, optimizer = self._optimizers()
         problem = BilevelProblem(
             lambda: replay(inner), lambda: replay(outer), weights, arch, weight_optimizer
         )
-        with _unmoved_buffers(self.supernet):
+        with unmoved_buffers(self.supernet):
             gradients = self.plan[ARCH_GRADIENT](problem)
         before = {name: value.detach().clone() for name, value in arch.items()}
         for value, gradient in zip(arch.values(), gradients, strict=True):
@@ -150,61 +178,65 @@ class SearchModule(LightningModule):
                 strategy.on_after_arch_step(self, step)
         # behind all hooks: an additive rule may have left the domain of the relaxation
         self.arch.project_()
-        self._report("arch", "search/arch", batch["val"], *seen[0])
+        self.streams.report(self, "arch", "search/arch", batch[half], *seen[0])
+        if half == "val":
+            self.streams.carry("arch", seen[0][0])
 
     def _weight_step(self, batch: Any) -> None:
         optimizer, _ = self._optimizers()
-        output = self.supernet(self.task.inputs(batch), self.arch().detach())
-        loss = self.task.loss(output, batch)
+        output, loss, task_loss = self._training_loss(batch, arch_fixed=True)
         optimizer.zero_grad()
         self.manual_backward(loss)
         self.clip_gradients(optimizer, self.gradient_clip, "norm")
-        optimizer.step()
-        self._report("weight", "search/train", batch, output.detach(), loss.detach())
+        with scaled_rate(optimizer, self.task.rate_scale(batch)):
+            optimizer.step()
+        self.streams.report(self, "weight", "search/train", batch, output, task_loss)
+        self.streams.carry("weight", output)
+
+    def _training_loss(self, batch: Any, arch_fixed: bool = False) -> tuple[Any, Tensor, Tensor]:
+        """Output, inner loss () with the auxiliary head's share, and the task's own loss ()."""
+        mixing = self.arch.sample()
+        output, auxiliary = self.supernet.with_auxiliary(
+            self.streams.inputs("weight", batch), mixing.detach() if arch_fixed else mixing
+        )
+        loss = self.task.loss(output, batch)
+        if auxiliary is None:
+            return output, loss, loss
+        return output, loss + self.auxiliary_weight * self.task.loss(auxiliary, batch), loss
 
     def _optimizers(self) -> tuple[Optimizer, Optimizer]:
         """The weight optimizer and the architecture optimizer."""
         weight, arch = cast("list[Optimizer]", self.optimizers())  # Lightning's wrappers
         return weight, arch
 
-    def _report(self, meter: str, name: str, batch: Any, output: Tensor, loss: Tensor) -> None:
-        """Log the loss as `<name>_loss` and the task's metrics as `<name>_<metric>`."""
-        metrics = cast("MetricCollection", self.meters[meter])
-        self.task.update(metrics, output, batch)
-        size = len(output)
-        training = self.trainer.training
-        self.log(f"{name}_loss", loss, prog_bar=True, on_step=training, on_epoch=True,
-                 sync_dist=True, batch_size=size)  # fmt: skip
-        for key, metric in metrics.items():
-            self.log(f"{name}_{key}", metric, prog_bar=key == "accuracy", on_step=False,
-                     on_epoch=True, batch_size=size)  # fmt: skip
-
     # -- evaluation ----------------------------------------------------------------------------
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Any) -> Any:
         """The supernet's output under the present mixing weights."""
-        output: Tensor = self.supernet(x, self.arch())
-        return output
+        return self.supernet(x, self.arch())
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Loss and metrics of the supernet, `search/val_…`."""
-        output = self(self.task.inputs(batch))
-        self._report("val", "search/val", batch, output, self.task.loss(output, batch))
+        self._evaluate("val", "search/val", batch, self.arch())
 
     def on_test_start(self) -> None:
         """Read off the cells whose one-shot performance is tested."""
+        self.streams.restart("one_shot")
         self._one_shot = one_hot(self.space, self.genotype(), self.device)
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
         """Loss and metrics of the discrete cells with the supernet's weights, `one_shot/test_…`."""
         assert self._one_shot is not None
-        output = self.supernet(self.task.inputs(batch), self._one_shot)
-        self._report("one_shot", "one_shot/test", batch, output, self.task.loss(output, batch))
+        self._evaluate("one_shot", "one_shot/test", batch, self._one_shot)
 
-    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
+    def _evaluate(self, stream: str, name: str, batch: Any, mixing: Mixing) -> None:
+        output = self.supernet(self.streams.inputs(stream, batch), mixing)
+        self.streams.report(self, stream, name, batch, output, self.task.loss(output, batch))
+        self.streams.carry(stream, output)
+
+    def predict_step(self, batch: Any, batch_idx: int) -> Any:
         """The supernet's output (B, …)."""
-        output: Tensor = self(self.task.inputs(batch))
-        return output
+        return self(self.task.inputs(batch))
 
     def genotype(self, **provenance: Any) -> Genotype:
         """The genotype that the parameters stand for now.
@@ -221,11 +253,7 @@ class SearchModule(LightningModule):
             "strategies": [repr(strategy) for strategy in self.strategies],
             **provenance,
         }
-        weights = {
-            kind: {"ops": _rounded(mixing.ops[kind]), "edges": _rounded(mixing.edges[kind])}
-            for kind in self.space.kinds
-        }
-        return Genotype(self.space.name, cells, origin, weights)
+        return Genotype(self.space.name, cells, origin, mixing.to_dict())
 
     # -- Lightning -----------------------------------------------------------------------------
 
@@ -254,12 +282,10 @@ class SearchModule(LightningModule):
         """Check the run's settings and start from one architecture on all processes.
 
         Raises:
-            UsageError: fp16 is asked for, or there are no two halves of the data.
+            UsageError: The trainer's settings or the data do not fit a search.
         """
-        if self.trainer.precision == "16-mixed":
-            raise UsageError("precision 16-mixed loses architecture gradients: use bf16-mixed")
-        if getattr(self.trainer.datamodule, "mode", "search") != "search":  # type: ignore[attr-defined]
-            raise UsageError("a search needs the two halves of the data: set data mode to search")
+        check_run(self.trainer, self.strategies)
+        super().on_fit_start()
         for value in self.arch.parameters():
             value.data.copy_(self.trainer.strategy.broadcast(value.data))
 
@@ -270,30 +296,3 @@ class SearchModule(LightningModule):
             warnings.filterwarnings("ignore", ".*lr_scheduler.step.* before .*optimizer.step.*")
             for scheduler in cast("list[LRScheduler]", self.lr_schedulers()):
                 scheduler.step()
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say what the checkpoint is of."""
-        checkpoints.stamp(checkpoint, "search", self.space.name)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Check that the checkpoint is of this search.
-
-        Raises:
-            CheckpointError: It is of something else; says of what.
-        """
-        checkpoints.check(checkpoint, "search", self.space.name, self)
-
-
-@contextmanager
-def _unmoved_buffers(module: nn.Module) -> Iterator[None]:
-    """Put buffers back: evaluating a gradient must not move running statistics."""
-    kept = {name: buffer.clone() for name, buffer in module.named_buffers()}
-    try:
-        yield
-    finally:
-        for name, buffer in module.named_buffers():
-            buffer.copy_(kept[name])
-
-
-def _rounded(weights: Tensor) -> Any:
-    return torch.tensor(weights.tolist(), dtype=torch.float64).round(decimals=6).tolist()

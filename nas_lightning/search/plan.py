@@ -6,7 +6,7 @@ import functools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
@@ -55,6 +55,7 @@ PARTIAL_CHANNELS: Slot[int] = Slot("partial channels K", "add PartialChannels to
 ARCH_GRADIENT: Slot[ArchGradient] = Slot("architecture gradient", "")
 ARCH_OPTIMIZER: Slot[OptimizerCallable] = Slot("architecture optimizer", "")
 DISCRETIZER: Slot[Discretizer] = Slot("discretizer", "")
+OUTER_BATCH: Slot[Literal["train", "val"]] = Slot("outer batch", "")
 
 
 class SearchPlan:
@@ -83,6 +84,7 @@ class SearchPlan:
             ARCH_GRADIENT: first_order,
             ARCH_OPTIMIZER: arch_optimizer or darts_arch_optimizer,
             DISCRETIZER: strongest_edges,
+            OUTER_BATCH: "val",
         }
         self._filled: dict[Slot[Any], SearchStrategy | str] = {}
         if arch_optimizer is not None:
@@ -159,6 +161,6 @@ def _short(value: object) -> str:
     """Name of a function or class, text of a number, name of an object's class."""
     if isinstance(value, functools.partial):
         value = target(value)
-    if isinstance(value, int):
+    if isinstance(value, int | str):
         return str(value)
     return str(getattr(value, "__name__", type(value).__name__))

@@ -43,6 +43,9 @@ class SearchStrategy(Callback):
     requires: ClassVar[tuple[Slot[Any], ...]] = ()
     """Slots that some strategy must fill."""
 
+    leaves_parameters_unused: ClassVar[bool] = False
+    """Some weights get no gradient in a weight step, which DDP must be told."""
+
     def configure(self, plan: SearchPlan) -> None:
         """Fill or wrap slots of the plan; called once, at construction of the module."""
 

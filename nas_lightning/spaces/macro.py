@@ -24,6 +24,11 @@ def cell_kinds(layers: int) -> tuple[str, ...]:
     return tuple("reduce" if i in reductions else "normal" for i in range(layers))
 
 
+def auxiliary_cell(layers: int) -> int:
+    """Index of the cell that an auxiliary head reads: the second reduction cell."""
+    return 2 * layers // 3
+
+
 def _conv_norm(inputs: int, outputs: int, stride: int, running_stats: bool) -> list[nn.Module]:
     conv = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
     return [conv, nn.BatchNorm2d(outputs, track_running_stats=running_stats)]

@@ -62,7 +62,7 @@ class SearchSpace:
     Attributes:
         name: Stands in every genotype file and checkpoint.
         cells: One entry a cell kind.
-        inputs_per_node: Edges that are kept for each node at discretisation.
+        inputs_per_node: Edges that are kept for each node at discretisation; none keeps all.
         known_primitives: Every operation that a genotype of this space may name; more than
             `Cell.primitives` where published cells use operations that are not searched.
         excluded: Primitives that a genotype never holds.
@@ -70,7 +70,7 @@ class SearchSpace:
 
     name: str
     cells: tuple[Cell, ...]
-    inputs_per_node: int
+    inputs_per_node: int | None
     known_primitives: frozenset[str]
     excluded: frozenset[str] = frozenset({"none"})
 

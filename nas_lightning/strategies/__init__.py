@@ -7,6 +7,7 @@ from nas_lightning.strategies.exponentiated_gradient import (
     ExponentiatedGradient,
     ExponentiatedGradientOptimizer,
 )
+from nas_lightning.strategies.neumann import Neumann
 from nas_lightning.strategies.partial_channels import PartialChannels
 from nas_lightning.strategies.unrolled import Unrolled
 from nas_lightning.strategies.warmup import WarmUp
@@ -17,6 +18,7 @@ __all__ = [
     "EdgeNormalization",
     "ExponentiatedGradient",
     "ExponentiatedGradientOptimizer",
+    "Neumann",
     "PartialChannels",
     "Unrolled",
     "WarmUp",

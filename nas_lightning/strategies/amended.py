@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
 import torch
@@ -10,27 +9,10 @@ from torch import Tensor
 
 from nas_lightning.errors import UsageError
 from nas_lightning.search import ARCH_GRADIENT, ArchStep, BilevelProblem, SearchPlan, SearchStrategy
-from nas_lightning.search.differences import TINY, central_difference, dot, norm
+from nas_lightning.search.differences import TwoTerms, second_derivative, two_terms
 
 if TYPE_CHECKING:
     from nas_lightning.search import SearchModule
-
-
-@dataclass(frozen=True)
-class Amendment:
-    """The amended gradient and what it is made of.
-
-    Attributes:
-        gradient: g1 + g2', one tensor for each architecture parameter.
-        cosine: Cosine of g1 and g2' (); 0 if one of them vanishes.
-        ratio: |g2'| / |g1| before clipping ().
-        clipped: Whether the clip applied, 0 or 1 ().
-    """
-
-    gradient: tuple[Tensor, ...]
-    cosine: Tensor
-    ratio: Tensor
-    clipped: Tensor
 
 
 def amended_gradient(
@@ -39,7 +21,7 @@ def amended_gradient(
     clip: float | None = None,
     exact: bool = False,
     epsilon: float = 0.01,
-) -> Amendment:
+) -> TwoTerms:
     """g1 - η B H v at the present weights.
 
     g1 = d outer / dα, v = d outer / dw, H = d² inner / dw², B = d² inner / dα dw.
@@ -54,20 +36,9 @@ def amended_gradient(
     arch, weights = list(problem.arch.values()), list(problem.weights.values())
     both = problem.grad(problem.outer(), [*arch, *weights])
     direct, v = both[: len(arch)], both[len(arch) :]
-    if exact:
-        slope = torch.autograd.grad(problem.inner(), weights, create_graph=True)
-        hv = problem.grad(dot(slope, v), weights, retain_graph=True)
-        bhv = problem.grad(dot(slope, hv), arch)
-    else:
-        hv = central_difference(problem, weights, v, epsilon)
-        bhv = central_difference(problem, arch, hv, epsilon)
-    amendment = tuple(-coefficient * term for term in bhv)
-    size, reference = norm(amendment), norm(direct)
-    cosine = dot(direct, amendment) / (size * reference).clamp_min(TINY)
-    ratio = size / reference.clamp_min(TINY)
-    scale = torch.ones_like(ratio) if clip is None else (clip / ratio.clamp_min(TINY)).clamp_max(1)
-    gradient = tuple(d + scale * a for d, a in zip(direct, amendment, strict=True))
-    return Amendment(gradient, cosine, ratio, (scale < 1).to(scale))
+    product = second_derivative(problem, exact, epsilon)
+    bhv = product(arch, product(weights, v))
+    return two_terms(direct, [-coefficient * term for term in bhv], clip)
 
 
 @final
@@ -106,7 +77,7 @@ class AmendedGradient(SearchStrategy):
         self.clip = clip
         self.exact = exact
         self.epsilon = epsilon
-        self._last: Amendment | None = None
+        self._last: TwoTerms | None = None
 
     def configure(self, plan: SearchPlan) -> None:
         """Take the gradient over."""

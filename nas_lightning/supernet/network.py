@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
 from nas_lightning.errors import UsageError
+from nas_lightning.hparams import describe
 from nas_lightning.spaces import DARTS_PRIMITIVES, SearchSpace, darts_space
-from nas_lightning.spaces.macro import STEMS, StemName, cell_kinds, feature_sizes
+from nas_lightning.spaces.auxiliary import AuxiliaryHead
+from nas_lightning.spaces.macro import (
+    STEMS,
+    StemName,
+    auxiliary_cell,
+    cell_kinds,
+    feature_sizes,
+)
 from nas_lightning.spaces.primitives import PRIMITIVES, NormRule
 from nas_lightning.supernet.cells import SearchCell
 from nas_lightning.supernet.mixing import Mixing
@@ -19,8 +28,12 @@ class Supernet(nn.Module, ABC):
     """The weights of every candidate. It owns no α: mixing weights are an argument."""
 
     @abstractmethod
-    def forward(self, x: Tensor, mixing: Mixing) -> Tensor:
-        """The network's output for inputs x under the mixing weights."""
+    def forward(self, x: Any, mixing: Mixing) -> Any:
+        """The network's output for inputs x under the mixing weights, as the task wants it."""
+
+    def with_auxiliary(self, x: Any, mixing: Mixing) -> tuple[Any, Any]:
+        """The output and that of an auxiliary head, none without one."""
+        return self(x, mixing), None
 
 
 class SupernetFactory(ABC):
@@ -35,16 +48,21 @@ class SupernetFactory(ABC):
         """The search space that it covers."""
 
     @abstractmethod
-    def build(self, data_spec: Mapping[str, int], k: int) -> Supernet:
+    def build(self, data_spec: Mapping[str, int], k: int, auxiliary: bool = False) -> Supernet:
         """Build the supernet.
 
         Args:
             data_spec: Sizes of the data, from the data module.
             k: K of partial channels; 1 mixes all channels.
+            auxiliary: Add an auxiliary head.
 
         Raises:
             UsageError: These settings do not fit together.
         """
+
+    def __repr__(self) -> str:
+        """Constructor call."""
+        return describe(self)
 
 
 class CellSupernet(Supernet):
@@ -60,6 +78,8 @@ class CellSupernet(Supernet):
         stem_multiplier: Channels of the stem, in units of C.
         k: K of partial channels.
         norm: Batch norm rule inside the cells.
+        auxiliary_size: Height and width of the features that an auxiliary head reads, in pixels;
+            none for no such head.
     """
 
     def __init__(
@@ -73,28 +93,40 @@ class CellSupernet(Supernet):
         stem_multiplier: int,
         k: int,
         norm: NormRule,
+        auxiliary_size: int | None = None,
     ) -> None:
         super().__init__()
+        self.auxiliary_at = auxiliary_cell(layers)
+        self.auxiliary: AuxiliaryHead | None = None
         self.stem = STEMS[stem](in_channels, channels, stem_multiplier, norm.running_stats)
         self.cells = nn.ModuleList()
         before, shrunk = self.stem.channels, self.stem.shrinks
         self.kinds = cell_kinds(layers)
-        for kind in self.kinds:
+        for index, kind in enumerate(self.kinds):
             reduction = kind == "reduce"
             channels *= 2 if reduction else 1
             cell = space.cell(kind)
             self.cells.append(SearchCell(cell, before, channels, reduction, shrunk, k, norm))
             before, shrunk = (before[1], len(cell.nodes) * channels), reduction
+            if auxiliary_size is not None and index == self.auxiliary_at:
+                self.auxiliary = AuxiliaryHead(before[1], num_classes, stem, auxiliary_size)
         self.head = nn.Linear(before[1], num_classes)
 
     def forward(self, x: Tensor, mixing: Mixing) -> Tensor:
         """Logits (B, num_classes) for images x (B, in_channels, H, W)."""
+        return self.with_auxiliary(x, mixing)[0]
+
+    def with_auxiliary(self, x: Tensor, mixing: Mixing) -> tuple[Tensor, Tensor | None]:
+        """Logits (B, num_classes) and, in training with an auxiliary head, its logits."""
         s0, s1 = self.stem(x)
-        for kind, cell in zip(self.kinds, self.cells, strict=True):
-            s0, s1 = s1, cell(s0, s1, mixing.ops[kind], mixing.edges[kind])
+        auxiliary = None
+        for index, (kind, cell) in enumerate(zip(self.kinds, self.cells, strict=True)):
+            weights = (mixing.ops[kind], mixing.edges[kind], mixing.active.get(kind))
+            s0, s1 = s1, cell(s0, s1, *weights)
+            if self.training and self.auxiliary is not None and index == self.auxiliary_at:
+                auxiliary = self.auxiliary(s1)
         # not adaptive pooling: its backward pass on CUDA is not deterministic
-        logits: Tensor = self.head(s1.mean((2, 3)))
-        return logits
+        return self.head(s1.mean((2, 3))), auxiliary
 
 
 class DartsSupernet(SupernetFactory):
@@ -140,9 +172,9 @@ class DartsSupernet(SupernetFactory):
         """The DARTS cell space with these nodes and primitives."""
         return self._space
 
-    def build(self, data_spec: Mapping[str, int], k: int) -> CellSupernet:
+    def build(self, data_spec: Mapping[str, int], k: int, auxiliary: bool = False) -> CellSupernet:
         """Build the supernet for images; needs `in_channels`, `num_classes`, `image_size`."""
-        feature_sizes(data_spec["image_size"], self.stem, cell_kinds(self.layers))
+        sizes = feature_sizes(data_spec["image_size"], self.stem, cell_kinds(self.layers))
         return CellSupernet(
             self.space,
             data_spec["in_channels"],
@@ -153,4 +185,5 @@ class DartsSupernet(SupernetFactory):
             self.stem_multiplier,
             k,
             NormRule(affine=False, after_pool=True, running_stats=self.running_stats),
+            sizes[auxiliary_cell(self.layers)] if auxiliary else None,
         )

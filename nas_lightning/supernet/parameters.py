@@ -21,6 +21,9 @@ class ArchitectureParameters(nn.Module):
         ops: α → weights of operations.
         edges: β → weights of edges.
         seed: Seed of the initial draw.
+
+    Attributes:
+        generator: What samples are drawn from, on the CPU and the same on every process.
     """
 
     def __init__(
@@ -28,25 +31,45 @@ class ArchitectureParameters(nn.Module):
     ) -> None:
         super().__init__()
         self.space, self.ops, self.edges = space, ops, edges
-        generator = torch.Generator().manual_seed(seed)
+        self.generator = torch.Generator().manual_seed(seed)
         self.alpha = nn.ParameterDict()
         self.beta = nn.ParameterDict()
         for cell in space.cells:
-            self.alpha[cell.kind] = nn.Parameter(ops.initial(cell, generator))
-            beta = edges.initial(cell, generator)
+            self.alpha[cell.kind] = nn.Parameter(ops.initial(cell, self.generator))
+            beta = edges.initial(cell, self.generator)
             if beta is not None:
                 self.beta[cell.kind] = nn.Parameter(beta)
 
     def forward(self) -> Mixing:
         """The mixing weights of the parameters as they are now."""
-        device = next(self.parameters()).device
-        return Mixing(
-            ops={kind: self.ops.weights(alpha) for kind, alpha in self.alpha.items()},
-            edges={
-                cell.kind: self.edges.weights(self.beta.get(cell.kind), cell, device)
-                for cell in self.space.cells
-            },
+        return self._mixing({kind: self.ops.weights(alpha) for kind, alpha in self.alpha.items()})
+
+    def sample(self) -> Mixing:
+        """Mixing weights for a training step, drawn from `generator` where the method draws."""
+        return self._mixing(
+            {kind: self.ops.sample(alpha, self.generator) for kind, alpha in self.alpha.items()},
+            self.ops.one_hot,
         )
+
+    def _mixing(self, ops: dict[str, Tensor], one_hot: bool = False) -> Mixing:
+        device = next(self.parameters()).device
+        edges = {
+            cell.kind: self.edges.weights(self.beta.get(cell.kind), cell, device)
+            for cell in self.space.cells
+        }
+        active = {}
+        for cell in self.space.cells:
+            pruned = self.edges.pruned(cell)
+            if one_hot:
+                best = ops[cell.kind].argmax(dim=1).tolist()
+                running: list[tuple[int, ...]] = [(m,) for m in best]
+            else:
+                running = [tuple(range(len(cell.primitives)))] * len(cell.edges)
+            if one_hot or pruned:
+                active[cell.kind] = tuple(
+                    () if i in pruned else chosen for i, chosen in enumerate(running)
+                )
+        return Mixing(ops, edges, active)
 
     @torch.no_grad()
     def project_(self) -> None:

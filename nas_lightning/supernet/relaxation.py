@@ -17,13 +17,25 @@ INITIAL_SCALE = 1e-3
 class OpRelaxation(ABC):
     """α of a cell (E, O) → weights of its operations (E, O)."""
 
+    one_hot: bool = False
+    """A sample has one operation an edge that is not zero, so that only this one need run."""
+
     @abstractmethod
     def initial(self, cell: Cell, generator: torch.Generator) -> Tensor:
         """Fresh α (E, O)."""
 
     @abstractmethod
     def weights(self, alpha: Tensor) -> Tensor:
-        """Weights of the operations (E, O)."""
+        """Weights of the operations (E, O), those that validation and discretisation read."""
+
+    def sample(self, alpha: Tensor, generator: torch.Generator) -> Tensor:
+        """Weights of the operations (E, O) in a training step; drawn, where a method draws.
+
+        Args:
+            alpha: (E, O).
+            generator: On the CPU, in the same state on every process.
+        """
+        return self.weights(alpha)
 
     def project_(self, alpha: Tensor) -> None:  # noqa: B027 (most relaxations are unconstrained)
         """Bring α (E, O) back into its domain, in place; called after every change of α."""
@@ -69,6 +81,10 @@ class EdgeRelaxation(ABC):
     @abstractmethod
     def weights(self, beta: Tensor | None, cell: Cell, device: torch.device) -> Tensor:
         """Weights of the edges (E,), on the device."""
+
+    def pruned(self, cell: Cell) -> frozenset[int]:
+        """Edges that are gone for good: their operations do not run."""
+        return frozenset()
 
     def project_(self, beta: Tensor, cell: Cell) -> None:  # noqa: B027
         """Bring β (E,) back into its domain, in place; called after every change of β."""

@@ -2,5 +2,6 @@
 
 from nas_lightning.tasks.base import Task
 from nas_lightning.tasks.classification import Classification
+from nas_lightning.tasks.streams import Streams
 
-__all__ = ["Classification", "Task"]
+__all__ = ["Classification", "Streams", "Task"]

@@ -19,11 +19,17 @@ class Task(ABC):
     """
 
     @abstractmethod
-    def inputs(self, batch: Any) -> Tensor:
-        """What the network reads of a batch."""
+    def inputs(self, batch: Any, carried: Any = None) -> Any:
+        """What the network reads of a batch.
+
+        Args:
+            batch: A batch of the data module.
+            carried: What `carry` kept of the batch before it in the same stream; none in the
+                first.
+        """
 
     @abstractmethod
-    def loss(self, output: Tensor, batch: Any) -> Tensor:
+    def loss(self, output: Any, batch: Any) -> Tensor:
         """The loss that is minimised, averaged over the batch ()."""
 
     @abstractmethod
@@ -31,12 +37,28 @@ class Task(ABC):
         """Fresh metrics, by the name they are logged under."""
 
     @abstractmethod
-    def update(self, metrics: MetricCollection, output: Tensor, batch: Any) -> None:
+    def update(self, metrics: MetricCollection, output: Any, batch: Any) -> None:
         """Count a batch in `metrics`."""
 
     @abstractmethod
-    def predictions(self, output: Tensor) -> dict[str, Tensor]:
+    def predictions(self, output: Any) -> dict[str, Tensor]:
         """What the network's output means for users, by column, each (B,)."""
+
+    def carry(self, output: Any) -> Any:
+        """What the next batch of the same stream starts from, such as a hidden state; nothing."""
+        return None
+
+    def detached(self, output: Any) -> Any:
+        """The output without its graph."""
+        return output.detach()
+
+    def size(self, batch: Any) -> int:
+        """Samples in a batch, the weight of its mean loss in the mean over an epoch."""
+        return len(batch[0])
+
+    def rate_scale(self, batch: Any) -> float:
+        """Factor on the weights' learning rate for this batch; 1."""
+        return 1.0
 
     def __repr__(self) -> str:
         """Constructor call."""

@@ -26,7 +26,7 @@ class Classification(Task):
     def __init__(self, label_smoothing: float = 0.0) -> None:
         self.label_smoothing = label_smoothing
 
-    def inputs(self, batch: Batch) -> Tensor:
+    def inputs(self, batch: Batch, carried: None = None) -> Tensor:
         """The images (B, C, H, W)."""
         return batch[0]
 

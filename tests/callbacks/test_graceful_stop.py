@@ -79,7 +79,8 @@ def test_second_ctrl_c_stops_at_once(
     monkeypatch.chdir(tmp_path)
     line = (
         "fit --data Synthetic --data.mode retrain --data.batch_size 8 --model RetrainModule "
-        "--model.genotype DARTS_V2 --model.layers 3 --model.channels 4 --model.auxiliary_weight 0 "
+        "--model.genotype DARTS_V2 --model.network DartsNetwork --model.network.layers 3 "
+        "--model.network.channels 4 --model.auxiliary_weight 0 "
         "--trainer.accelerator cpu --trainer.max_epochs 1 --trainer.enable_model_summary false"
     )
     callback = "class_path: tests.callbacks.test_graceful_stop.CtrlC"

@@ -39,7 +39,10 @@ seed_everything: 0
 run_dir: runs/retrain
 model:
   class_path: RetrainModule
-  init_args: {channels: 4, layers: 3, auxiliary_weight: 0.0, drop_path: 0.0}
+  init_args:
+    network: {class_path: DartsNetwork, init_args: {channels: 4, layers: 3}}
+    auxiliary_weight: 0.0
+    drop_path: 0.0
 data:
   class_path: Synthetic
   init_args:

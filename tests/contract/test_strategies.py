@@ -21,6 +21,7 @@ from nas_lightning.strategies import (
     Backtracking,
     EdgeNormalization,
     ExponentiatedGradient,
+    Neumann,
     PartialChannels,
     Unrolled,
     WarmUp,
@@ -50,6 +51,7 @@ METHODS: dict[str, tuple[SearchStrategy, ...]] = {
     ),
     "amended": (AmendedGradient(),),
     "darts_second_order": (Unrolled(),),
+    "neumann": (Neumann(terms=2),),
     "gaea_darts": (ExponentiatedGradient(),),
     "gaea_pcdarts": (PartialChannels(2), ExponentiatedGradient(edges=True)),
     "amended_gaea_idarts": (
@@ -59,7 +61,7 @@ METHODS: dict[str, tuple[SearchStrategy, ...]] = {
         Backtracking(start=-10, rate=0.1, coefficient=0.04),
     ),
 }
-WITHOUT_BETA = ("darts", "amended", "darts_second_order", "gaea_darts")
+WITHOUT_BETA = ("darts", "amended", "darts_second_order", "neumann", "gaea_darts")
 
 
 def build(kind: type[SearchStrategy]) -> list[SearchStrategy]:

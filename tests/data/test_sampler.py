@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas_lightning.data import EpochSampler, mix_seed
+from nas_lightning.data import EpochSampler
+from nas_lightning.randomness import mix_seed
 
 
 def epoch_of(sampler: EpochSampler, epoch: int) -> list[int]:

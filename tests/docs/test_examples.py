@@ -77,3 +77,11 @@ def test_own_strategy_lowers_the_entropy(
 def test_own_strategy_refuses_a_negative_weight() -> None:
     with pytest.raises(UsageError, match="must not be negative"):
         importlib.import_module("own_strategy").EntropyPenalty(-1.0)
+
+
+def test_the_page_of_estimators_holds_what_the_example_prints(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    importlib.import_module("estimators").main()
+    page = (DOCS / "methods" / "estimators.md").read_text(encoding="utf-8")
+    assert capsys.readouterr().out in page

@@ -4,11 +4,16 @@ from torch import Tensor, nn
 
 from nas_lightning.errors import UsageError
 from nas_lightning.genotype import PUBLISHED, CellGenotype, NodeInput
-from nas_lightning.retrain import CellNetwork, count_parameters, network_cost
-from nas_lightning.retrain.auxiliary import AuxiliaryHead
-from nas_lightning.retrain.drop_path import DropPath
+from nas_lightning.retrain import CellNetwork, Cost, DartsNetwork, count_parameters, network_cost
 from nas_lightning.retrain.network import DiscreteCell
+from nas_lightning.spaces.auxiliary import AuxiliaryHead
+from nas_lightning.spaces.drop_path import DropPath, set_drop_path
 from nas_lightning.spaces.macro import StemName
+
+
+def cost_of(name: str, channels: int, layers: int, classes: int, stem: StemName, size: int) -> Cost:
+    spec = {"in_channels": 3, "num_classes": classes, "image_size": size}
+    return network_cost(DartsNetwork(channels, layers, stem), PUBLISHED[name], spec)
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +47,7 @@ def test_parameter_counts_of_the_released_models(name: str, cifar: int, imagenet
     ("name", "multiply_adds"), [("DARTS_V2", 529_911_552), ("PC_DARTS_IMAGENET", 581_627_328)]
 )
 def test_multiply_adds_of_the_released_models(name: str, multiply_adds: int) -> None:
-    cost = network_cost(PUBLISHED[name], 48, 14, 1000, "imagenet", 224)
+    cost = cost_of(name, 48, 14, 1000, "imagenet", 224)
     assert cost.multiply_adds == multiply_adds
     assert cost.image_size == 224
 
@@ -65,20 +70,20 @@ def test_cost_is_what_the_layers_do(name: str, stem: StemName, size: int) -> Non
         module.register_forward_hook(count)
     with torch.no_grad():
         network(torch.randn(1, 3, size, size))
-    cost = network_cost(PUBLISHED[name], 4, 3, 5, stem, size)
+    cost = cost_of(name, 4, 3, 5, stem, size)
     assert cost.multiply_adds == counted
     assert cost.parameters == sum(p.numel() for p in network.parameters())
 
 
 def test_cost_counts_the_auxiliary_head_apart() -> None:
-    cost = network_cost(PUBLISHED["DARTS_V2"], 4, 3, 5, "cifar", 32)
+    cost = cost_of("DARTS_V2", 4, 3, 5, "cifar", 32)
     features = 4 * 4 * 4  # four nodes; C = 4, doubled twice
     head = features * 128 + 2 * 128 + 4 * 128 * 768 + 2 * 768 + 768 * 5 + 5
     assert cost.parameters_with_auxiliary == cost.parameters + head
 
 
 def test_cost_of_images_too_small_for_an_auxiliary_head() -> None:
-    cost = network_cost(PUBLISHED["DARTS_V2"], 4, 3, 5, "cifar", 16)
+    cost = cost_of("DARTS_V2", 4, 3, 5, "cifar", 16)
     assert cost.parameters > 0
     assert cost.parameters_with_auxiliary is None
 
@@ -220,7 +225,7 @@ def test_every_path_but_an_identity_may_be_dropped(
 
 def test_the_probability_reaches_every_path_that_may_be_dropped() -> None:
     network = CellNetwork(PUBLISHED["DARTS_V2"], 3, 5, 8, 4, 3)
-    network.set_drop_path(0.3)
+    set_drop_path(network, 0.3)
     found = [m.p for m in network.modules() if isinstance(m, DropPath)]
     # 8 inputs a cell: two identities in the normal cell, and in a reduction cell three
     # identities (from node to node)

@@ -14,19 +14,21 @@ from nas_lightning.checkpoints import read_checkpoint
 from nas_lightning.data import Synthetic
 from nas_lightning.errors import CheckpointError, UsageError
 from nas_lightning.genotype import PUBLISHED, Genotype
-from nas_lightning.retrain import RetrainModule
-from nas_lightning.retrain.drop_path import DropPath
+from nas_lightning.retrain import CellNetwork, DartsNetwork, RetrainModule
 from nas_lightning.schedules import LinearSchedule
+from nas_lightning.spaces.drop_path import DropPath
 from nas_lightning.tasks import Classification
 
 SPEC = {"in_channels": 3, "num_classes": 4, "image_size": 8}
 TrainerFactory = Callable[..., Trainer]
 
 
-def make(genotype: str | dict[str, Any] = "DARTS_V2", **kwargs: Any) -> RetrainModule:
+def make(
+    genotype: str | dict[str, Any] = "DARTS_V2", channels: int = 4, layers: int = 3, **kwargs: Any
+) -> RetrainModule:
     lightning.seed_everything(0, verbose=False)
-    settings: dict[str, Any] = {"channels": 4, "layers": 3, "auxiliary_weight": 0.0, **kwargs}
-    return RetrainModule(SPEC, genotype, **settings)
+    settings: dict[str, Any] = {"auxiliary_weight": 0.0, **kwargs}
+    return RetrainModule(SPEC, genotype, DartsNetwork(channels, layers), **settings)
 
 
 @pytest.fixture
@@ -92,9 +94,10 @@ def test_what_was_learned_holds_on_the_test_set(
 
 def test_the_auxiliary_loss_is_added_with_its_weight() -> None:
     spec = {**SPEC, "image_size": 32}
-    module = RetrainModule(spec, "DARTS_V2", channels=4, layers=3, auxiliary_weight=0.4)
-    module.log = lambda *args, **kwargs: None  # type: ignore[method-assign]
+    module = RetrainModule(spec, "DARTS_V2", DartsNetwork(4, 3), auxiliary_weight=0.4)
     batch = (torch.randn(4, 3, 32, 32), torch.tensor([0, 1, 2, 3]))
+    module.seed_draws = lambda batch_idx: None  # type: ignore[method-assign] # no trainer here
+    module.streams.report = lambda *args: None  # type: ignore[method-assign]
     loss = module.training_step(batch, 0)
     logits, auxiliary = module.network(batch[0])
     main, second = (-out.log_softmax(1)[range(4), range(4)].mean() for out in (logits, auxiliary))
@@ -102,7 +105,9 @@ def test_the_auxiliary_loss_is_added_with_its_weight() -> None:
 
 
 def test_without_weight_there_is_no_auxiliary_head() -> None:
-    assert make(auxiliary_weight=0.0).network.auxiliary is None
+    network = make(auxiliary_weight=0.0).network
+    assert isinstance(network, CellNetwork)
+    assert network.auxiliary is None
 
 
 def outputs(module: RetrainModule) -> Tensor:
@@ -141,8 +146,7 @@ def test_a_checkpoint_outlives_the_genotype_file(
 def test_resumed_training_is_the_uninterrupted_one(
     data: Synthetic, make_trainer: TrainerFactory, tmp_path: Path
 ) -> None:
-    # drop path is drawn from the global generator, which a checkpoint does not hold
-    whole = make(drop_path=0.0)
+    whole = make(drop_path=0.5)
     make_trainer(max_epochs=3).fit(whole, datamodule=data)
 
     class Save(Callback):
@@ -150,8 +154,9 @@ def test_resumed_training_is_the_uninterrupted_one(
             if trainer.current_epoch == 1:
                 trainer.save_checkpoint(tmp_path / "middle.ckpt")
 
-    make_trainer(max_epochs=3, callbacks=[Save()]).fit(make(drop_path=0.0), datamodule=data)
-    resumed = make(drop_path=0.0)
+    make_trainer(max_epochs=3, callbacks=[Save()]).fit(make(drop_path=0.5), datamodule=data)
+    resumed = make(drop_path=0.5)
+    resumed.draw_seed += 1  # the checkpoint's counts
     make_trainer(max_epochs=3).fit(
         resumed, datamodule=data, ckpt_path=tmp_path / "middle.ckpt", weights_only=True
     )

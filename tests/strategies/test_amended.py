@@ -1,6 +1,4 @@
-"""The amended gradient against closed forms, exact Hessians, and on a real supernet."""
-
-from collections.abc import Callable
+"""The amended gradient on closed forms and a supernet; see also search/test_estimators.py."""
 
 import pytest
 import torch
@@ -14,6 +12,7 @@ from nas_lightning.search.differences import moved
 from nas_lightning.strategies import AmendedGradient
 from nas_lightning.strategies.amended import amended_gradient
 from tests.conftest import SearchFactory, TrainerFactory
+from tests.search.hypergradient import supernet, toy
 
 EXACT = pytest.mark.parametrize("exact", [False, True], ids=["differences", "double backward"])
 
@@ -22,15 +21,9 @@ def leaf(*values: float) -> Tensor:
     return torch.tensor(values, dtype=torch.float64, requires_grad=True)
 
 
-def toy(at: float) -> BilevelProblem:
-    """DARTS, figure 2, with the weight at its optimum w = α."""
-    alpha, weight = leaf(at), leaf(at)
-    return BilevelProblem(
-        inner=lambda: (weight**2 - 2 * alpha * weight + alpha**2).sum(),
-        outer=lambda: (alpha * weight - 2 * alpha + 1).sum(),
-        weights={"w": weight},
-        arch={"alpha": alpha},
-    )
+def solved(at: float) -> BilevelProblem:
+    """The toy problem with the weight at its optimum w = α."""
+    return toy(at, at).bilevel()
 
 
 @EXACT
@@ -38,71 +31,17 @@ def toy(at: float) -> BilevelProblem:
 def test_on_the_toy_problem(at: float, exact: bool) -> None:
     """g1 = α - 2, the amendment is 4ηα; at η = 1/4 the sum is the true gradient 2α - 2."""
     for coefficient in (0.1, 0.25):
-        found = amended_gradient(toy(at), coefficient, exact=exact)
+        found = amended_gradient(solved(at), coefficient, exact=exact)
         assert found.gradient[0].item() == pytest.approx(at - 2 + 4 * coefficient * at, rel=1e-9)
-    assert amended_gradient(toy(at), 0.25, exact=exact).gradient[0].item() == pytest.approx(
+    assert amended_gradient(solved(at), 0.25, exact=exact).gradient[0].item() == pytest.approx(
         2 * at - 2, abs=1e-9
     )
 
 
 @EXACT
 def test_its_zero_at_a_smaller_coefficient_lies_elsewhere(exact: bool) -> None:
-    found = amended_gradient(toy(2 / 1.4), 0.1, exact=exact)
+    found = amended_gradient(solved(2 / 1.4), 0.1, exact=exact)
     assert found.gradient[0].item() == pytest.approx(0, abs=1e-9)
-
-
-@EXACT
-def test_on_a_quadratic_problem(exact: bool) -> None:
-    """H = diag(1, 4), C = (1, 2)', α = 1, t = 0, w = w* = (1, 0.5): the amendment is 5η."""
-    curvature, coupling = torch.diag(leaf(1, 4).detach()), leaf(1, 2).detach()
-    alpha, weight = leaf(1.0), leaf(1.0, 0.5)
-    problem = BilevelProblem(
-        inner=lambda: 0.5 * weight @ curvature @ weight - (weight @ coupling) * alpha.sum(),
-        outer=lambda: 0.5 * weight @ weight + 0.0 * alpha.sum(),
-        weights={"w": weight},
-        arch={"alpha": alpha},
-    )
-    found = amended_gradient(problem, 0.1, exact=exact)
-    assert found.gradient[0].item() == pytest.approx(0.5, rel=1e-9)  # the true term is 1.25
-
-
-def smooth(seed: int) -> tuple[BilevelProblem, Callable[[Tensor, Tensor], Tensor]]:
-    """A small network with tanh, α mixing its hidden units; and its inner loss as a function."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def draw(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-    x, y, xv, yv = draw(8, 3), draw(8, 2), draw(8, 3), draw(8, 2)
-    weight = draw(3 * 4 + 4 * 2).requires_grad_()
-    alpha = draw(4).requires_grad_()
-
-    def loss(w: Tensor, a: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
-        hidden = torch.tanh(inputs @ w[:12].reshape(3, 4)) * a.softmax(dim=0)
-        return F.mse_loss(hidden @ w[12:].reshape(4, 2), targets)
-
-    problem = BilevelProblem(
-        inner=lambda: loss(weight, alpha, x, y),
-        outer=lambda: loss(weight, alpha, xv, yv),
-        weights={"w": weight},
-        arch={"alpha": alpha},
-    )
-    return problem, lambda w, a: loss(w, a, x, y)
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_on_smooth_problems_it_is_the_product_with_the_exact_hessians(seed: int) -> None:
-    problem, inner = smooth(seed)
-    weight, alpha = problem.weights["w"], problem.arch["alpha"]
-    whole = torch.autograd.functional.hessian(inner, (weight, alpha))  # type: ignore[no-untyped-call]
-    hessian, mixed = whole[0][0], whole[1][0]  # (w, w) and (α, w)
-    g1, v = torch.autograd.grad(problem.outer(), [alpha, weight])
-    ruler = g1 - 0.1 * mixed @ hessian @ v
-
-    exact = amended_gradient(problem, 0.1, exact=True).gradient[0]
-    torch.testing.assert_close(exact, ruler, rtol=1e-10, atol=1e-12)
-    differences = amended_gradient(problem, 0.1, epsilon=1e-4).gradient[0]
-    torch.testing.assert_close(differences, ruler, rtol=1e-6, atol=1e-8)
 
 
 def test_the_angle_to_the_true_term_can_exceed_ninety_degrees() -> None:
@@ -116,17 +55,17 @@ def test_the_angle_to_the_true_term_can_exceed_ninety_degrees() -> None:
 
 
 def test_clipping_is_relative_to_the_direct_term() -> None:
-    free = amended_gradient(toy(3.0), 1.0)  # g1 = 1, amendment 12
+    free = amended_gradient(solved(3.0), 1.0)  # g1 = 1, amendment 12
     assert free.ratio.item() == pytest.approx(12)
     assert free.cosine.item() == pytest.approx(1)
     assert free.clipped.item() == 0
-    clipped = amended_gradient(toy(3.0), 1.0, clip=0.5)
+    clipped = amended_gradient(solved(3.0), 1.0, clip=0.5)
     assert clipped.gradient[0].item() == pytest.approx(1.5)
     assert clipped.clipped.item() == 1
 
 
 def test_vanishing_directions_amend_nothing() -> None:
-    found = amended_gradient(toy(0.0), 0.1)  # v = α = 0
+    found = amended_gradient(solved(0.0), 0.1)  # v = α = 0
     assert found.gradient[0].item() == pytest.approx(-2)
 
 
@@ -149,20 +88,8 @@ def test_on_a_supernet_both_ways_agree_and_leave_it_as_it_is(
     exact: bool, make_search: SearchFactory, search_data: Synthetic
 ) -> None:
     """In float64 and with steps so short that no ReLU switches between the two ends."""
-    module = make_search([]).double()
-    search_data.setup("fit")
-    batch = next(iter(search_data.train_dataloader()))[0]
-
-    def loss(half: str) -> Tensor:
-        images, labels = batch[half]
-        return F.cross_entropy(module.supernet(images.double(), module.arch()), labels)
-
-    problem = BilevelProblem(
-        lambda: loss("train"),
-        lambda: loss("val"),
-        dict(module.supernet.named_parameters()),
-        module.arch.named(),
-    )
+    module = make_search([])
+    problem = supernet(module, search_data)
     before = {name: value.clone() for name, value in module.state_dict().items()}
     found = amended_gradient(problem, 0.1, exact=exact, epsilon=1e-7)
     ruler = amended_gradient(problem, 0.1, exact=True)
@@ -180,12 +107,12 @@ def test_draws_are_replayed_in_one_step(
     module = make_search([AmendedGradient()])
     plain = module.task.inputs
 
-    def inputs(batch: tuple[Tensor, Tensor]) -> Tensor:
+    def inputs(batch: tuple[Tensor, Tensor], carried: None = None) -> Tensor:
         dropped = F.dropout(plain(batch), 0.5)
         seen.setdefault(id(batch[1]), []).append(dropped.detach().clone())
         return dropped
 
-    module.task.inputs = inputs  # type: ignore[method-assign] # a layer that draws, for the test
+    module.task.inputs = inputs  # type: ignore[method-assign, assignment] # a layer that draws, for the test
     make_trainer(limit_train_batches=1, limit_val_batches=0).fit(module, datamodule=search_data)
     train, val = sorted(seen.values(), key=len, reverse=True)
     assert len(val) == 1

@@ -23,3 +23,21 @@ class DropPath(nn.Module):
             return x
         keep = torch.full((x.shape[0], 1, 1, 1), 1 - self.p, dtype=x.dtype, device=x.device)
         return x * torch.bernoulli(keep) / (1 - self.p)
+
+
+def with_drop_path(primitive: str, op: nn.Module, stride: int) -> nn.Module:
+    """The operation of an edge with drop path behind it.
+
+    An identity is never dropped, so that a sample always has a way through, and `none` has
+    nothing to drop.
+    """
+    if primitive == "none" or (primitive == "skip_connect" and stride == 1):
+        return op
+    return nn.Sequential(op, DropPath())
+
+
+def set_drop_path(network: nn.Module, p: float) -> None:
+    """Set the probability with which the paths of a network are dropped."""
+    for module in network.modules():
+        if isinstance(module, DropPath):
+            module.p = p

@@ -1,0 +1,32 @@
+"""Whether a trainer and its data fit a search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lightning import Trainer
+
+from nas_lightning.distributed import finds_unused_parameters
+from nas_lightning.errors import UsageError
+from nas_lightning.search.strategy import SearchStrategy
+
+
+def check_run(trainer: Trainer, strategies: Sequence[SearchStrategy]) -> None:
+    """Check the settings of a run.
+
+    Raises:
+        UsageError: fp16 is asked for, the data is not set to search, or DDP waits for gradients
+            that a strategy does not make.
+    """
+    if trainer.precision == "16-mixed":
+        raise UsageError("precision 16-mixed loses architecture gradients: use bf16-mixed")
+    if getattr(trainer.datamodule, "mode", "search") != "search":  # type: ignore[attr-defined]
+        raise UsageError("a search needs the two halves of the data: set data mode to search")
+    if finds_unused_parameters(trainer):
+        return
+    for strategy in strategies:
+        if strategy.leaves_parameters_unused:
+            raise UsageError(
+                f"{type(strategy).__name__} leaves weights without a gradient in a step: set "
+                f"trainer.strategy to ddp_find_unused_parameters_true"
+            )

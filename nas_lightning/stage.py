@@ -1,0 +1,105 @@
+"""What the two stages, search and retraining, have in common as Lightning modules."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import torch
+from lightning import LightningModule
+from torch import nn
+
+from nas_lightning import checkpoints
+from nas_lightning.errors import UsageError
+from nas_lightning.randomness import mix_seed
+from nas_lightning.schedules import planned_epochs
+from nas_lightning.spaces.drop_path import set_drop_path
+from nas_lightning.tasks import Streams, Task
+
+STATE = "stage_state"
+"""Where a checkpoint keeps the seed of the draws and what the streams carry."""
+
+
+class Stage(LightningModule, ABC):
+    """Draws that a resumed run repeats, drop path that grows, streams of batches.
+
+    Args:
+        data_spec: Sizes of the data.
+        task: Loss and metrics.
+        drop_path: Probability of dropping a path at the end of training; it grows linearly,
+            `drop_path · epoch / epochs`.
+
+    Raises:
+        UsageError: `drop_path` is no probability.
+    """
+
+    kind: ClassVar[str]
+    """What checkpoints are stamped with."""
+    names: ClassVar[tuple[str, ...]]
+    """The streams of batches."""
+    train_streams: ClassVar[tuple[str, ...]]
+    """Those of training."""
+
+    def __init__(self, data_spec: dict[str, int], task: Task, drop_path: float) -> None:
+        super().__init__()
+        if not 0 <= drop_path < 1:
+            raise UsageError(f"drop_path must be at least 0 and below 1, found {drop_path}")
+        self.task = task
+        self.drop_path = drop_path
+        self.streams = Streams(task, data_spec, self.names)
+        self.draw_seed = torch.initial_seed() % 2**63
+
+    @property
+    @abstractmethod
+    def space_name(self) -> str:
+        """Name of the search space."""
+
+    @property
+    @abstractmethod
+    def trained(self) -> nn.Module:
+        """The network whose weights are trained."""
+
+    def draw_position(self, batch_idx: int) -> tuple[int, int, int]:
+        """What all draws of a step are a function of: seed, epoch and batch."""
+        return self.draw_seed, self.current_epoch, batch_idx
+
+    def seed_draws(self, batch_idx: int) -> None:
+        """Set the global generators for a step; every process draws its own."""
+        torch.manual_seed(mix_seed(*self.draw_position(batch_idx), self.global_rank))
+
+    def on_fit_start(self) -> None:
+        """Take the seed of the first process."""
+        self.draw_seed = self.trainer.strategy.broadcast(self.draw_seed)
+
+    def on_train_start(self) -> None:
+        """Set drop path; a run that goes on within an epoch skips that epoch's start."""
+        self._ramp_drop_path()
+
+    def on_train_epoch_start(self) -> None:
+        """Ramp drop path up, and begin the streams of training batches anew."""
+        self._ramp_drop_path()
+        self.streams.restart(*self.train_streams)
+
+    def _ramp_drop_path(self) -> None:
+        if self.drop_path:
+            epochs = planned_epochs(self.trainer)
+            set_drop_path(self.trained, self.drop_path * self.current_epoch / epochs)
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin the stream of validation batches anew."""
+        self.streams.restart("val")
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say what the checkpoint is of, and keep what a resumed run needs."""
+        checkpoints.stamp(checkpoint, self.kind, self.space_name)
+        checkpoint[STATE] = {"seed": self.draw_seed, "carried": dict(self.streams.carried)}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Check that the checkpoint is of this stage and network.
+
+        Raises:
+            CheckpointError: It is of something else; says of what.
+        """
+        checkpoints.check(checkpoint, self.kind, self.space_name, self)
+        self.draw_seed = checkpoint[STATE]["seed"]
+        self.streams.carried = dict(checkpoint[STATE]["carried"])
