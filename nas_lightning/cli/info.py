@@ -1,36 +1,114 @@
 """`nas info`: what networks cost."""
 
-from dataclasses import asdict, dataclass
+from __future__ import annotations
 
-from nas_lightning.genotype import load_genotype
-from nas_lightning.retrain import DartsNetwork, count_parameters, network_cost
-from nas_lightning.spaces import get_space
-from nas_lightning.spaces.macro import StemName
-from nas_lightning.supernet import DartsSupernet
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from nas_lightning.errors import UsageError
+from nas_lightning.genotype import Genotype, load_genotype, to_string
+from nas_lightning.retrain import (
+    DartsNetwork,
+    NasBench201Network,
+    RecurrentNetwork,
+    count_parameters,
+    network_cost,
+)
+from nas_lightning.spaces import SearchSpace, get_space
+from nas_lightning.supernet import DartsSupernet, NasBench201Supernet, RecurrentSupernet
+
+Given = Mapping[str, int | None]
+"""Sizes of the command line: `channels`, `layers`, `classes`, `image_size`; none where not given."""
+
+PIXELS = {"cifar": 32, "imagenet": 224}
+CLASSES = {"cifar": 10, "imagenet": 1000}
+TOKENS = 10_000
+"""Words of the Penn Treebank."""
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """Sizes of a network, as in `CellNetwork`."""
+def genotype_cost(source: str, space: str | None, given: Given, imagenet: bool) -> dict[str, Any]:
+    """Sizes and cost of a genotype's network.
 
-    channels: int
-    layers: int
-    classes: int
-    stem: StemName
-    image_size: int
+    Raises:
+        UsageError: A size is asked for that the space does not have, or they do not fit.
+    """
+    genotype = load_genotype(source, get_space(space) if space else None)
+    if genotype.space == "darts_recurrent":
+        _refuse(given, imagenet, "layers", "image_size")
+        sizes = _filled(given, channels=850, classes=TOKENS)
+        network = RecurrentNetwork(sizes["channels"])
+        with torch.device("meta"):
+            built = network.build(genotype, {"num_tokens": sizes["classes"]})
+        return {**sizes, "parameters": count_parameters(built)}
+    if genotype.space == "nas_bench_201":
+        _refuse(given, imagenet)
+        sizes = _filled(given, channels=16, layers=5, classes=10, image_size=32)
+        cost = network_cost(
+            NasBench201Network(sizes["channels"], sizes["layers"]), genotype, _images(sizes)
+        )
+        return {"string": to_string(genotype), **sizes, **asdict(cost)}
+    return _darts_cost(genotype, given, imagenet)
 
 
-def genotype_cost(source: str, space: str, sizes: Sizes) -> dict[str, int | None]:
-    """Cost of a genotype's network, see `Cost`."""
-    genotype = load_genotype(source, get_space(space))
-    spec = {"in_channels": 3, "num_classes": sizes.classes, "image_size": sizes.image_size}
-    factory = DartsNetwork(sizes.channels, sizes.layers, sizes.stem)
-    return asdict(network_cost(factory, genotype, spec))
+def _darts_cost(genotype: Genotype, given: Given, imagenet: bool) -> dict[str, Any]:
+    stem = "imagenet" if imagenet else "cifar"
+    sizes = _filled(
+        given,
+        channels=48 if imagenet else 36,
+        layers=14 if imagenet else 20,
+        classes=CLASSES[stem],
+        image_size=PIXELS[stem],
+    )
+    network = DartsNetwork(sizes["channels"], sizes["layers"], stem)
+    return {**sizes, "stem": stem, **asdict(network_cost(network, genotype, _images(sizes)))}
 
 
-def supernet_cost(space: str, sizes: Sizes, k: int) -> dict[str, int | None]:
-    """Weights of the supernet of a space, without α and β."""
-    get_space(space)
-    spec = {"in_channels": 3, "num_classes": sizes.classes, "image_size": sizes.image_size}
-    factory = DartsSupernet(sizes.channels, sizes.layers, sizes.stem)
-    return {"k": k, "parameters": count_parameters(factory.build(spec, k))}
+def supernet_cost(space: str, given: Given, imagenet: bool, k: int) -> dict[str, Any]:
+    """Sizes and weights of the supernet of a space, without α and β.
+
+    Raises:
+        UsageError: A size is asked for that the space does not have, or they do not fit.
+    """
+    found: SearchSpace = get_space(space)
+    if found.name == "darts_recurrent":
+        _refuse(given, imagenet, "layers", "image_size")
+        sizes = _filled(given, channels=300, classes=TOKENS)
+        built = RecurrentSupernet(sizes["channels"]).build({"num_tokens": sizes["classes"]}, k)
+    elif found.name == "nas_bench_201":
+        _refuse(given, imagenet)
+        sizes = _filled(given, channels=16, layers=5, classes=10, image_size=32)
+        plain = NasBench201Supernet(sizes["channels"], sizes["layers"])
+        built = plain.build(_images(sizes), k)
+    else:
+        stem = "imagenet" if imagenet else "cifar"
+        sizes = _filled(
+            given, channels=16, layers=8, classes=CLASSES[stem], image_size=PIXELS[stem]
+        )
+        cells = DartsSupernet(sizes["channels"], sizes["layers"], stem)
+        built = cells.build(_images(sizes), k)
+    return {**sizes, "k": k, "parameters": count_parameters(built)}
+
+
+def _filled(given: Given, **defaults: int) -> dict[str, int]:
+    """The sizes given, with defaults for the others."""
+    return {name: given[name] or default for name, default in defaults.items()}
+
+
+def _refuse(given: Given, imagenet: bool, *names: str) -> None:
+    """Refuse sizes that a space does not have."""
+    wrong = [name.replace("_", "-") for name in names if given[name] is not None]
+    wrong += ["imagenet"] if imagenet else []
+    if wrong:
+        raise UsageError(f"--{wrong[0]} means nothing in this search space")
+
+
+def _images(sizes: Mapping[str, int]) -> dict[str, int]:
+    """Sizes of the data for colour images."""
+    return {
+        "in_channels": 3,
+        "num_classes": sizes["classes"],
+        "image_size": sizes["image_size"],
+    }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import difflib
 import json
 from collections.abc import Callable
@@ -70,37 +69,42 @@ def derive(arguments: list[str]) -> None:
 def info(arguments: list[str]) -> None:
     """Parameters and multiply-adds of a genotype's network, or parameters of a supernet."""
     parser = VerbParser("nas info", description=info.__doc__)
-    parser.add_argument("genotype", help="a genotype file, a published name, or `supernet`")
-    parser.add_argument("--space", default="darts", help="search space (default: %(default)s)")
     parser.add_argument(
-        "--channels", type=positive, help="C (default: 36; 48 on ImageNet; supernet 16)"
+        "genotype",
+        help="a genotype file, a published name, an architecture string of NAS-Bench-201, or "
+        "`supernet`",
+    )
+    parser.add_argument("--space", help="search space (default: the genotype's; supernet: darts)")
+    parser.add_argument(
+        "--channels",
+        type=positive,
+        help="C, or hidden units (default: 36; 48 on ImageNet; supernet 16; nas_bench_201 16; "
+        "darts_recurrent 850, supernet 300)",
     )
     parser.add_argument(
-        "--layers", type=positive, help="cells (default: 20; ImageNet 14; supernet 8)"
+        "--layers",
+        type=positive,
+        help="cells (default: 20; ImageNet 14; supernet 8; nas_bench_201: 5 in each stage)",
     )
-    parser.add_argument("--classes", type=positive, help="classes (default: 10; 1000 on ImageNet)")
+    parser.add_argument(
+        "--classes",
+        type=positive,
+        help="classes, or words (default: 10; 1000 on ImageNet; darts_recurrent 10000)",
+    )
     parser.add_argument("--imagenet", action="store_true", help="ImageNet's stem, 224 pixels")
     parser.add_argument("--image-size", type=positive, help="pixels (default: 32; 224 on ImageNet)")
     parser.add_argument("--k", type=positive, default=1, help="supernet: K of partial channels")
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args(arguments[1:])
-    from nas_lightning.cli.info import Sizes, genotype_cost, supernet_cost
+    from nas_lightning.cli.info import genotype_cost, supernet_cost
 
-    supernet = args.genotype == "supernet"
-    defaults = (16, 8) if supernet else (48, 14) if args.imagenet else (36, 20)
-    sizes = Sizes(
-        channels=args.channels or defaults[0],
-        layers=args.layers or defaults[1],
-        classes=args.classes or (1000 if args.imagenet else 10),
-        stem="imagenet" if args.imagenet else "cifar",
-        image_size=args.image_size or (224 if args.imagenet else 32),
-    )
+    given = {name: getattr(args, name) for name in ("channels", "layers", "classes", "image_size")}
     cost = (
-        supernet_cost(args.space, sizes, args.k)
-        if supernet
-        else genotype_cost(args.genotype, args.space, sizes)
+        supernet_cost(args.space or "darts", given, args.imagenet, args.k)
+        if args.genotype == "supernet"
+        else genotype_cost(args.genotype, args.space, given, args.imagenet)
     )
-    result = {"genotype": args.genotype, **dataclasses.asdict(sizes), **cost}
+    result = {"genotype": args.genotype, **cost}
     if args.json:
         print(json.dumps(result))
         return

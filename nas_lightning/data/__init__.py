@@ -8,12 +8,16 @@ from nas_lightning.data.folder import ImageFolder
 from nas_lightning.data.sampler import EpochSampler
 from nas_lightning.data.split import split_indices
 from nas_lightning.data.synthetic import Synthetic
+from nas_lightning.data.synthetic_text import SyntheticText
+from nas_lightning.data.text import TextData
+from nas_lightning.data.tokens import Corpus, TokenData
 from nas_lightning.data.transforms import Cutout, ToRGB
 
 __all__ = [
     "CIFAR10",
     "CIFAR100",
     "AugmentedDataset",
+    "Corpus",
     "Cutout",
     "Digits",
     "EpochSampler",
@@ -21,7 +25,10 @@ __all__ = [
     "ImageFolder",
     "LabelledImages",
     "Synthetic",
+    "SyntheticText",
     "TensorImages",
+    "TextData",
     "ToRGB",
+    "TokenData",
     "split_indices",
 ]

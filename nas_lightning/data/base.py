@@ -38,6 +38,9 @@ class ImageData(LightningDataModule, ABC):
         arch_fraction: Search mode: share of the training set that becomes the architecture half.
         val_fraction: Retrain mode: share of the training set that is split off for choosing a
             checkpoint; 0 trains on all of it, without validation.
+        single_level: Search mode: draw both steps' batches from the whole training set, in orders
+            of their own, instead of from two halves (single-level ERM); then there is no
+            validation set.
         cutout: Side in pixels of the square that training sets to zero in each image; 0 for none.
         seed: Seed of the split, of the order and of the augmentation; by default the run's
             (`seed_everything`), or 0 if that was never set.
@@ -55,6 +58,7 @@ class ImageData(LightningDataModule, ABC):
         mode: Literal["search", "retrain"] = "search",
         arch_fraction: float = 0.5,
         val_fraction: float = 0.1,
+        single_level: bool = False,
         cutout: int = 0,
         seed: int | None = None,
         num_workers: int = 0,
@@ -75,6 +79,7 @@ class ImageData(LightningDataModule, ABC):
         self.mode = mode
         self.arch_fraction = arch_fraction
         self.val_fraction = val_fraction
+        self.single_level = single_level
         self.cutout = cutout
         self.seed = seed
         # taken now: the same on every process, and what a resumed run finds again
@@ -114,6 +119,8 @@ class ImageData(LightningDataModule, ABC):
         if stage in ("fit", "validate", None) and "train" not in self._sets:
             train = self._sets["train"] = self.load("train")
             fraction = self.arch_fraction if self.mode == "search" else self.val_fraction
+            if self.mode == "search" and self.single_level:
+                fraction = 0.0
             self._indices = split_indices(train.labels, fraction, self._seed)
         if stage in ("test", "predict", None) and "test" not in self._sets:
             self._sets["test"] = self.load("test")
@@ -124,6 +131,8 @@ class ImageData(LightningDataModule, ABC):
         epoch, batch = self._position()
         if self.mode == "retrain":
             return self._train_loader("training part", first, len(first), 0, epoch, batch)
+        if self.single_level:
+            second = first
         size = max(len(first), len(second))
         loaders = {
             "train": self._train_loader("weight half", first, size, 0, epoch, batch),

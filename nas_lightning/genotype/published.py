@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from nas_lightning.errors import UsageError
+from nas_lightning.genotype.nas_bench_201 import from_string, is_string
 from nas_lightning.genotype.types import CellGenotype, Genotype, NodeInput
-from nas_lightning.spaces import SearchSpace
+from nas_lightning.spaces import RECURRENT_NAME, SearchSpace
 
 SHORT = {
     "max": "max_pool_3x3",
@@ -43,6 +44,14 @@ def _published(
 ) -> Genotype:
     cells = {"normal": _cell(normal, normal_concat), "reduce": _cell(reduce, reduce_concat)}
     return Genotype("darts", cells, provenance={"source": source})
+
+
+def _recurrent(source: str, steps: str) -> Genotype:
+    """Read `"sigmoid@0 relu@1 …"`: each step has one predecessor; the output is their mean."""
+    pairs = [step.split("@") for step in steps.split()]
+    nodes = tuple((NodeInput(activation, int(state)),) for activation, state in pairs)
+    cell = CellGenotype(nodes, tuple(range(1, 1 + len(nodes))), inputs=1)
+    return Genotype(RECURRENT_NAME, {"recurrent": cell}, provenance={"source": source})
 
 
 PUBLISHED = {
@@ -80,6 +89,14 @@ PUBLISHED = {
         normal_concat=(4, 5, 6),
         reduce_concat=(3, 4, 6),
     ),
+    "DARTS_RNN_V1": _recurrent(
+        "DARTS, recurrent cell, first order (Liu et al., ICLR 2019)",
+        "relu@0 relu@1 tanh@2 relu@3 relu@4 identity@1 relu@5 relu@1",
+    ),
+    "DARTS_RNN_V2": _recurrent(
+        "DARTS, recurrent cell, second order (Liu et al., ICLR 2019)",
+        "sigmoid@0 relu@1 relu@1 identity@1 tanh@2 sigmoid@5 tanh@3 relu@5",
+    ),
 }
 """Published genotypes by name."""
 
@@ -87,20 +104,23 @@ PUBLISHED = {
 def load_genotype(
     source: str | Path | Mapping[str, Any], space: SearchSpace | None = None
 ) -> Genotype:
-    """A genotype from a published name, a file, or the JSON form itself.
+    """A genotype from a published name, a string, a file, or the JSON form itself.
 
     Args:
-        source: A key of `PUBLISHED`, the path of a genotype file, or its parsed content.
+        source: A key of `PUBLISHED`, an architecture string of NAS-Bench-201, the path of a
+            genotype file, or its parsed content.
         space: The space it must belong to; by default the one that it names.
 
     Raises:
-        UsageError: Neither a published name nor a file.
+        UsageError: None of these.
         GenotypeError: The file or content is not a valid genotype of the space.
     """
     if isinstance(source, Mapping):
         return Genotype.from_dict(dict(source), space)
     if str(source) in PUBLISHED:
         return Genotype.from_dict(PUBLISHED[str(source)].to_dict(), space)
+    if is_string(str(source)):
+        return Genotype.from_dict(from_string(str(source)).to_dict(), space)
     if not Path(source).is_file():
         close = difflib.get_close_matches(str(source).upper(), [n.upper() for n in PUBLISHED], 1)
         hint = (

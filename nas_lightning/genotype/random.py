@@ -28,4 +28,4 @@ def _draw(cell: Cell, space: SearchSpace, generator: random.Random) -> CellGenot
         nodes.append(
             tuple(NodeInput(generator.choice(primitives), cell.edges[i].source) for i in kept)
         )
-    return CellGenotype(tuple(nodes), cell.nodes, cell.inputs)
+    return CellGenotype(tuple(nodes), cell.concat, cell.inputs)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nas_lightning.errors import GenotypeError, NASError
-from nas_lightning.spaces import SPACES, SearchSpace
+from nas_lightning.errors import GenotypeError, NASError, UsageError
+from nas_lightning.spaces import SearchSpace, get_space
 
 FORMAT = "nas-lightning genotype"
 VERSION = 1
@@ -98,10 +98,10 @@ class Genotype:
             raise GenotypeError(reason, "$.version")
         name = _expect(root.get("space"), str, "$.space")
         if space is None:
-            if name not in SPACES:
-                known = ", ".join(SPACES)
-                raise GenotypeError(f"unknown search space {name!r}; known: {known}", "$.space")
-            space = SPACES[name]
+            try:
+                space = get_space(name)
+            except UsageError as error:
+                raise GenotypeError(str(error), "$.space") from error
         if name != space.name:
             raise GenotypeError(f"is of space {name!r}, {space.name!r} is wanted", "$.space")
         cells = _expect(root.get("cells"), dict, "$.cells")
@@ -168,7 +168,12 @@ class Genotype:
 
 
 def state_name(state: int, inputs: int = 2) -> str:
-    """Name of a state as the papers write it: `c_{k-2}`, `c_{k-1}`, then 0, 1, …."""
+    """Name of a state as the papers write it: `c_{k-2}`, `c_{k-1}`, then 0, 1, ….
+
+    Papers number a cell with a single input from that input on.
+    """
+    if inputs == 1:
+        return str(state)
     return f"c_{{k-{inputs - state}}}" if state < inputs else str(state - inputs)
 
 

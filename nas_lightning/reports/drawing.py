@@ -46,9 +46,13 @@ FAMILIES = {
     "dilated convolution": "#d55e00",
     "pooling": "#009e73",
     "skip connection": "#aa4499",
+    "convolution": "#2f8fc7",
+    "activation": "#332288",
     "other operation": "#8a6d00",
+    "no operation": "#8c8c8c",
 }
-TITLES = {"normal": "Normal cell", "reduce": "Reduction cell"}
+ACTIVATIONS = ("tanh", "relu", "sigmoid", "identity")
+TITLES = {"normal": "Normal cell", "reduce": "Reduction cell", "cell": "Cell"}
 METADATA: dict[str, dict[str, Any]] = {
     ".svg": {"Date": None},
     ".png": {},
@@ -68,12 +72,12 @@ def draw_cell(cell: CellGenotype, title: str) -> Figure:
 
 def draw_genotype(genotype: Genotype) -> Figure:
     """Draw the cells of a genotype, one above the other."""
-    return _draw(
-        [
-            (TITLES.get(kind, f"{kind.capitalize()} cell"), layout(cell))
-            for kind, cell in genotype.cells.items()
-        ]
-    )
+    return _draw([(_title(kind), layout(cell)) for kind, cell in genotype.cells.items()])
+
+
+def _title(kind: str) -> str:
+    """What stands above a cell, such as `Layer 03 reduce cell`."""
+    return TITLES.get(kind, f"{kind.replace('_', ' ').capitalize()} cell")
 
 
 def save_drawing(genotype: Genotype, path: Path | str) -> Path:
@@ -106,13 +110,18 @@ def save_drawing(genotype: Genotype, path: Path | str) -> Path:
 
 def family(primitive: str) -> str:
     """The family of an operation: a key of `FAMILIES`."""
-    if "sep_conv" in primitive:
-        return "separable convolution"
-    if "dil_conv" in primitive:
-        return "dilated convolution"
-    if "pool" in primitive:
-        return "pooling"
-    return "skip connection" if "skip" in primitive else "other operation"
+    if primitive in ACTIVATIONS:
+        return "activation"
+    if primitive == "none":
+        return "no operation"
+    parts = {
+        "sep_conv": "separable convolution",
+        "dil_conv": "dilated convolution",
+        "nor_conv": "convolution",
+        "pool": "pooling",
+        "skip": "skip connection",
+    }
+    return next((name for part, name in parts.items() if part in primitive), "other operation")
 
 
 def _draw(cells: Sequence[tuple[str, CellLayout]]) -> Figure:
@@ -154,9 +163,9 @@ def _draw_cell(axes: Axes, cell: CellLayout, origin: tuple[float, float]) -> Non
             text = short_name(curve.primitive)
             _text(axes, origin[0] + curve.label.x, origin[1] + curve.label.y, text, LABEL_POINTS)
     for state, box in enumerate(cell.nodes):
-        inner = 2 <= state < len(cell.nodes) - 1
+        inner = cell.inputs <= state < len(cell.nodes) - 1
         _draw_box(axes, box, origin, (INK, 1.0), "#fff3d6" if inner else "#e6e9ed", 0.1)
-        text = state_label(state, len(cell.nodes))
+        text = state_label(state, len(cell.nodes), cell.inputs)
         _text(axes, origin[0] + box.x, origin[1] + box.y, text, 10, math=not inner)
 
 

@@ -70,26 +70,29 @@ class CellLayout:
     Attributes:
         nodes: Box of every state, by state; the last is the output.
         curves: Edges in the order of the genotype, then the connectors to the output.
+        inputs: How many of the states are inputs of the cell.
     """
 
     width: float
     height: float
     nodes: tuple[Box, ...]
     curves: tuple[Curve, ...]
+    inputs: int
 
 
 def short_name(primitive: str) -> str:
     """Name of an operation as a drawing shows it, such as `sep conv 3×3`."""
     name = re.sub(r"(?<=\d)x(?=\d)", "×", primitive)
-    return name.removesuffix("_connect").replace("_", " ")
+    # a normal convolution, in the words of NAS-Bench-201
+    return name.removesuffix("_connect").removeprefix("nor_").replace("_", " ")
 
 
 def layout(cell: CellGenotype) -> CellLayout:
     """Place a cell's states, edges and labels. The same cell always gives the same layout."""
-    output = 2 + len(cell.nodes)
+    output = cell.inputs + len(cell.nodes)
     edges = [
         (edge.source, target, edge.primitive)
-        for target, node in enumerate(cell.nodes, start=2)
+        for target, node in enumerate(cell.nodes, start=cell.inputs)
         for edge in node
     ]
     ends: list[tuple[int, int, str | None]] = [*edges]
@@ -97,7 +100,7 @@ def layout(cell: CellGenotype) -> CellLayout:
     depth = _depths(cell)
     rank = [min(2 * d, 2 * depth[output] - 1) for d in depth]  # no labels before the output
     columns: Columns = [[] for _ in range(rank[output] + 1)]
-    outer = (0, 1, output)
+    outer = (*range(cell.inputs), output)
     states = [Item("node", OUTER if s in outer else NODE) for s in range(output + 1)]
     for state, column in zip(states, rank, strict=True):
         columns[column].append(state)
@@ -124,14 +127,14 @@ def layout(cell: CellGenotype) -> CellLayout:
     place(columns)
     for chain in chains:
         straighten(columns, chain[1:-1])
-    return _trace(columns, states, ends, chains)
+    return _trace(columns, states, ends, chains, cell.inputs)
 
 
 def _depths(cell: CellGenotype) -> list[int]:
-    """Longest path from the inputs to each state, the output last."""
-    depth = [0, 0]
+    """Longest path from the inputs to each state, the output last; 1 for a node without edges."""
+    depth = [0] * cell.inputs
     for node in cell.nodes:
-        depth.append(1 + max(depth[edge.source] for edge in node))
+        depth.append(1 + max((depth[edge.source] for edge in node), default=0))
     return [*depth, 1 + max(depth)]
 
 
@@ -151,6 +154,7 @@ def _trace(
     states: list[Item],
     ends: list[tuple[int, int, str | None]],
     chains: list[list[Item]],
+    inputs: int,
 ) -> CellLayout:
     """Give the columns their x positions and draw the curves through them."""
     left: dict[Item, float] = {}
@@ -159,7 +163,7 @@ def _trace(
     for i, column in enumerate(columns):
         if i:
             x += _bend(columns[i - 1])
-        end = x + max(item.width for item in column)
+        end = x + max((item.width for item in column), default=0.0)
         end += ARROW if 0 < i < len(columns) - 1 and i % 2 == 0 else 0.0
         for item in column:
             left[item], right[item] = x, end
@@ -195,7 +199,7 @@ def _trace(
         label = labels[0] if labels else None
         curves.append(Curve(source, target, tuple(points(chain)), primitive, label))
     nodes = tuple(box(state) for state in states)
-    return CellLayout(x + MARGIN, height, nodes, tuple(curves))
+    return CellLayout(x + MARGIN, height, nodes, tuple(curves), inputs)
 
 
 def _bend(column: list[Item]) -> float:
@@ -204,9 +208,10 @@ def _bend(column: list[Item]) -> float:
     return min(0.7, 0.22 + 0.22 * max(climbs, default=0.0))
 
 
-def state_label(state: int, states: int) -> str:
-    """Text of a state in a drawing with so many states: mathtext for inputs and the output."""
+def state_label(state: int, states: int, inputs: int) -> str:
+    """Text of a state in a drawing with so many states; mathtext where it has dollar signs."""
     if state == states - 1:
-        return "$c_{k}$"
-    name = state_name(state)
-    return f"${name}$" if state < 2 else name
+        # papers write c_k for the next after c_{k-1}, h_t for recurrent cells
+        return "out" if inputs == 1 else "$c_{k}$"
+    name = state_name(state, inputs)
+    return f"${name}$" if name.startswith("c_") else name

@@ -14,12 +14,24 @@ from nas_lightning.genotype import Genotype, load_genotype
 from nas_lightning.hparams import record_hyperparameters
 from nas_lightning.retrain.base import NetworkFactory
 from nas_lightning.retrain.network import DartsNetwork
+from nas_lightning.retrain.recurrent import RecurrentNetwork
 from nas_lightning.schedules import CosineSchedule, Schedule, planned_epochs, scaled_rate
+from nas_lightning.spaces import individual_layers
 from nas_lightning.stage import Stage
 from nas_lightning.tasks import Classification, Task
 
-DEFAULT_NETWORKS: dict[str, type[NetworkFactory]] = {"darts": DartsNetwork}
+DEFAULT_NETWORKS: dict[str, type[NetworkFactory]] = {
+    "darts": DartsNetwork,
+    "darts_recurrent": RecurrentNetwork,
+}
 """By search space, the network that is built when none is configured."""
+
+
+def default_network(genotype: Genotype) -> NetworkFactory:
+    """The network that is built of a genotype when none is configured."""
+    if (layers := individual_layers(genotype.space)) is not None:
+        return DartsNetwork(layers=layers)
+    return DEFAULT_NETWORKS[genotype.space]()
 
 
 def retrain_optimizer(params: Any) -> Optimizer:
@@ -72,8 +84,8 @@ class RetrainModule(Stage):
         self.schedule = schedule or CosineSchedule()
         self.auxiliary_weight = auxiliary_weight
         self._rate_scale = 1.0
-        factory = network or DEFAULT_NETWORKS[self.genotype.space]()
-        self.network = factory.build(self.genotype, data_spec, auxiliary=auxiliary_weight > 0)
+        self.factory = network or default_network(self.genotype)
+        self.network = self.factory.build(self.genotype, data_spec, auxiliary=auxiliary_weight > 0)
         self._rate_scale = 1.0
 
     @property

@@ -10,15 +10,16 @@ from typing import cast, final
 import torch
 from torch import Tensor, nn
 
+from nas_lightning.errors import UsageError
 from nas_lightning.genotype import CellGenotype, Genotype, NodeInput
 from nas_lightning.retrain.base import NetworkFactory, RetrainNetwork
+from nas_lightning.spaces import cell_kinds, layer_kinds
 from nas_lightning.spaces.auxiliary import AuxiliaryHead
 from nas_lightning.spaces.drop_path import with_drop_path
 from nas_lightning.spaces.macro import (
     STEMS,
     StemName,
     auxiliary_cell,
-    cell_kinds,
     feature_sizes,
 )
 from nas_lightning.spaces.primitives import (
@@ -100,7 +101,7 @@ class CellNetwork(RetrainNetwork):
         auxiliary: Add the auxiliary head behind the second reduction cell.
 
     Raises:
-        UsageError: Sizes do not fit.
+        UsageError: Sizes do not fit, or a cell has no edges.
     """
 
     def __init__(
@@ -115,18 +116,24 @@ class CellNetwork(RetrainNetwork):
         auxiliary: bool = False,
     ) -> None:
         super().__init__()
-        kinds = cell_kinds(layers)
-        sizes = feature_sizes(image_size, stem, kinds)
+        kinds = layer_kinds(tuple(genotype.cells), layers)
+        roles = cell_kinds(layers)
+        sizes = feature_sizes(image_size, stem, roles)
+        for kind in dict.fromkeys(kinds):
+            if not any(genotype.cells[kind].nodes):
+                raise UsageError(
+                    f"the {kind} cell has no edges: nothing of the image would reach its output"
+                )
         multiplier = 3 if stem == "cifar" else 1
         self.stem = STEMS[stem](in_channels, channels, multiplier)
         self.auxiliary_at = auxiliary_cell(layers)
         self.auxiliary: AuxiliaryHead | None = None
         self.cells = nn.ModuleList()
         before, shrunk = self.stem.channels, self.stem.shrinks
-        for index, kind in enumerate(kinds):
-            reduction = kind == "reduce"
+        for index, role in enumerate(roles):
+            reduction = role == "reduce"
             channels *= 2 if reduction else 1
-            cell = genotype.cells[kind]
+            cell = genotype.cells[kinds[index]]
             self.cells.append(DiscreteCell(cell, before, channels, reduction, shrunk))
             before, shrunk = (before[1], len(cell.concat) * channels), reduction
             if auxiliary and index == self.auxiliary_at:
@@ -150,7 +157,7 @@ class DartsNetwork(NetworkFactory):
 
     Args:
         channels: Channels C of the first cell.
-        layers: Number of cells.
+        layers: Number of cells; as many as were searched, if they were searched one by one.
         stem: `cifar` or `imagenet`.
     """
 

@@ -9,10 +9,12 @@ from nas_lightning.search.plan import (
     DISCRETIZER,
     EDGE_RELAXATION,
     OP_RELAXATION,
+    OP_SAMPLING,
     OUTER_BATCH,
     PARTIAL_CHANNELS,
     SearchPlan,
     Slot,
+    no_sampling,
 )
 from nas_lightning.search.strategy import ArchStep, SearchStrategy
 
@@ -22,6 +24,7 @@ __all__ = [
     "DISCRETIZER",
     "EDGE_RELAXATION",
     "OP_RELAXATION",
+    "OP_SAMPLING",
     "OUTER_BATCH",
     "PARTIAL_CHANNELS",
     "ArchGradient",
@@ -33,6 +36,7 @@ __all__ = [
     "SearchStrategy",
     "Slot",
     "first_order",
+    "no_sampling",
     "one_hot",
     "strongest_edges",
 ]

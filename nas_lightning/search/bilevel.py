@@ -37,8 +37,11 @@ class BilevelProblem:
         """The derivative of a loss, averaged over all processes.
 
         `torch.autograd.grad` passes DDP's hooks by, so every derivative must come through here.
+        It is zero for parameters that the loss does not depend on, such as operations not drawn.
         """
-        derivative = torch.autograd.grad(loss, list(parameters), retain_graph=retain_graph)
+        derivative = torch.autograd.grad(
+            loss, list(parameters), retain_graph=retain_graph, materialize_grads=True
+        )
         return mean_over_ranks(derivative)
 
 

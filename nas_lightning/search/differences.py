@@ -80,7 +80,8 @@ def second_derivative(problem: BilevelProblem, exact: bool, epsilon: float) -> P
     """
     if not exact:
         return functools.partial(central_difference, problem, epsilon=epsilon)
-    slope = torch.autograd.grad(problem.inner(), list(problem.weights.values()), create_graph=True)
+    weights = list(problem.weights.values())
+    slope = torch.autograd.grad(problem.inner(), weights, create_graph=True, materialize_grads=True)
 
     def product(parameters: Sequence[Tensor], direction: Sequence[Tensor]) -> tuple[Tensor, ...]:
         # of this process's slope: `problem.grad` takes the mean, which is linear

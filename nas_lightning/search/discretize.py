@@ -46,7 +46,7 @@ def _strongest(cell: Cell, ops: Tensor, edges: Tensor, space: SearchSpace) -> Ce
                 for i in kept
             )
         )
-    return CellGenotype(tuple(nodes), cell.nodes, cell.inputs)
+    return CellGenotype(tuple(nodes), cell.concat, cell.inputs)
 
 
 def one_hot(space: SearchSpace, genotype: Genotype, device: torch.device) -> Mixing:

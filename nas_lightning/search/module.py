@@ -10,7 +10,7 @@ import torch
 from lightning import Callback
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
-from torch.optim import SGD, Optimizer
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from nas_lightning import __version__
@@ -33,19 +33,16 @@ from nas_lightning.search.plan import (
     DISCRETIZER,
     EDGE_RELAXATION,
     OP_RELAXATION,
+    OP_SAMPLING,
     OUTER_BATCH,
     PARTIAL_CHANNELS,
     SearchPlan,
+    darts_weight_optimizer,
 )
 from nas_lightning.search.strategy import ArchStep, SearchStrategy
 from nas_lightning.stage import Stage
 from nas_lightning.supernet import ArchitectureParameters, Mixing, SupernetFactory
 from nas_lightning.tasks import Classification, Task
-
-
-def darts_weight_optimizer(params: Any) -> Optimizer:
-    """SGD of DARTS' search: rate 0.025, momentum 0.9, weight decay 3e-4."""
-    return SGD(params, lr=0.025, momentum=0.9, weight_decay=3e-4)
 
 
 class SearchModule(Stage):
@@ -101,15 +98,11 @@ class SearchModule(Stage):
         self.strategies = list(strategies or ())
         self.space = supernet.space
         self.plan = SearchPlan(self.space, self.strategies, arch_optimizer)
-        self.supernet = supernet.build(
-            data_spec, self.plan[PARTIAL_CHANNELS], auxiliary=auxiliary_weight > 0
-        )
-        self.arch = ArchitectureParameters(
-            self.space,
-            self.plan[OP_RELAXATION],
-            self.plan[EDGE_RELAXATION],
-            seed=self.draw_seed,
-        )
+        k = self.plan[PARTIAL_CHANNELS]
+        self.supernet = supernet.build(data_spec, k, auxiliary=auxiliary_weight > 0)
+        ops = self.plan[OP_SAMPLING](self.plan[OP_RELAXATION])
+        edges = self.plan[EDGE_RELAXATION]
+        self.arch = ArchitectureParameters(self.space, ops, edges, seed=self.draw_seed)
         # α's gradients are averaged by BilevelProblem.grad, so DDP leaves them alone
         self._ddp_params_and_buffers_to_ignore = [f"arch.{name}" for name in self.arch.named()]
         self.weight_optimizer = weight_optimizer
@@ -137,9 +130,11 @@ class SearchModule(Stage):
         self.seed_draws(batch_idx)
         # what is drawn of the architecture is one for all processes
         self.arch.generator.manual_seed(mix_seed(*self.draw_position(batch_idx)))
-        if all(strategy.allow_arch_step(self) for strategy in self.strategies):
-            self._arch_step(batch)
-        self._weight_step(batch["train"])
+        # of both steps: some estimators look one weight step ahead
+        with scaled_rate(self._optimizers()[0], self.task.rate_scale(batch["train"])):
+            if all(strategy.allow_arch_step(self) for strategy in self.strategies):
+                self._arch_step(batch)
+            self._weight_step(batch["train"])
 
     def _arch_step(self, batch: Mapping[str, Any]) -> None:
         replay = ReplayedDraws(self.device, self.arch.generator)
@@ -188,8 +183,7 @@ class SearchModule(Stage):
         optimizer.zero_grad()
         self.manual_backward(loss)
         self.clip_gradients(optimizer, self.gradient_clip, "norm")
-        with scaled_rate(optimizer, self.task.rate_scale(batch)):
-            optimizer.step()
+        optimizer.step()
         self.streams.report(self, "weight", "search/train", batch, output, task_loss)
         self.streams.carry("weight", output)
 
@@ -239,7 +233,7 @@ class SearchModule(Stage):
         return self(self.task.inputs(batch))
 
     def genotype(self, **provenance: Any) -> Genotype:
-        """The genotype that the parameters stand for now.
+        """The genotype that the parameters stand for now, unless a strategy chose another.
 
         Args:
             **provenance: More to say of where it comes from.
@@ -253,7 +247,10 @@ class SearchModule(Stage):
             "strategies": [repr(strategy) for strategy in self.strategies],
             **provenance,
         }
-        return Genotype(self.space.name, cells, origin, mixing.to_dict())
+        found = Genotype(self.space.name, cells, origin, mixing.to_dict())
+        for strategy in self.strategies:
+            found = strategy.choose_genotype(self, found)
+        return found
 
     # -- Lightning -----------------------------------------------------------------------------
 
@@ -272,11 +269,8 @@ class SearchModule(Stage):
         ]
         arch = self.plan[ARCH_OPTIMIZER](groups)
         epochs = planned_epochs(self.trainer)
-        schedulers = [
-            self.weight_schedule.build(weight, epochs),
-            self.arch_schedule.build(arch, epochs),
-        ]
-        return [weight, arch], schedulers
+        pairs = ((self.weight_schedule, weight), (self.arch_schedule, arch))
+        return [weight, arch], [schedule.build(optimizer, epochs) for schedule, optimizer in pairs]
 
     def on_fit_start(self) -> None:
         """Check the run's settings and start from one architecture on all processes.
@@ -288,6 +282,13 @@ class SearchModule(Stage):
         super().on_fit_start()
         for value in self.arch.parameters():
             value.data.copy_(self.trainer.strategy.broadcast(value.data))
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Also hand the strategies their states: without a trainer nobody else does."""
+        super().on_load_checkpoint(checkpoint)
+        for strategy in self.strategies:
+            if state := checkpoint.get("callbacks", {}).get(strategy.state_key):
+                strategy.load_state_dict(state)
 
     def on_train_epoch_end(self) -> None:
         """Step the schedules; manual optimisation leaves that to us."""

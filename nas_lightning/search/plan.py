@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
-from torch.optim import Adam, Optimizer
+from torch.optim import SGD, Adam, Optimizer
 
 from nas_lightning.errors import UsageError
 from nas_lightning.hparams import target
@@ -56,6 +56,7 @@ ARCH_GRADIENT: Slot[ArchGradient] = Slot("architecture gradient", "")
 ARCH_OPTIMIZER: Slot[OptimizerCallable] = Slot("architecture optimizer", "")
 DISCRETIZER: Slot[Discretizer] = Slot("discretizer", "")
 OUTER_BATCH: Slot[Literal["train", "val"]] = Slot("outer batch", "")
+OP_SAMPLING: Slot[Callable[[OpRelaxation], OpRelaxation]] = Slot("operation sampling", "")
 
 
 class SearchPlan:
@@ -77,6 +78,7 @@ class SearchPlan:
         arch_optimizer: OptimizerCallable | None = None,
     ) -> None:
         self.space = space
+        self.strategies = tuple(strategies)  # for those that do not go together
         self._values: dict[Slot[Any], Any] = {
             OP_RELAXATION: SoftmaxOps(),
             EDGE_RELAXATION: EqualEdges(),
@@ -85,6 +87,7 @@ class SearchPlan:
             ARCH_OPTIMIZER: arch_optimizer or darts_arch_optimizer,
             DISCRETIZER: strongest_edges,
             OUTER_BATCH: "val",
+            OP_SAMPLING: no_sampling,
         }
         self._filled: dict[Slot[Any], SearchStrategy | str] = {}
         if arch_optimizer is not None:
@@ -150,6 +153,16 @@ class SearchPlan:
             lines.append(f"{slot.name:<24} {shown:<20} {by!s}{wrappers}")
         lines += [f"{'penalty':<24} {'':<20} {by!r}" for _, by in self._penalties]
         return "\n".join(lines)
+
+
+def no_sampling(relaxation: OpRelaxation) -> OpRelaxation:
+    """The relaxation as it is: a training step mixes with the weights themselves."""
+    return relaxation
+
+
+def darts_weight_optimizer(params: Any) -> Optimizer:
+    """SGD of DARTS' search: rate 0.025, momentum 0.9, weight decay 3e-4."""
+    return SGD(params, lr=0.025, momentum=0.9, weight_decay=3e-4)
 
 
 def darts_arch_optimizer(params: Any) -> Optimizer:

@@ -10,6 +10,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from nas_lightning.errors import UsageError
+from nas_lightning.genotype import Genotype
 from nas_lightning.hparams import describe
 
 if TYPE_CHECKING:
@@ -55,6 +56,13 @@ class SearchStrategy(Callback):
 
     def on_after_arch_step(self, module: SearchModule, step: ArchStep) -> None:
         """Act behind an architecture step, before projection."""
+
+    def choose_genotype(self, module: SearchModule, genotype: Genotype) -> Genotype:
+        """Replace the genotype that the search gives; `genotype` is what it would give else.
+
+        What it is chosen from belongs into `state_dict`: it is asked of loaded checkpoints too.
+        """
+        return genotype
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Check that the strategy is where it belongs.

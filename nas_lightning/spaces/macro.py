@@ -12,18 +12,6 @@ from nas_lightning.errors import UsageError
 StemName = Literal["cifar", "imagenet"]
 
 
-def cell_kinds(layers: int) -> tuple[str, ...]:
-    """Kind of each cell: reduction at one third and two thirds of the depth, normal elsewhere.
-
-    Raises:
-        UsageError: Fewer than one cell.
-    """
-    if layers < 1:
-        raise UsageError(f"a network needs at least one cell, found layers = {layers}")
-    reductions = {layers // 3, 2 * layers // 3}
-    return tuple("reduce" if i in reductions else "normal" for i in range(layers))
-
-
 def auxiliary_cell(layers: int) -> int:
     """Index of the cell that an auxiliary head reads: the second reduction cell."""
     return 2 * layers // 3

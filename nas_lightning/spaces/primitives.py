@@ -126,6 +126,13 @@ def _conv_7x1_1x7(channels: int, stride: int, norm: NormRule) -> nn.Module:
     )
 
 
+def _nor_conv(channels: int, stride: int, norm: NormRule, kernel: int) -> nn.Module:
+    """ReLU, convolution, batch norm (NAS-Bench-201): with a bias where batch norm has none."""
+    padding = (kernel - 1) // 2
+    conv = nn.Conv2d(channels, channels, kernel, stride, padding, bias=not norm.affine)
+    return nn.Sequential(nn.ReLU(), conv, norm(channels))
+
+
 PRIMITIVES: dict[str, Callable[[int, int, NormRule], nn.Module]] = {
     "none": lambda channels, stride, norm: Zero(stride),  # noqa: ARG005 (one signature for all)
     "max_pool_3x3": _max_pool,
@@ -137,5 +144,7 @@ PRIMITIVES: dict[str, Callable[[int, int, NormRule], nn.Module]] = {
     "dil_conv_3x3": lambda c, stride, norm: _dil_conv(c, stride, norm, kernel=3),
     "dil_conv_5x5": lambda c, stride, norm: _dil_conv(c, stride, norm, kernel=5),
     "conv_7x1_1x7": _conv_7x1_1x7,
+    "nor_conv_1x1": lambda c, stride, norm: _nor_conv(c, stride, norm, kernel=1),
+    "nor_conv_3x3": lambda c, stride, norm: _nor_conv(c, stride, norm, kernel=3),
 }
 """Name → builder of (channels, stride, norm). All keep the channels of (B, C, H, W)."""

@@ -33,17 +33,24 @@ class Cell:
         inputs: Number of input states.
         edges: Candidate edges, sorted by target and then by source.
         primitives: Candidate operations, the same on every edge.
+        last_node_only: The output is the last node, not all of them.
     """
 
     kind: str
     inputs: int
     edges: tuple[Edge, ...]
     primitives: tuple[str, ...]
+    last_node_only: bool = False
 
     @cached_property
     def nodes(self) -> tuple[int, ...]:
         """State indices of the intermediate nodes."""
         return tuple(sorted({edge.target for edge in self.edges}))
+
+    @property
+    def concat(self) -> tuple[int, ...]:
+        """State indices of the nodes that make the output."""
+        return self.nodes[-1:] if self.last_node_only else self.nodes
 
     @cached_property
     def fan_in(self) -> tuple[int, ...]:

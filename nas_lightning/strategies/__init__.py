@@ -2,24 +2,37 @@
 
 from nas_lightning.strategies.amended import AmendedGradient
 from nas_lightning.strategies.backtracking import Backtracking
+from nas_lightning.strategies.darts_plus import DartsPlus
 from nas_lightning.strategies.edge_normalization import EdgeNormalization
 from nas_lightning.strategies.exponentiated_gradient import (
     ExponentiatedGradient,
     ExponentiatedGradientOptimizer,
 )
+from nas_lightning.strategies.fair import FairDARTS
+from nas_lightning.strategies.gumbel import GDAS, SNAS
 from nas_lightning.strategies.neumann import Neumann
 from nas_lightning.strategies.partial_channels import PartialChannels
+from nas_lightning.strategies.robust import RobustDARTS
+from nas_lightning.strategies.single_level import SingleLevel
+from nas_lightning.strategies.two_stage import TwoStage
 from nas_lightning.strategies.unrolled import Unrolled
 from nas_lightning.strategies.warmup import WarmUp
 
 __all__ = [
+    "GDAS",
+    "SNAS",
     "AmendedGradient",
     "Backtracking",
+    "DartsPlus",
     "EdgeNormalization",
     "ExponentiatedGradient",
     "ExponentiatedGradientOptimizer",
+    "FairDARTS",
     "Neumann",
     "PartialChannels",
+    "RobustDARTS",
+    "SingleLevel",
+    "TwoStage",
     "Unrolled",
     "WarmUp",
 ]

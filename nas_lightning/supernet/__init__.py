@@ -1,8 +1,10 @@
 """Supernets: mixed cells, architecture parameters and how these become mixing weights."""
 
 from nas_lightning.supernet.mixing import Mixing
+from nas_lightning.supernet.nas_bench_201 import NasBench201Supernet
 from nas_lightning.supernet.network import CellSupernet, DartsSupernet, Supernet, SupernetFactory
 from nas_lightning.supernet.parameters import ArchitectureParameters
+from nas_lightning.supernet.recurrent import MixedLanguageModel, RecurrentSupernet
 from nas_lightning.supernet.relaxation import (
     EdgeRelaxation,
     EqualEdges,
@@ -20,9 +22,12 @@ __all__ = [
     "DartsSupernet",
     "EdgeRelaxation",
     "EqualEdges",
+    "MixedLanguageModel",
     "Mixing",
+    "NasBench201Supernet",
     "NodewiseSoftmax",
     "OpRelaxation",
+    "RecurrentSupernet",
     "SimplexEdges",
     "SimplexOps",
     "SoftmaxOps",

@@ -10,13 +10,19 @@ from torch import Tensor, nn
 
 from nas_lightning.errors import UsageError
 from nas_lightning.hparams import describe
-from nas_lightning.spaces import DARTS_PRIMITIVES, SearchSpace, darts_space
+from nas_lightning.spaces import (
+    DARTS_PRIMITIVES,
+    SearchSpace,
+    cell_kinds,
+    darts_space,
+    individual_space,
+    layer_kinds,
+)
 from nas_lightning.spaces.auxiliary import AuxiliaryHead
 from nas_lightning.spaces.macro import (
     STEMS,
     StemName,
     auxiliary_cell,
-    cell_kinds,
     feature_sizes,
 )
 from nas_lightning.spaces.primitives import PRIMITIVES, NormRule
@@ -101,11 +107,11 @@ class CellSupernet(Supernet):
         self.stem = STEMS[stem](in_channels, channels, stem_multiplier, norm.running_stats)
         self.cells = nn.ModuleList()
         before, shrunk = self.stem.channels, self.stem.shrinks
-        self.kinds = cell_kinds(layers)
-        for index, kind in enumerate(self.kinds):
-            reduction = kind == "reduce"
+        self.kinds = layer_kinds(space.kinds, layers)
+        for index, role in enumerate(cell_kinds(layers)):
+            reduction = role == "reduce"
             channels *= 2 if reduction else 1
-            cell = space.cell(kind)
+            cell = space.cell(self.kinds[index])
             self.cells.append(SearchCell(cell, before, channels, reduction, shrunk, k, norm))
             before, shrunk = (before[1], len(cell.nodes) * channels), reduction
             if auxiliary_size is not None and index == self.auxiliary_at:
@@ -142,6 +148,8 @@ class DartsSupernet(SupernetFactory):
         primitives: Candidate operations on every edge.
         running_stats: Batch norm keeps running statistics, as the released DARTS code does;
             off, every pass uses the statistics of its own batch, as the paper says.
+        individual: Search every cell by itself, with α and β of its own; off, all normal cells
+            are one and all reduction cells are one.
     """
 
     def __init__(
@@ -153,6 +161,7 @@ class DartsSupernet(SupernetFactory):
         nodes: int = 4,
         primitives: Sequence[str] = DARTS_PRIMITIVES,
         running_stats: bool = False,
+        individual: bool = False,
     ) -> None:
         unknown = sorted(set(primitives) - set(PRIMITIVES))
         if unknown or len(set(primitives)) != len(primitives) or len(primitives) < 2:
@@ -165,7 +174,12 @@ class DartsSupernet(SupernetFactory):
         self.nodes = nodes
         self.primitives = list(primitives)
         self.running_stats = running_stats
-        self._space = darts_space(nodes, primitives)
+        self.individual = individual
+        self._space = (
+            individual_space(layers, nodes, primitives)
+            if individual
+            else darts_space(nodes, primitives)
+        )
 
     @property
     def space(self) -> SearchSpace:

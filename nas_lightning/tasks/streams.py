@@ -60,5 +60,5 @@ class Streams(nn.Module):
         module.log(f"{name}_loss", loss.detach(), prog_bar=True, on_step=training, on_epoch=True,
                    sync_dist=True, batch_size=size)  # fmt: skip
         for key, metric in metrics.items():
-            module.log(f"{name}_{key}", metric, prog_bar=key == "accuracy", on_step=False,
-                       on_epoch=True, batch_size=size)  # fmt: skip
+            module.log(f"{name}_{key}", metric, prog_bar=key in ("accuracy", "perplexity"),
+                       on_step=False, on_epoch=True, batch_size=size)  # fmt: skip

@@ -1,6 +1,7 @@
 """Every shipped configuration, found by glob, runs one batch of each loop on synthetic data."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -8,21 +9,22 @@ import yaml
 from nas_lightning.cli import main
 from nas_lightning.cli.configs import shipped, summary
 from nas_lightning.genotype import random_genotype
-from nas_lightning.supernet import DartsSupernet
+from nas_lightning.retrain.module import DEFAULT_NETWORKS
+from nas_lightning.spaces import get_space
 
 CONFIGS = shipped()
-# channels, classes and pixels of the data that each configuration is for
+# channels, classes and pixels of the images that each configuration is for
 SHAPES = {
     "digits": (1, 10, 8),
     "cifar": (3, 10, 32),
     "cifar100": (3, 100, 32),
     "folder": (3, 10, 64),
+    "nb201": (3, 10, 32),
 }
 
 
-def synthetic(config: Path, folder: Path) -> Path:
-    """A configuration that replaces the data, and the lengths of the run, of another."""
-    given = yaml.safe_load(config.read_text())
+def images(config: Path) -> dict[str, Any]:
+    """Synthetic images in place of a configuration's own."""
     channels, classes, pixels = SHAPES[config.stem.split("_")[0]]
     arguments = {
         "in_channels": channels,
@@ -31,18 +33,37 @@ def synthetic(config: Path, folder: Path) -> Path:
         "train_size": 16,
         "test_size": 4,
         "batch_size": 4,
-        "mode": given["data"]["init_args"]["mode"],
         "val_fraction": 0.25,
         "num_workers": 0,
     }
+    return {"class_path": "Synthetic", "init_args": arguments}
+
+
+def text() -> dict[str, Any]:
+    """Synthetic text in place of a configuration's own."""
+    sizes = {"num_tokens": 16, "train_size": 256, "valid_size": 256, "test_size": 256}
+    return {"class_path": "SyntheticText", "init_args": {**sizes, "batch_size": 4, "bptt": 8}}
+
+
+def synthetic(config: Path, folder: Path) -> Path:
+    """A configuration that replaces the data, and the lengths of the run, of another."""
+    given = yaml.safe_load(config.read_text())["data"]
+    data = text() if given["class_path"] == "TextData" else images(config)
+    data["init_args"]["mode"] = given["init_args"]["mode"]
     changes = {
-        "data": {"class_path": "Synthetic", "init_args": arguments},
+        "data": data,
         "trainer": {"fast_dev_run": True, "accelerator": "cpu"},
         "run_dir": str(folder / "run"),
     }
     path = folder / "synthetic.yaml"
     path.write_text(yaml.safe_dump(changes))
     return path
+
+
+def space_of(config: Path) -> str:
+    """The search space whose genotypes a configuration retrains."""
+    network = yaml.safe_load(config.read_text())["model"]["init_args"]["network"]["class_path"]
+    return next(s for s, kind in DEFAULT_NETWORKS.items() if kind.__name__ == network)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -55,7 +76,7 @@ def test_it_runs(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     ]
     if "retrain" in name:
         genotype = tmp_path / "genotype.json"
-        random_genotype(DartsSupernet().space, seed=0).save(genotype)
+        random_genotype(get_space(space_of(CONFIGS[name])), seed=0).save(genotype)
         arguments += ["--model.genotype", str(genotype)]
     assert main(["fit", *arguments]) == 0, capsys.readouterr().err
     assert not [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
@@ -69,5 +90,6 @@ def test_its_first_line_and_its_run_directory_say_what_it_is(name: str) -> None:
 
 def test_all_of_the_promised_configurations_are_there() -> None:
     promised = "digits_idarts digits_retrain cifar_darts cifar_pcdarts cifar_idarts cifar_retrain"
-    promised += " cifar100_idarts folder_idarts folder_retrain"
+    promised += " cifar100_idarts folder_idarts folder_retrain ptb_recurrent ptb_recurrent_retrain"
+    promised += " wikitext_recurrent wikitext_recurrent_retrain"
     assert {f"{name}.yaml" for name in promised.split()} <= set(CONFIGS)

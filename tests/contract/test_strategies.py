@@ -17,25 +17,39 @@ import nas_lightning.strategies
 from nas_lightning.data import Synthetic
 from nas_lightning.search import ArchStep, SearchModule, SearchStrategy
 from nas_lightning.strategies import (
+    GDAS,
+    SNAS,
     AmendedGradient,
     Backtracking,
+    DartsPlus,
     EdgeNormalization,
     ExponentiatedGradient,
+    FairDARTS,
     Neumann,
     PartialChannels,
+    RobustDARTS,
+    SingleLevel,
+    TwoStage,
     Unrolled,
     WarmUp,
 )
 from tests.conftest import SearchFactory, TrainerFactory
 
-# arguments under which a strategy acts within four batches, and what it needs beside it
+# arguments under which a strategy acts within three epochs of four batches, and what it needs
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "WarmUp": {"epochs": 1},
     "PartialChannels": {"k": 2},
+    "TwoStage": {"edge_epochs": 1},
     "Backtracking": {"start": -10, "rate": 0.1, "coefficient": 0.04},
     "ExponentiatedGradient": {"edges": True, "entropy": 0.01},
+    # stop behind the second epoch: rankings are never looked at twice before, averages neither
+    "DartsPlus": {"criterion": "skips", "skips": 1},
+    "RobustDARTS": {"every": 1, "window": 1, "back": 1, "first_epoch": 0, "factor": 1e-3},
 }
-NEEDS: dict[str, Sequence[SearchStrategy]] = {"Backtracking": (EdgeNormalization(),)}
+NEEDS: dict[str, Sequence[SearchStrategy]] = {
+    "Backtracking": (EdgeNormalization(),),
+    "TwoStage": (EdgeNormalization(),),
+}
 CLASSES = [
     kind
     for _, kind in inspect.getmembers(nas_lightning.strategies, inspect.isclass)
@@ -53,6 +67,18 @@ METHODS: dict[str, tuple[SearchStrategy, ...]] = {
     "darts_second_order": (Unrolled(),),
     "neumann": (Neumann(terms=2),),
     "gaea_darts": (ExponentiatedGradient(),),
+    "snas": (SNAS(), SingleLevel()),
+    "gdas": (GDAS(),),
+    "gaea_gdas": (GDAS(), ExponentiatedGradient()),
+    "gdas_second_order": (GDAS(), Unrolled()),
+    "gdas_amended": (GDAS(), AmendedGradient(exact=True)),
+    "fair_darts": (FairDARTS(),),
+    "two_stage": (EdgeNormalization(), TwoStage(1)),
+    "amended_gaea_two_stage": (
+        ExponentiatedGradient(edges=True),
+        AmendedGradient(),
+        TwoStage(1),
+    ),
     "gaea_pcdarts": (PartialChannels(2), ExponentiatedGradient(edges=True)),
     "amended_gaea_idarts": (
         PartialChannels(2),
@@ -61,7 +87,16 @@ METHODS: dict[str, tuple[SearchStrategy, ...]] = {
         Backtracking(start=-10, rate=0.1, coefficient=0.04),
     ),
 }
-WITHOUT_BETA = ("darts", "amended", "darts_second_order", "neumann", "gaea_darts")
+MONITORS: dict[str, tuple[SearchStrategy, ...]] = {  # they stop a search and steer nothing
+    "darts_plus": (DartsPlus(criterion="ranking"),),
+    "robust_darts": (RobustDARTS(every=1),),
+}
+METHODS_AND_MONITORS = {**METHODS, **MONITORS}
+WITHOUT_BETA = {
+    *("darts", "amended", "darts_second_order", "neumann", "gaea_darts"),
+    *("snas", "gdas", "gaea_gdas", "gdas_second_order", "gdas_amended", "fair_darts"),
+    *MONITORS,
+}
 
 
 def build(kind: type[SearchStrategy]) -> list[SearchStrategy]:
@@ -88,18 +123,18 @@ def run(
     make_trainer: TrainerFactory,
     data: Synthetic,
     strategies: Sequence[SearchStrategy],
-    **kwargs: Any,
+    epochs: int = 2,
 ) -> tuple[SearchModule, list[dict[str, Tensor]]]:
-    """Two epochs of four batches."""
+    """Epochs of four batches."""
     module = make_search(copy.deepcopy(list(strategies)))
     recorder = Recorder()
-    make_trainer(max_epochs=2, callbacks=[recorder], **kwargs).fit(module, datamodule=data)
+    make_trainer(max_epochs=epochs, callbacks=[recorder]).fit(module, datamodule=data)
     return module, recorder.trace
 
 
 def same(first: list[dict[str, Tensor]], second: list[dict[str, Tensor]]) -> bool:
-    """Whether two traces hold the same numbers under the same names."""
-    return all(
+    """Whether two traces are as long and hold the same numbers under the same names."""
+    return len(first) == len(second) and all(
         a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
         for a, b in zip(first, second, strict=True)
     )
@@ -121,9 +156,24 @@ def test_it_changes_the_run(
     search_data: Synthetic,
 ) -> None:
     strategies = build(kind)
-    _, without = run(make_search, make_trainer, search_data, strategies[:-1])
-    _, with_it = run(make_search, make_trainer, search_data, strategies)
+    _, without = run(make_search, make_trainer, search_data, strategies[:-1], epochs=3)
+    _, with_it = run(make_search, make_trainer, search_data, strategies, epochs=3)
     assert not same(without, with_it)
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_weights_without_a_gradient_are_announced(
+    kind: type[SearchStrategy],
+    make_search: SearchFactory,
+    make_trainer: TrainerFactory,
+    search_data: Synthetic,
+) -> None:
+    """DDP waits for the gradients of all weights, unless the class says that some get none."""
+    module = make_search(build(kind))
+    trainer = make_trainer(max_epochs=2, limit_train_batches=1, limit_val_batches=0)
+    trainer.fit(module, datamodule=search_data)
+    without = [name for name, p in module.supernet.named_parameters() if p.grad is None]
+    assert bool(without) == kind.leaves_parameters_unused
 
 
 @pytest.mark.parametrize("kind", CLASSES)
@@ -145,11 +195,14 @@ def test_a_checkpoint_rebuilds_it(
         assert torch.equal(value, again.state_dict()[name]), name
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", METHODS_AND_MONITORS)
 def test_the_same_seed_gives_the_same_run(
     method: str, make_search: SearchFactory, make_trainer: TrainerFactory, search_data: Synthetic
 ) -> None:
-    runs = [run(make_search, make_trainer, search_data, METHODS[method])[1] for _ in range(2)]
+    runs = [
+        run(make_search, make_trainer, search_data, METHODS_AND_MONITORS[method])[1]
+        for _ in range(2)
+    ]
     assert same(*runs)
 
 
@@ -179,19 +232,20 @@ class GradientCheck(SearchStrategy):
             self.largest[name] = max(self.largest.get(name, 0.0), largest)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", METHODS_AND_MONITORS)
 def test_every_architecture_parameter_gets_a_gradient(
     method: str, make_search: SearchFactory, make_trainer: TrainerFactory, search_data: Synthetic
 ) -> None:
     check = GradientCheck()
-    module = make_search([*copy.deepcopy(METHODS[method]), check])
-    make_trainer(limit_val_batches=0).fit(module, datamodule=search_data)
+    module = make_search([*copy.deepcopy(METHODS_AND_MONITORS[method]), check])
+    # α and β may be learned one after the other
+    make_trainer(max_epochs=2, limit_val_batches=0).fit(module, datamodule=search_data)
     assert check.largest.keys() == module.arch.named().keys()
     assert min(check.largest.values()) > 0
     assert ("beta.normal" in check.largest) == (method not in WITHOUT_BETA)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", METHODS_AND_MONITORS)
 def test_resume_equals_straight_bit_for_bit(
     method: str,
     make_search: SearchFactory,
@@ -206,7 +260,7 @@ def test_resume_equals_straight_bit_for_bit(
             if (trainer.current_epoch, trainer.fit_loop.batch_idx) == (1, 1):
                 trainer.save_checkpoint(tmp_path / "middle.ckpt")
 
-    strategies = [WarmUp(1), *METHODS[method]]
+    strategies = [WarmUp(1), *METHODS_AND_MONITORS[method]]
     module = make_search(copy.deepcopy(strategies))
     make_trainer(max_epochs=3, callbacks=[Save()]).fit(module, datamodule=search_data)
     again = make_search(copy.deepcopy(strategies), seed=99)  # other weights, to be replaced

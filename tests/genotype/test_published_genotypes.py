@@ -28,9 +28,9 @@ def test_every_published_cell_is_valid_and_survives_json(name: str, tmp_path: Pa
 def test_published_cells_use_every_state_that_is_not_in_the_output(name: str) -> None:
     for cell in PUBLISHED[name].cells.values():
         read = {i.source for node in cell.nodes for i in node}
-        states = set(range(2, 2 + len(cell.nodes)))
+        states = set(range(cell.inputs, cell.inputs + len(cell.nodes)))
         assert states - read <= set(cell.concat)
-        assert all(len(node) == 2 for node in cell.nodes)
+        assert all(len(node) == cell.inputs for node in cell.nodes)
 
 
 def test_darts_v2_as_released() -> None:

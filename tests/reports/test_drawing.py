@@ -1,3 +1,4 @@
+import hashlib
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -14,7 +15,14 @@ from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from nas_lightning.errors import NASError, UsageError
-from nas_lightning.genotype import PUBLISHED, CellGenotype, Genotype, NodeInput
+from nas_lightning.genotype import (
+    PUBLISHED,
+    CellGenotype,
+    Genotype,
+    NodeInput,
+    random_genotype,
+    state_name,
+)
 from nas_lightning.reports.drawing import (
     FAMILIES,
     draw_cell,
@@ -23,23 +31,35 @@ from nas_lightning.reports.drawing import (
     save_drawing,
 )
 from nas_lightning.reports.layout import Box, Curve, Point, layout, short_name
-from nas_lightning.spaces import SPACES
+from nas_lightning.spaces import SPACES, recurrent_space
 
-PRIMITIVES = sorted(SPACES["darts"].known_primitives - {"none"})
+PRIMITIVES = sorted(SPACES["darts"].known_primitives)
 CELLS = {f"{n}-{kind}": cell for n, g in PUBLISHED.items() for kind, cell in g.cells.items()}
 PARALLEL = CellGenotype(
     ((NodeInput("avg_pool_3x3", 0),) * 2, (NodeInput("skip_connect", 2),) * 5), (3,)
+)
+# one input, every edge kept, the output is the last node: a cell of NAS-Bench-201
+DENSE = CellGenotype(
+    (
+        (NodeInput("nor_conv_3x3", 0),),
+        (NodeInput("none", 0), NodeInput("nor_conv_1x1", 1)),
+        (NodeInput("skip_connect", 0), NodeInput("avg_pool_3x3", 1), NodeInput("none", 2)),
+    ),
+    (3,),
+    inputs=1,
 )
 
 
 @st.composite
 def cells(draw: st.DrawFn) -> CellGenotype:
+    """Cells of any number of inputs; nodes without edges among them."""
+    inputs = draw(st.integers(1, 3))
     nodes = []
     for i in range(draw(st.integers(1, 5))):
-        edge = st.builds(NodeInput, st.sampled_from(PRIMITIVES), st.integers(0, 1 + i))
-        nodes.append(tuple(draw(st.lists(edge, min_size=1, max_size=5))))
-    states = st.integers(2, 1 + len(nodes))
-    return CellGenotype(tuple(nodes), tuple(draw(st.sets(states, min_size=1))))
+        edge = st.builds(NodeInput, st.sampled_from(PRIMITIVES), st.integers(0, inputs + i - 1))
+        nodes.append(tuple(draw(st.lists(edge, max_size=5))))
+    states = st.integers(inputs, inputs + len(nodes) - 1)
+    return CellGenotype(tuple(nodes), tuple(draw(st.sets(states, min_size=1))), inputs)
 
 
 def samples(curve: Curve) -> Iterator[Point]:
@@ -61,10 +81,10 @@ def inside(point: Point, box: Box) -> bool:
 def check(cell: CellGenotype) -> None:
     drawn = layout(cell)
     edges = [c for c in drawn.curves if c.primitive is not None]
-    expected = [(e.source, t, e.primitive) for t, n in enumerate(cell.nodes, 2) for e in n]
+    expected = [(e.source, t, e.primitive) for t, n in enumerate(cell.nodes, cell.inputs) for e in n]
     assert [(c.source, c.target, c.primitive) for c in edges] == expected
     connectors = [(c.source, c.target) for c in drawn.curves if c.primitive is None]
-    assert connectors == [(state, 2 + len(cell.nodes)) for state in cell.concat]
+    assert connectors == [(state, cell.inputs + len(cell.nodes)) for state in cell.concat]
     labels = [c.label for c in edges if c.label is not None]
     assert len(labels) == len(edges)
     boxes = [*labels, *drawn.nodes]
@@ -82,7 +102,11 @@ def check(cell: CellGenotype) -> None:
         assert all(a[0] <= b[0] + 1e-9 for a, b in pairwise(curve.points))
     # however alike two edges are, they are two curves
     assert len({c.points for c in drawn.curves}) == len(drawn.curves)
-    assert drawn.nodes[0].y > drawn.nodes[1].y  # as the papers draw it
+    inputs = drawn.nodes[: cell.inputs]
+    assert drawn.inputs == len(inputs)
+    if len(inputs) > 1:
+        assert inputs[0].y > inputs[-1].y  # as the papers draw it
+    assert all(box.x - box.width / 2 < other.x for box in inputs for other in drawn.nodes)
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -98,6 +122,24 @@ def test_nothing_overlaps_in_any_cell(cell: CellGenotype) -> None:
 
 def test_a_node_that_nothing_reads_and_an_unused_input_are_placed() -> None:
     check(CellGenotype(((NodeInput("skip_connect", 1),), (NodeInput("skip_connect", 1),)), (2,)))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_nothing_overlaps_in_recurrent_cells(seed: int) -> None:
+    check(random_genotype(recurrent_space(), seed).cells["recurrent"])
+
+
+def test_nothing_overlaps_in_a_cell_with_every_edge() -> None:
+    check(DENSE)
+
+
+@pytest.mark.parametrize("inputs", [1, 2])
+def test_nodes_without_edges_are_drawn(inputs: int) -> None:
+    last = inputs + 1
+    check(CellGenotype(((), (NodeInput("skip_connect", inputs),)), (last,), inputs))
+    check(CellGenotype(((), ()), (inputs, last), inputs))  # no edge at all
+    figure = draw_cell(CellGenotype(((), ()), (inputs, last), inputs), "Empty cell")
+    FigureCanvasAgg(figure).draw()  # type: ignore[no-untyped-call]
 
 
 def test_layers_are_longest_paths() -> None:
@@ -142,12 +184,34 @@ def test_every_edge_is_labelled(name: str, tmp_path: Path) -> None:
     ]
     expected = Counter(map(short_name, primitives))
     expected.update({family(primitive) for primitive in primitives})
-    expected.update(["Normal cell", "Reduction cell"])
-    expected.update(str(i) for cell in genotype.cells.values() for i in range(len(cell.nodes)))
-    # what is left over are the inputs and outputs, which are mathtext
+    titles = {"normal": "Normal cell", "reduce": "Reduction cell", "recurrent": "Recurrent cell"}
+    for kind, cell in genotype.cells.items():
+        states = range(cell.inputs, cell.inputs + len(cell.nodes))
+        expected.update([titles[kind], *(state_name(state, cell.inputs) for state in states)])
+        expected.update(["0", "out"] if cell.inputs == 1 else [])
+    # what is left over are the inputs and outputs of cells with two inputs, which are mathtext
     assert not expected - drawn
     rest = [text for text in (drawn - expected).elements() if "c" not in text and "k" not in text]
     assert not [text for text in rest if text.strip() and text.strip() not in "−12"]
+
+
+# of the drawings before cells with one input could be drawn
+@pytest.mark.parametrize(
+    ("name", "digest"),
+    [
+        ("DARTS_V1", "ca7578b16e0b5e49"),
+        ("DARTS_V2", "ac6e9c54abf3b532"),
+        ("PC_DARTS_CIFAR", "eab0645bb5ae32ab"),
+        ("PC_DARTS_IMAGENET", "faad4b2b0a5d6fa1"),
+        ("NASNet", "3de7b58be8725d5c"),
+        ("AmoebaNet", "c377000e095f1e1b"),
+    ],
+)
+def test_drawings_of_published_cells_stay_as_they_are(
+    name: str, digest: str, tmp_path: Path
+) -> None:
+    path = save_drawing(PUBLISHED[name], tmp_path / "g.svg")
+    assert hashlib.sha256(path.read_bytes()).hexdigest()[:16] == digest
 
 
 @pytest.mark.parametrize(
@@ -192,7 +256,22 @@ def test_cells_of_other_kinds_and_odd_names() -> None:
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert texts[0] == "Stem cell"
     assert "my op $x 1×1$" in texts
-    assert texts[-1] == "other operation"
+    assert texts[-2:] == ["other operation", "no operation"]
+
+
+def test_a_cell_with_one_input_is_numbered_from_it() -> None:
+    figure = draw_genotype(Genotype("nas_bench_201", {"cell": DENSE}))
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert texts[0] == "Cell"
+    assert [text for text in texts if text.isdigit()] == ["0", "1", "2", "3"]
+    assert texts.count("none") == 2
+    assert {"out", "conv 3×3", "conv 1×1", "convolution", "no operation"} <= set(texts)
+
+
+def test_many_cells_have_a_title_each() -> None:
+    cells = {f"layer_{i:02}_normal": CELLS["DARTS_V2-normal"] for i in range(20)}
+    texts = [text.get_text() for text in draw_genotype(Genotype("mine", cells)).axes[0].texts]
+    assert {f"Layer {i:02} normal cell" for i in range(20)} <= set(texts)
 
 
 @pytest.mark.parametrize(
@@ -203,6 +282,9 @@ def test_cells_of_other_kinds_and_odd_names() -> None:
         ("max_pool_3x3", "max pool 3×3", "pooling"),
         ("skip_connect", "skip", "skip connection"),
         ("conv_7x1_1x7", "conv 7×1 1×7", "other operation"),
+        ("nor_conv_3x3", "conv 3×3", "convolution"),
+        ("identity", "identity", "activation"),
+        ("none", "none", "no operation"),
     ],
 )
 def test_names_and_families(primitive: str, name: str, kind: str) -> None:

@@ -112,7 +112,7 @@ def test_draws_are_replayed_in_one_step(
         seen.setdefault(id(batch[1]), []).append(dropped.detach().clone())
         return dropped
 
-    module.task.inputs = inputs  # type: ignore[method-assign, assignment] # a layer that draws, for the test
+    module.task.inputs = inputs  # type: ignore[method-assign] # a layer that draws, for the test
     make_trainer(limit_train_batches=1, limit_val_batches=0).fit(module, datamodule=search_data)
     train, val = sorted(seen.values(), key=len, reverse=True)
     assert len(val) == 1

@@ -1,0 +1,53 @@
+"""Data modules that go on exactly where a checkpoint stopped."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from lightning import LightningDataModule
+
+from nas_lightning.data.position import training_position
+
+
+class ResumableData(LightningDataModule):
+    """Knows where the training is, and which process this one is.
+
+    Args:
+        seed: Seed of all that is drawn; by default the run's (`seed_everything`), or 0 if that was
+            never set.
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        super().__init__()
+        self.seed = seed
+        # taken now: the same on every process, and what a resumed run finds again
+        self._seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed
+        self._resume: tuple[int, int] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the training is: `epoch`, and `batch`, how many of its batches are done."""
+        if self.trainer is None:
+            return {}
+        epoch, batch = training_position(self.trainer)
+        return {"epoch": epoch, "batch": batch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Remember the position for the next `train_dataloader`."""
+        # Lightning also calls this when a checkpoint is tested: that is no reason to skip batches
+        # in a later training
+        if self.trainer is None or self.trainer.state.fn == "fit":
+            self._resume = (state_dict["epoch"], state_dict["batch"])
+
+    def _position(self) -> tuple[int, int]:
+        """Epoch and batches to begin with: of the checkpoint, else of the trainer."""
+        resume, self._resume = self._resume, None
+        if resume is not None:
+            return resume
+        return (0, 0) if self.trainer is None else training_position(self.trainer)
+
+    def _world(self) -> tuple[int, int]:
+        """Rank and number of processes."""
+        return (
+            (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+        )

@@ -1,0 +1,78 @@
+"""Words of text files: Penn Treebank, WikiText, or one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from nas_lightning.data.tokens import Corpus, TokenData
+from nas_lightning.errors import DataError
+
+PARTS = ("train", "valid", "test")
+LAYOUTS = ("ptb.{}.txt", "wiki.{}.tokens", "{}.txt")
+"""Names of the three files: Penn Treebank, WikiText, one's own."""
+END = "<eos>"
+"""Stands behind the last word of each line."""
+
+
+@final
+class TextData(TokenData):
+    """Three text files in a folder, words separated by blanks, one sentence or paragraph a line.
+
+    The files are `ptb.train.txt`, `wiki.train.tokens` or `train.txt`, and the same with `valid`
+    and `test`. Each line, an empty one too, ends with the word `<eos>`. The vocabulary is that of
+    all three files, numbered in the order of first appearance, as in the released code of AWD-LSTM
+    and DARTS: so no word of the test text is unknown, and a perplexity is comparable with theirs.
+
+    Args:
+        root: The folder.
+        kwargs: Arguments of all text data, see `TokenData`.
+
+    Raises:
+        UsageError: An argument is out of range.
+        DataError: On first use: a file is missing, empty or no text.
+    """
+
+    def __init__(self, root: str = "data", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.root = root
+
+    def load(self) -> Corpus:
+        """Read the files; a few seconds for two million words."""
+        vocabulary: dict[str, int] = {}
+        train, valid, test = (_read(path, vocabulary) for path in self._files())
+        return Corpus(train, valid, test, len(vocabulary))
+
+    def _files(self) -> list[Path]:
+        """Paths of the three files."""
+        folder = Path(self.root)
+        layouts = [[folder / name.format(part) for part in PARTS] for name in LAYOUTS]
+        for paths in layouts:
+            missing = [path.name for path in paths if not path.is_file()]
+            if not missing:
+                return paths
+            if len(missing) < len(PARTS):
+                raise DataError(f"The folder {str(folder)!r} lacks {' and '.join(missing)}.")
+        wanted = ", ".join(name.format("train") for name in LAYOUTS)
+        raise DataError(
+            f"No text was found in {str(folder)!r}: set --data.root to a folder that holds one of "
+            f"{wanted}, and the same with 'valid' and 'test'."
+        )
+
+
+def _read(path: Path, vocabulary: dict[str, int]) -> Tensor:
+    """Word indices of a file (N,); new words are added to the vocabulary."""
+    indices: list[int] = []
+    try:
+        with path.open(encoding="utf-8") as file:
+            for line in file:
+                for word in (*line.split(), END):
+                    indices.append(vocabulary.setdefault(word, len(vocabulary)))  # noqa: PERF401
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"The file {str(path)!r} cannot be read as UTF-8 text: {error}") from error
+    if not indices:
+        raise DataError(f"The file {str(path)!r} is empty.")
+    return torch.tensor(indices)

@@ -1,0 +1,202 @@
+"""What all text data modules share: columns, sequences, streams of a search, exact resume."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Literal, NamedTuple, NoReturn
+
+from lightning.pytorch.utilities import CombinedLoader
+from torch import Tensor
+
+from nas_lightning.data.base import _check_trainer
+from nas_lightning.data.loaders import Loader
+from nas_lightning.data.resumable import ResumableData
+from nas_lightning.data.spans import (
+    Span,
+    SpanSampler,
+    TextColumns,
+    columns_of,
+    drawn_spans,
+    equal_spans,
+    text_loader,
+)
+from nas_lightning.errors import DataError, UsageError
+from nas_lightning.randomness import mix_seed
+
+
+class Corpus(NamedTuple):
+    """Three texts over one vocabulary.
+
+    Attributes:
+        train: Indices of the words of the training text (N,).
+        valid: Those of the validation text.
+        test: Those of the test text.
+        num_tokens: Size of the vocabulary.
+    """
+
+    train: Tensor
+    valid: Tensor
+    test: Tensor
+    num_tokens: int
+
+
+class TokenData(ResumableData, ABC):
+    """Text for a search or a retraining of a language model.
+
+    A text is cut into as many parts as a batch has columns, which are read side by side: each
+    batch goes on where the one before it stopped, so that a hidden state can be carried along. A
+    batch is `(words, following words)`, each of the shape (T, columns). An epoch reads the
+    training text once, in sequences of random length T; how these are drawn stands in
+    `nas_lightning.data.spans.drawn_spans`.
+
+    In search mode a training batch is `{"train": …, "val": …}`: weights learn from the training
+    text, α from the *validation* text, as in DARTS. The latter is read in sequences of `bptt` from
+    its start in each epoch, and again as often as the training text needs; at its end the hidden
+    state is simply carried on. In retrain mode a batch is of the training text alone.
+
+    Run the trainer with `use_distributed_sampler=False`: each process has columns of its own, so
+    the columns of all processes together are what a single one would need for the same run.
+
+    Args:
+        batch_size: Columns of the training text per process (per device).
+        mode: `search` or `retrain`.
+        arch_batch_size: Search mode: columns of the validation text that α learns from;
+            `batch_size` by default.
+        eval_batch_size: Columns of the validation text when it is evaluated.
+        test_batch_size: Columns of the test text.
+        bptt: Mean length T of a sequence, in words.
+        bptt_jitter: Standard deviation of T; 5 in DARTS' retraining, 0 in its search.
+        half_probability: How often the mean is `bptt / 2`.
+        max_extra: T is at most `bptt + max_extra`.
+        seed: Seed of the lengths; by default the run's (`seed_everything`), or 0 if that was never
+            set.
+
+    Raises:
+        UsageError: An argument is out of range.
+    """
+
+    def __init__(
+        self,
+        batch_size: int = 64,
+        mode: Literal["search", "retrain"] = "search",
+        arch_batch_size: int | None = None,
+        eval_batch_size: int = 10,
+        test_batch_size: int = 1,
+        bptt: int = 35,
+        bptt_jitter: float = 0.0,
+        half_probability: float = 0.05,
+        max_extra: int = 20,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(seed)
+        if mode not in ("search", "retrain"):
+            raise UsageError(f"mode is {mode!r}, but must be 'search' or 'retrain'.")
+        self.mode = mode
+        self.batch_size = batch_size
+        self.arch_batch_size = batch_size if arch_batch_size is None else arch_batch_size
+        self.eval_batch_size = eval_batch_size
+        self.test_batch_size = test_batch_size
+        self.bptt = bptt
+        self.bptt_jitter = bptt_jitter
+        self.half_probability = half_probability
+        self.max_extra = max_extra
+        for name in ("batch_size", "arch_batch_size", "eval_batch_size", "test_batch_size", "bptt"):
+            if (value := getattr(self, name)) < 1:
+                raise UsageError(f"{name} is {value}, but must be at least 1.")
+        for name in ("bptt_jitter", "max_extra"):
+            if (value := getattr(self, name)) < 0:
+                raise UsageError(f"{name} is {value}, but must be 0 or more.")
+        if not 0 <= half_probability <= 1:
+            raise UsageError(f"half_probability is {half_probability}, but must lie in 0 .. 1.")
+        self._read: Corpus | None = None
+
+    @abstractmethod
+    def load(self) -> Corpus:
+        """Open the texts; raises DataError if one is missing or broken."""
+
+    @property
+    def corpus(self) -> Corpus:
+        """The texts, opened once."""
+        if self._read is None:
+            self._read = self.load()
+        return self._read
+
+    @property
+    def data_spec(self) -> dict[str, int]:
+        """`num_tokens`, the size of the vocabulary."""
+        return {"num_tokens": self.corpus.num_tokens}
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open the texts, once.
+
+        Raises:
+            DataError: One is missing or broken.
+            UsageError: The trainer would replace the samplers.
+        """
+        if self.trainer is not None:
+            _check_trainer(self.trainer)
+        _ = self.corpus
+
+    def train_dataloader(self) -> CombinedLoader | Loader:
+        """Sequences of the training text; goes on where a loaded checkpoint stopped."""
+        columns = self._columns("train", self.batch_size, "batch_size")
+        position = self._position()
+        sampler = SpanSampler(lambda epoch: self._drawn(columns.rows, epoch))
+        sampler.resume(*position)
+        train = text_loader(columns, sampler, training=True)
+        if self.mode == "retrain":
+            return train
+        held_out = self._columns("valid", self.arch_batch_size, "arch_batch_size")
+        once = equal_spans(held_out.rows, self.bptt)
+        cycled = [once[i % len(once)] for i in range(len(sampler))]
+        arch = SpanSampler(lambda _: cycled)
+        arch.resume(*position)
+        loaders = {"train": train, "val": text_loader(held_out, arch, training=True)}
+        return CombinedLoader(loaders, mode="min_size")
+
+    def val_dataloader(self) -> Loader:
+        """The validation text, in sequences of `bptt`."""
+        return self._eval_loader("valid", self.eval_batch_size, "eval_batch_size")
+
+    def test_dataloader(self) -> Loader:
+        """The test text, in sequences of `bptt`."""
+        return self._eval_loader("test", self.test_batch_size, "test_batch_size")
+
+    def predict_dataloader(self) -> NoReturn:
+        """There is nothing to write: a distribution over all words for each word.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise UsageError("a language model writes no predictions: `nas test` says its perplexity")
+
+    def _drawn(self, rows: int, epoch: int) -> list[Span]:
+        """The sequences of the training text in an epoch; the same on every process."""
+        if not (self.bptt_jitter or self.half_probability):
+            return equal_spans(rows, self.bptt)
+        return drawn_spans(
+            rows,
+            self.bptt,
+            self.bptt_jitter,
+            self.half_probability,
+            self.max_extra,
+            mix_seed(self._seed, epoch),
+        )
+
+    def _eval_loader(self, part: Literal["valid", "test"], count: int, argument: str) -> Loader:
+        columns = self._columns(part, count, argument)
+        spans = equal_spans(columns.rows, self.bptt)
+        return text_loader(columns, SpanSampler(lambda _: spans), training=False)
+
+    def _columns(
+        self, part: Literal["train", "valid", "test"], count: int, argument: str
+    ) -> TextColumns:
+        """This process' columns of a text."""
+        rank, world_size = self._world()
+        tokens = getattr(self.corpus, part)
+        if len(tokens) < 2 * count * world_size:
+            raise DataError(
+                f"The {part} text has {len(tokens)} words, too few for {count} columns of two on "
+                f"each of {world_size} processes: lower {argument}."
+            )
+        return TextColumns(columns_of(tokens, count * world_size, rank * count, count))

@@ -1,0 +1,111 @@
+"""The NAS-Bench-201 space (Dong and Yang, ICLR 2020) and the skeleton around its cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import cast
+
+from torch import Tensor, nn
+
+from nas_lightning.spaces.primitives import NormRule
+from nas_lightning.spaces.types import Cell, Edge, SearchSpace
+
+NAS_BENCH_201_PRIMITIVES = (
+    "none",
+    "skip_connect",
+    "nor_conv_1x1",
+    "nor_conv_3x3",
+    "avg_pool_3x3",
+)
+"""Candidate operations, in the order of the columns of α."""
+
+
+def nas_bench_201_space(primitives: Sequence[str] = NAS_BENCH_201_PRIMITIVES) -> SearchSpace:
+    """One cell kind of one input and three nodes: 6 edges, 5^6 = 15,625 cells.
+
+    Every edge is kept, with the best of its operations, `none` included. The output is the last
+    node.
+
+    Args:
+        primitives: Candidate operations on every edge; GAEA's search leaves `none` out.
+    """
+    edges = tuple(Edge(source, target) for target in range(1, 4) for source in range(target))
+    return SearchSpace(
+        name="nas_bench_201",
+        cells=(Cell("cell", 1, edges, tuple(primitives), last_node_only=True),),
+        inputs_per_node=None,
+        known_primitives=frozenset(NAS_BENCH_201_PRIMITIVES),
+        excluded=frozenset(),
+    )
+
+
+class ResidualReduction(nn.Module):
+    """Halve the image and double the channels: two 3x3 convolutions beside a pooled shortcut.
+
+    Args:
+        channels: Channels in.
+        norm: Batch norm rule.
+    """
+
+    def __init__(self, channels: int, norm: NormRule) -> None:
+        super().__init__()
+        wide = 2 * channels
+        self.body = nn.Sequential(
+            *(nn.ReLU(), nn.Conv2d(channels, wide, 3, 2, 1, bias=False), norm(wide)),
+            *(nn.ReLU(), nn.Conv2d(wide, wide, 3, 1, 1, bias=False), norm(wide)),
+        )
+        self.shortcut = nn.Sequential(nn.AvgPool2d(2, 2), nn.Conv2d(channels, wide, 1, bias=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 2C, H/2, W/2) for x (B, C, H, W)."""
+        out: Tensor = self.shortcut(x) + self.body(x)
+        return out
+
+
+class Skeleton(nn.Module):
+    """Stem, three stages of cells with a residual reduction between them, pooling, linear head.
+
+    Args:
+        in_channels: Channels of the image.
+        num_classes: Outputs of the head.
+        channels: Channels C of the first stage; 2C and 4C follow.
+        cells: Cells of a stage, N.
+        running_stats: Batch norm outside the cells keeps running statistics.
+        make_cell: Channels → a cell, called with (x, …) and what `forward` is given beside x.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        channels: int,
+        cells: int,
+        running_stats: bool,
+        make_cell: Callable[[int], nn.Module],
+    ) -> None:
+        super().__init__()
+        norm = NormRule(affine=True, after_pool=False, running_stats=running_stats)
+        stem = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
+        self.stem = nn.Sequential(stem, norm(channels))
+        widths = (channels, 2 * channels, 4 * channels)
+        self.stages = nn.ModuleList(
+            nn.ModuleList(make_cell(width) for _ in range(cells)) for width in widths
+        )
+        self.reductions = nn.ModuleList(ResidualReduction(width, norm) for width in widths[:-1])
+        self.last = nn.Sequential(norm(widths[-1]), nn.ReLU())
+        self.head = nn.Linear(widths[-1], num_classes)
+
+    def forward(self, x: Tensor, *weights: object) -> Tensor:
+        """Logits (B, num_classes) for images x (B, in_channels, H, W)."""
+        x = self.stem(x)
+        for module in self._body():
+            x = module(x) if isinstance(module, ResidualReduction) else module(x, *weights)
+        logits: Tensor = self.head(self.last(x).mean((2, 3)))
+        return logits
+
+    def _body(self) -> Iterator[nn.Module]:
+        """Stages and the reductions between them, in order."""
+        for index, stage in enumerate(self.stages):
+            yield from cast("nn.ModuleList", stage)
+            if index < len(self.reductions):
+                yield self.reductions[index]

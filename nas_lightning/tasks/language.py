@@ -1,0 +1,160 @@
+"""Modelling of text, word by word."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple, NoReturn, final
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchmetrics import Metric, MetricCollection
+
+from nas_lightning.errors import UsageError
+from nas_lightning.tasks.base import Task
+
+Batch = tuple[Tensor, Tensor]
+"""Words (T, B), and for each the word that follows (T, B)."""
+
+
+class TextInput(NamedTuple):
+    """What a language model reads of a batch.
+
+    Args:
+        tokens: Word indices (T, B), one text a column.
+        hidden: State before the first word (B, H); none at the start of a text.
+    """
+
+    tokens: Tensor
+    hidden: Tensor | None = None
+
+
+class LanguageOutput(NamedTuple):
+    """What a language model says of a batch.
+
+    Args:
+        logits: Scores of the next word (T, B, V).
+        hidden: State behind the last word (B, H).
+        raw: In training, outputs of the recurrent cell before output dropout (T, B, H).
+        dropped: In training, the same behind output dropout (T, B, H).
+    """
+
+    logits: Tensor
+    hidden: Tensor
+    raw: Tensor | None = None
+    dropped: Tensor | None = None
+
+
+class Perplexity(Metric):
+    """Exp of the mean cross-entropy of all words.
+
+    torchmetrics' own takes the logarithm of a softmax: one word of probability below 1e-45 makes
+    it infinite.
+    """
+
+    nats: Tensor
+    words: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("nats", torch.zeros(()), dist_reduce_fx="sum")
+        self.add_state("words", torch.zeros(()), dist_reduce_fx="sum")
+
+    def update(self, loss: Tensor, words: int) -> None:
+        """Count so many words with a mean cross-entropy (), in nats."""
+        self.nats += loss * words
+        self.words += words
+
+    def compute(self) -> Tensor:
+        """The perplexity ()."""
+        return (self.nats / self.words).exp()
+
+
+@final
+class LanguageModeling(Task):
+    """Cross-entropy of the next word, on batches of words (T, B) and following words (T, B).
+
+    In training, two regularisers are added, after Merity et al., "Regularizing and Optimizing
+    LSTM Language Models" (ICLR 2018), section 4.7, where the network gives `raw` and `dropped`:
+    `activation · mean(dropped²) + slowness · mean((raw[1:] - raw[:-1])²)`. So a logged training
+    loss holds them; losses of evaluation, and `perplexity` everywhere, are of the cross-entropy
+    alone. In a search they are part of both the inner and the outer loss; in the released code of
+    DARTS only of the inner one.
+
+    Args:
+        bptt: Length of a sequence, in words, for which the learning rate is meant; the rate of a
+            batch of length T is scaled by T / bptt.
+        activation: Factor α of the activation regulariser.
+        slowness: Factor β of the temporal activation regulariser.
+
+    Raises:
+        UsageError: An argument is out of range.
+    """
+
+    def __init__(self, bptt: int = 35, activation: float = 0.0, slowness: float = 1e-3) -> None:
+        if bptt < 1:
+            raise UsageError(f"bptt must be at least 1, found {bptt}")
+        for name, value in (("activation", activation), ("slowness", slowness)):
+            if value < 0:
+                raise UsageError(f"{name} must not be negative, found {value}")
+        self.bptt = bptt
+        self.activation = activation
+        self.slowness = slowness
+
+    def inputs(self, batch: Batch, carried: Tensor | None = None) -> TextInput:
+        """The words (T, B), and the hidden state (B, H) behind the batch before."""
+        tokens = batch[0]
+        # of a checkpoint it comes on the CPU
+        return TextInput(tokens, None if carried is None else carried.to(tokens.device))
+
+    def carry(self, output: LanguageOutput) -> Tensor:
+        """The last hidden state (B, H), without its graph."""
+        return output.hidden.detach()
+
+    def loss(self, output: LanguageOutput, batch: Batch) -> Tensor:
+        """Mean cross-entropy in nats, and the regularisers () where the network gives for them."""
+        loss = _cross_entropy(output, batch)
+        if self.activation and output.dropped is not None:
+            loss = loss + self.activation * output.dropped.square().mean()
+        # a single word has no step
+        if self.slowness and output.raw is not None and len(output.raw) > 1:
+            loss = loss + self.slowness * output.raw.diff(dim=0).square().mean()
+        return loss
+
+    def metrics(self, data_spec: Mapping[str, int]) -> MetricCollection:
+        """Perplexity."""
+        return MetricCollection({"perplexity": Perplexity()})
+
+    def update(self, metrics: MetricCollection, output: LanguageOutput, batch: Batch) -> None:
+        """Count the words of a batch."""
+        metrics.update(_cross_entropy(output, batch), self.size(batch))
+
+    def predictions(self, output: LanguageOutput) -> NoReturn:
+        """There are none to write.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise UsageError("a language model writes no predictions: `nas test` says its perplexity")
+
+    def detached(self, output: LanguageOutput) -> LanguageOutput:
+        """The output without its graph."""
+        return LanguageOutput(
+            output.logits.detach(),
+            output.hidden.detach(),
+            None if output.raw is None else output.raw.detach(),
+            None if output.dropped is None else output.dropped.detach(),
+        )
+
+    def size(self, batch: Batch) -> int:
+        """Words in a batch, T · B."""
+        return batch[0].numel()
+
+    def rate_scale(self, batch: Batch) -> float:
+        """T / bptt: a shorter sequence takes a smaller step."""
+        return len(batch[0]) / self.bptt
+
+
+def _cross_entropy(output: LanguageOutput, batch: Batch) -> Tensor:
+    """Mean over all words ()."""
+    return F.cross_entropy(output.logits.flatten(0, 1), batch[1].flatten())
