@@ -5,6 +5,7 @@ from nas_lightning.callbacks.graceful_stop import GracefulStop, RunInterruptedEr
 from nas_lightning.callbacks.predictions import PredictionWriter
 from nas_lightning.callbacks.progress import RunProgressBar
 from nas_lightning.callbacks.roll_back import DivergedError, RollBackOnNaN
+from nas_lightning.callbacks.run_checkpoint import RunCheckpoint
 
 __all__ = [
     "AverageWeights",
@@ -12,6 +13,7 @@ __all__ = [
     "GracefulStop",
     "PredictionWriter",
     "RollBackOnNaN",
+    "RunCheckpoint",
     "RunInterruptedError",
     "RunProgressBar",
 ]

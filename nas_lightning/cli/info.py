@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
+from torch import nn
 
 from nas_lightning.errors import UsageError
 from nas_lightning.genotype import Genotype, load_genotype, to_string
@@ -21,7 +22,7 @@ from nas_lightning.spaces import SearchSpace, get_space
 from nas_lightning.supernet import DartsSupernet, NasBench201Supernet, RecurrentSupernet
 
 Given = Mapping[str, int | None]
-"""Sizes of the command line: `channels`, `layers`, `classes`, `image_size`; none where not given."""
+"""Sizes of the command line by name (`channels`, `layers`, …); none where not given."""
 
 PIXELS = {"cifar": 32, "imagenet": 224}
 CLASSES = {"cifar": 10, "imagenet": 1000}
@@ -73,6 +74,7 @@ def supernet_cost(space: str, given: Given, imagenet: bool, k: int) -> dict[str,
         UsageError: A size is asked for that the space does not have, or they do not fit.
     """
     found: SearchSpace = get_space(space)
+    built: nn.Module
     if found.name == "darts_recurrent":
         _refuse(given, imagenet, "layers", "image_size")
         sizes = _filled(given, channels=300, classes=TOKENS)

@@ -9,17 +9,25 @@ from typing import Any
 
 import lightning
 import torch
+from jsonargparse import Namespace
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint, LearningRateMonitor, ModelCheckpoint
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.callbacks import Checkpoint, LearningRateMonitor
+from lightning.pytorch.cli import (
+    ArgsType,
+    LightningArgumentParser,
+    LightningCLI,
+    SaveConfigCallback,
+)
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 # imported so that configurations can name their classes without the module path
 import nas_lightning.data
+import nas_lightning.retrain
 import nas_lightning.strategies  # noqa: F401
 from nas_lightning import __version__
-from nas_lightning.callbacks import GracefulStop, PredictionWriter, RunProgressBar
-from nas_lightning.cli.parser import NASArgumentParser, PackagedConfig
+from nas_lightning.callbacks import GracefulStop, PredictionWriter, RunCheckpoint, RunProgressBar
+from nas_lightning.cli.header import header
+from nas_lightning.cli.parser import NASArgumentParser, PackagedConfig, PrintPlan
 from nas_lightning.cli.run_directory import (
     CHECKPOINTS,
     CONFIG,
@@ -28,9 +36,9 @@ from nas_lightning.cli.run_directory import (
     find_checkpoint,
     has_checkpoint,
 )
+from nas_lightning.cli.stages import Stages, write_stages
 from nas_lightning.errors import UsageError
 from nas_lightning.reports.monitor import SearchMonitor
-from nas_lightning.retrain import RetrainModule, count_parameters
 from nas_lightning.search import SearchModule, SearchStrategy
 
 
@@ -120,11 +128,14 @@ class NASCLI(LightningCLI):
             default=None,
             help="CPU threads of PyTorch; by default all cores. Small images are faster with one.",
         )
-        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        if self.verb == "fit":
+            parser.add_argument("--print_plan", action=PrintPlan)
+        parser.add_class_arguments(Stages, "stages")
+        parser.add_lightning_class_args(RunCheckpoint, "checkpoint")
         parser.set_defaults(
             {
                 "checkpoint.filename": "best",
-                "checkpoint.save_last": True,
+                "checkpoint.save_last": False,
                 "checkpoint.save_top_k": 0,
                 "checkpoint.save_on_train_epoch_end": True,
                 "checkpoint.enable_version_counter": False,
@@ -142,6 +153,15 @@ class NASCLI(LightningCLI):
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         parser.set_defaults({"weights_only": True})
         return parser
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Read the configuration, and write the shared settings to their places."""
+        super().parse_arguments(parser, args)
+        self.complete(self.config[self.config.subcommand])
+
+    def complete(self, config: Namespace) -> None:
+        """Complete the configuration of the run before anything is built."""
+        write_stages(config)
 
     def _parse_ckpt_path(self) -> None:
         """Find the checkpoint and claim the run directory before anything is built.
@@ -198,7 +218,8 @@ class NASCLI(LightningCLI):
                 f"set --checkpoint.monitor null, or a larger --data.val_fraction"
             )
         if self.trainer.is_global_zero:
-            print(_header(self.model, self._get(self.config, "run_dir")), flush=True)
+            print(f"{'run directory':<24} {self._get(self.config, 'run_dir')}")
+            print(header(self.model, self.datamodule), flush=True)
 
     def _extra_callbacks(self, trainer: Trainer, run_dir: Path) -> list[Callback]:
         callbacks: list[Callback] = []
@@ -226,17 +247,6 @@ def data_spec(data: LightningDataModule) -> dict[str, int]:
             f'data_spec = {{"in_channels": …, "num_classes": …, "image_size": …}}'
         )
     return dict(spec)
-
-
-def _header(model: LightningModule, run_dir: str) -> str:
-    """What runs and where, a line each."""
-    lines = [f"{'run directory':<24} {run_dir}"]
-    if isinstance(model, SearchModule):
-        lines.append(f"{'supernet':<24} {count_parameters(model.supernet):,} weights")
-        lines.append(model.plan.describe())
-    elif isinstance(model, RetrainModule):
-        lines.append(f"{'network':<24} {count_parameters(model.network):,} parameters")
-    return "\n".join(lines)
 
 
 def _refuse_strategies(trainer: Trainer) -> None:

@@ -6,7 +6,6 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable
 
 from nas_lightning import __version__
 from nas_lightning.errors import NASError
@@ -26,6 +25,7 @@ look
   derive     read the genotype off a checkpoint
   info       parameters and multiply-adds of a genotype
   draw       draw the cells of a genotype
+  doctor     plan of a search, and whether a retraining agrees with it
   configs    list, show or copy the configurations that come with nas
   demo       search, retrain and test on handwritten digits, in minutes
 
@@ -47,8 +47,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run a verb.
 
     Returns:
-        0, 1 when the run failed, 2 when the command or configuration is wrong, 130 when it was
-        interrupted.
+        0, 1 when the run failed or `doctor` found a difference, 2 when the command or
+        configuration is wrong, 130 when it was interrupted.
     """
     arguments = sys.argv[1:] if argv is None else argv
     try:
@@ -87,9 +87,7 @@ def dispatch(arguments: list[str]) -> int:
     if arguments[0] == "--version":
         print(f"nas {__version__}")
         return 0
-    verb: Callable[[list[str]], None] = verbs.find(arguments[0])
-    verb(arguments)
-    return 0
+    return verbs.find(arguments[0])(arguments) or 0
 
 
 def root_cause(error: BaseException) -> BaseException:

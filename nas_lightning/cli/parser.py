@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from argparse import SUPPRESS, Action
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -48,6 +50,17 @@ class PackagedConfig(ActionConfigFile):
             super().__call__(parser, cfg, str(path), option_string)  # type: ignore[no-untyped-call]
         except UsageError as error:
             raise UsageError(f"{path}: {error}") from error
+
+
+class PrintPlan(Action):
+    """`--print_plan`: stands here for the help, and is taken off the command line before."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **_: Any) -> None:
+        text = "Print the plan of the search and the size of its network, and exit."
+        super().__init__(option_strings, SUPPRESS, nargs=0, default=SUPPRESS, help=text)
+
+    def __call__(self, *_: object, **__: object) -> None:
+        """Do nothing."""
 
 
 class NASArgumentParser(LightningArgumentParser):

@@ -144,6 +144,28 @@ def configs(arguments: list[str]) -> None:
             print(f"{name:<24} {shipped_configs.summary(path)}")
 
 
+def doctor(arguments: list[str]) -> int:
+    """The plan of a search, and the settings in which a retraining differs from it.
+
+    Returns:
+        1 if they differ, else 0.
+    """
+    parser = VerbParser("nas doctor", description=(doctor.__doc__ or "").partition("\n")[0])
+    for name, what in (("search", "a search"), ("retrain", "the retraining that follows")):
+        parser.add_argument(
+            f"--{name}",
+            action="append",
+            required=name == "search",
+            default=[],
+            metavar="CONFIG",
+            help=f"configuration of {what}, a file or a shipped name; if repeated, later ones win",
+        )
+    args = parser.parse_args(arguments[1:])
+    from nas_lightning.cli.doctor import examine
+
+    return examine(args.search, args.retrain)
+
+
 def demo(arguments: list[str]) -> None:
     """Search, retrain and test on handwritten digits, beside a randomly drawn cell."""
     parser = VerbParser("nas demo", description=demo.__doc__)
@@ -158,22 +180,31 @@ def demo(arguments: list[str]) -> None:
 
 def lightning(arguments: list[str]) -> None:
     """Lightning's verbs."""
-    from nas_lightning.cli.lightning import run
+    if arguments[0] == "fit" and "--print_plan" in arguments:
+        from nas_lightning.cli.plan import print_plan
 
-    run(arguments)
+        print_plan(arguments)
+    else:
+        from nas_lightning.cli.lightning import run
+
+        run(arguments)
 
 
-VERBS: dict[str, Callable[[list[str]], None]] = {
+Verb = Callable[[list[str]], int | None]
+"""The whole command line → exit code, none for 0."""
+
+VERBS: dict[str, Verb] = {
     **dict.fromkeys(("fit", "validate", "test", "predict"), lightning),
     "derive": derive,
     "info": info,
     "draw": draw,
     "configs": configs,
+    "doctor": doctor,
     "demo": demo,
 }
 
 
-def find(name: str) -> Callable[[list[str]], None]:
+def find(name: str) -> Verb:
     """The verb of that name.
 
     Raises:

@@ -1,18 +1,17 @@
 """What all image data modules share: halves for a search, parts for a retraining, exact resume."""
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
-from lightning import LightningDataModule, Trainer
+from lightning import Trainer
 from lightning.pytorch.utilities import CombinedLoader
 from torch import nn
 from torchvision.transforms import v2
 
 from nas_lightning.data.dataset import AugmentedDataset, LabelledImages
 from nas_lightning.data.loaders import Loader, make_loader
-from nas_lightning.data.position import training_position
+from nas_lightning.data.resumable import ResumableData
 from nas_lightning.data.sampler import EpochSampler
 from nas_lightning.data.split import split_indices
 from nas_lightning.data.transforms import Cutout
@@ -22,7 +21,7 @@ from nas_lightning.randomness import mix_seed
 Part = Literal["train", "test"]
 
 
-class ImageData(LightningDataModule, ABC):
+class ImageData(ResumableData, ABC):
     """Images and classes for a search or a retraining.
 
     In search mode a training batch is `{"train": (x, y), "val": (x, y)}` with a batch of the weight
@@ -63,7 +62,7 @@ class ImageData(LightningDataModule, ABC):
         seed: int | None = None,
         num_workers: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(seed)
         if mode not in ("search", "retrain"):
             raise UsageError(f"mode is {mode!r}, but must be 'search' or 'retrain'.")
         if batch_size < 1:
@@ -81,14 +80,10 @@ class ImageData(LightningDataModule, ABC):
         self.val_fraction = val_fraction
         self.single_level = single_level
         self.cutout = cutout
-        self.seed = seed
-        # taken now: the same on every process, and what a resumed run finds again
-        self._seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed
         self.num_workers = num_workers
         self._sets: dict[Part, LabelledImages] = {}
         # training indices and validation indices (in search mode: the architecture half)
         self._indices: tuple[list[int], list[int]] = ([], [])
-        self._resume: tuple[int, int] | None = None
 
     @property
     @abstractmethod
@@ -115,7 +110,7 @@ class ImageData(LightningDataModule, ABC):
             UsageError: If the trainer would replace the samplers.
         """
         if self.trainer is not None:
-            _check_trainer(self.trainer)
+            check_trainer(self.trainer)
         if stage in ("fit", "validate", None) and "train" not in self._sets:
             train = self._sets["train"] = self.load("train")
             fraction = self.arch_fraction if self.mode == "search" else self.val_fraction
@@ -153,33 +148,6 @@ class ImageData(LightningDataModule, ABC):
         """The same as `test_dataloader`."""
         return self.test_dataloader()
 
-    def state_dict(self) -> dict[str, Any]:
-        """Where the training is: `epoch`, and `batch`, how many of its batches are done."""
-        if self.trainer is None:
-            return {}
-        epoch, batch = training_position(self.trainer)
-        return {"epoch": epoch, "batch": batch}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Remember the position for the next `train_dataloader`."""
-        # Lightning also calls this when a checkpoint is tested: that is no reason to skip batches
-        # in a later training
-        if self.trainer is None or self.trainer.state.fn == "fit":
-            self._resume = (state_dict["epoch"], state_dict["batch"])
-
-    def _position(self) -> tuple[int, int]:
-        """Epoch and batches to begin with: of the checkpoint, else of the trainer."""
-        resume, self._resume = self._resume, None
-        if resume is not None:
-            return resume
-        return (0, 0) if self.trainer is None else training_position(self.trainer)
-
-    def _world(self) -> tuple[int, int]:
-        """Rank and number of processes."""
-        return (
-            (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
-        )
-
     def _train_loader(
         self, name: str, indices: Sequence[int], size: int, stream: int, epoch: int, batch: int
     ) -> Loader:
@@ -212,7 +180,7 @@ class ImageData(LightningDataModule, ABC):
         return make_loader(dataset, sampler, self.batch_size, self.num_workers, training=training)
 
 
-def _check_trainer(trainer: Trainer) -> None:
+def check_trainer(trainer: Trainer) -> None:
     """Refuse settings with which Lightning replaces the samplers, and with them the order."""
     if trainer.overfit_batches > 0:  # type: ignore[attr-defined] # Lightning sets it elsewhere
         raise UsageError("overfit_batches replaces the sampler: use limit_train_batches instead.")

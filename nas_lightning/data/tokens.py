@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, NoReturn
 from lightning.pytorch.utilities import CombinedLoader
 from torch import Tensor
 
-from nas_lightning.data.base import _check_trainer
+from nas_lightning.data.base import check_trainer
 from nas_lightning.data.loaders import Loader
 from nas_lightning.data.resumable import ResumableData
 from nas_lightning.data.spans import (
@@ -134,7 +134,7 @@ class TokenData(ResumableData, ABC):
             UsageError: The trainer would replace the samplers.
         """
         if self.trainer is not None:
-            _check_trainer(self.trainer)
+            check_trainer(self.trainer)
         _ = self.corpus
 
     def train_dataloader(self) -> CombinedLoader | Loader:

@@ -16,6 +16,7 @@ from nas_lightning.retrain.base import NetworkFactory
 from nas_lightning.retrain.network import DartsNetwork
 from nas_lightning.retrain.recurrent import RecurrentNetwork
 from nas_lightning.schedules import CosineSchedule, Schedule, planned_epochs, scaled_rate
+from nas_lightning.search.settings import shared_settings
 from nas_lightning.spaces import individual_layers
 from nas_lightning.stage import Stage
 from nas_lightning.tasks import Classification, Task
@@ -83,7 +84,6 @@ class RetrainModule(Stage):
         self.optimizer = optimizer
         self.schedule = schedule or CosineSchedule()
         self.auxiliary_weight = auxiliary_weight
-        self._rate_scale = 1.0
         self.factory = network or default_network(self.genotype)
         self.network = self.factory.build(self.genotype, data_spec, auxiliary=auxiliary_weight > 0)
         self._rate_scale = 1.0
@@ -102,10 +102,13 @@ class RetrainModule(Stage):
         """The network's output, for images logits (B, num_classes)."""
         return self.network(x)[0]
 
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Take the rate of this batch; `training_step` runs within the optimizer's step."""
+        self._rate_scale = self.task.rate_scale(batch)
+
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The loss, with the auxiliary head's share."""
         self.seed_draws(batch_idx)
-        self._rate_scale = self.task.rate_scale(batch)
         output, auxiliary = self.network(self.streams.inputs("train", batch))
         loss = self.task.loss(output, batch)
         self.streams.report(self, "train", "retrain/train", batch, output, loss)
@@ -140,6 +143,10 @@ class RetrainModule(Stage):
         loss = self.task.loss(output, batch)
         self.streams.report(self, stream, f"retrain/{stream}", batch, output, loss)
         self.streams.carry(stream, output)
+
+    def settings(self, data: object) -> dict[str, Any]:
+        """What this retraining can have in common with a search, by name."""
+        return shared_settings(self, self.factory, self.optimizer, data)
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LRScheduler]]:
         """The optimizer and its schedule, stepped once an epoch."""

@@ -39,6 +39,7 @@ from nas_lightning.search.plan import (
     SearchPlan,
     darts_weight_optimizer,
 )
+from nas_lightning.search.settings import shared_settings
 from nas_lightning.search.strategy import ArchStep, SearchStrategy
 from nas_lightning.stage import Stage
 from nas_lightning.supernet import ArchitectureParameters, Mixing, SupernetFactory
@@ -96,6 +97,7 @@ class SearchModule(Stage):
         record_hyperparameters(self, arguments)
         self.automatic_optimization = False
         self.strategies = list(strategies or ())
+        self.factory = supernet
         self.space = supernet.space
         self.plan = SearchPlan(self.space, self.strategies, arch_optimizer)
         k = self.plan[PARTIAL_CHANNELS]
@@ -245,12 +247,17 @@ class SearchModule(Stage):
             "version": __version__,
             "epoch": self.current_epoch,
             "strategies": [repr(strategy) for strategy in self.strategies],
+            "settings": self.settings(getattr(self._trainer, "datamodule", None)),
             **provenance,
         }
         found = Genotype(self.space.name, cells, origin, mixing.to_dict())
         for strategy in self.strategies:
             found = strategy.choose_genotype(self, found)
         return found
+
+    def settings(self, data: object) -> dict[str, Any]:
+        """What a retraining can have in common with this search, by name."""
+        return shared_settings(self, self.factory, self.weight_optimizer, data)
 
     # -- Lightning -----------------------------------------------------------------------------
 

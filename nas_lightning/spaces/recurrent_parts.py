@@ -76,12 +76,12 @@ class Masks(NamedTuple):
 
 
 def masked(x: Tensor, mask: Tensor | None) -> Tensor:
-    """x under a mask, or x itself."""
+    """Under a mask, or as it is without one."""
     return x if mask is None else x * mask
 
 
 def highway(state: Tensor, gate: Tensor, new: Tensor) -> Tensor:
-    """s + sigmoid(c)·(new - s): how every state of the cell follows from another (…, H)."""
+    """How every state of the cell follows from another: s + sigmoid(c)·(new - s) (…, H)."""
     return state + torch.sigmoid(gate) * (new - state)
 
 

@@ -88,7 +88,7 @@ class MixedLanguageModel(Supernet):
         if x.tokens.shape[1] < 2:
             raise UsageError(
                 "the supernet normalises by the statistics of a batch, so it needs at least two "
-                "texts in each: raise the batch size"
+                "texts in each: raise data.test_batch_size, or whichever size is 1"
             )
         kind = self.cell.kind
         weights = mixing.ops[kind] * mixing.edges[kind][:, None]  # (E, O)

@@ -62,6 +62,25 @@ def test_info_of_the_supernet(nas: Nas) -> None:
     assert partial["parameters"] < full["parameters"]
 
 
+def test_info_of_other_spaces(nas: Nas) -> None:
+    text = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|none~0|skip_connect~1|none~2|"
+    data = json.loads(nas(f"info {text} --json").out)
+    assert data["string"] == text
+    assert (data["channels"], data["layers"], data["classes"]) == (16, 5, 10)
+    # three convolutions in each of 15 cells: 5 · 3 · (9 C² + 2 C) for C = 16, 32, 64
+    inside = sum(5 * 3 * (9 * c * c + 2 * c) for c in (16, 32, 64))
+    assert data["parameters"] == 73_306 + inside
+    words = json.loads(nas("info DARTS_RNN_V2 --json").out)
+    assert (words["channels"], words["classes"], words["parameters"]) == (850, 10_000, 22_960_000)
+    plain = json.loads(nas("info supernet --space nas_bench_201 --json --layers 1").out)
+    mixed = json.loads(nas("info supernet --space darts_recurrent --json --channels 30").out)
+    assert plain["parameters"] > 0
+    # embedding and its decoder's bias, W0 and eight W: 10,000 · 31 + 2·30·2·30 + 8 · 30 · 60
+    assert mixed["parameters"] == 10_000 * 31 + 60 * 60 + 8 * 30 * 60
+    assert "--layers means nothing" in nas("info DARTS_RNN_V2 --layers 3").err
+    assert "--imagenet means nothing" in nas("info supernet --space nas_bench_201 --imagenet").err
+
+
 @pytest.mark.parametrize(
     ("ending", "start"), [("svg", b"<?xml"), ("png", b"\x89PNG"), ("pdf", b"%PDF")]
 )

@@ -1,20 +1,27 @@
 """What a search shows: the genotype file, curves, pictures and text."""
 
 import csv
+import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import final
 
 import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import Tensor, nn
 
-from nas_lightning.data import Synthetic
+from nas_lightning.data import Synthetic, SyntheticText
 from nas_lightning.genotype import Genotype
-from nas_lightning.reports.monitor import SearchMonitor, entropy
+from nas_lightning.reports.monitor import SearchMonitor, _edge_names, entropy
 from nas_lightning.search import SearchModule
+from nas_lightning.spaces import Cell, Edge, SearchSpace, darts_space, recurrent_space
 from nas_lightning.strategies import EdgeNormalization
-from tests.conftest import PRIMITIVES, SearchFactory, TrainerFactory
+from nas_lightning.supernet import Mixing, RecurrentSupernet, Supernet, SupernetFactory
+from nas_lightning.tasks import LanguageModeling
+from tests.conftest import PRIMITIVES, SPEC, SearchFactory, TrainerFactory
 
 
 def test_entropy_of_equal_certain_and_hand_made_weights() -> None:
@@ -67,3 +74,89 @@ def test_everything_is_shown(watched: SearchModule, tmp_path: Path) -> None:
     weights = watched.arch().ops["normal"]
     by_hand = -(weights * weights.log()).sum(dim=1).mean().item()
     assert float(rows[-1]["search/entropy_normal"]) == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_names_of_edges() -> None:
+    assert _edge_names(darts_space(2).cells[0])[:4] == [
+        "cₖ₋₂ → 0", "cₖ₋₁ → 0", "cₖ₋₂ → 1", "cₖ₋₁ → 1"
+    ]  # fmt: skip
+    assert _edge_names(recurrent_space(2).cells[0]) == ["0 → 1", "0 → 2", "1 → 2"]
+    three = Cell("three", 3, (Edge(0, 3), Edge(2, 3), Edge(3, 4)), ("a", "b"))
+    assert _edge_names(three) == ["cₖ₋₃ → 0", "cₖ₋₁ → 0", "0 → 1"]
+
+
+def board_of(folder: Path) -> EventAccumulator:
+    board = EventAccumulator(str(folder))
+    board.Reload()
+    return board
+
+
+def test_a_search_for_recurrent_cells_is_shown(
+    make_trainer: TrainerFactory, tmp_path: Path
+) -> None:
+    factory = RecurrentSupernet(hidden=4, steps=2)
+    module = SearchModule({"num_tokens": 7}, factory, LanguageModeling())
+    logger = TensorBoardLogger(tmp_path, name="", version="")
+    trainer = make_trainer(
+        limit_train_batches=2,
+        limit_val_batches=1,
+        logger=logger,
+        callbacks=[SearchMonitor(tmp_path)],
+    )
+    data = SyntheticText(num_tokens=7, train_size=256, valid_size=256, batch_size=4, bptt=4)
+    trainer.fit(module, datamodule=data)
+    assert Genotype.load(tmp_path / "genotype.json") == module.genotype()
+    tags = board_of(tmp_path).Tags()
+    assert {"cells", "operation_weights/recurrent"} <= set(tags["images"])
+    assert sum(tag.startswith("alpha/recurrent/") for tag in tags["scalars"]) == 3 * 5
+    # there are no skip connections to count
+    assert not [tag for tag in tags["scalars"] if "skips" in tag]
+
+
+@final
+class ManyCells(SupernetFactory):
+    """Cells that are all searched apart, as many as a test wants."""
+
+    def __init__(self, count: int = 6) -> None:
+        self.count = count
+
+    @property
+    def space(self) -> SearchSpace:
+        edges = (Edge(0, 2), Edge(1, 2))
+        primitives = ("none", "skip_connect")
+        cells = (Cell(f"cell_{i}", 2, edges, primitives) for i in range(self.count))
+        return SearchSpace("many", tuple(cells), 2, frozenset({"skip_connect"}))
+
+    def build(self, data_spec: Mapping[str, int], k: int, auxiliary: bool = False) -> "Many":
+        return Many(data_spec)
+
+
+class Many(Supernet):
+    """A linear network that only pretends to have cells."""
+
+    def __init__(self, data_spec: Mapping[str, int]) -> None:
+        super().__init__()
+        self.head = nn.Linear(data_spec["in_channels"], data_spec["num_classes"])
+
+    def forward(self, x: Tensor, mixing: Mixing) -> Tensor:
+        scale = torch.stack([ops[:, 1].sum() for ops in mixing.ops.values()]).sum()
+        result: Tensor = self.head(scale * x.mean((2, 3)))
+        return result
+
+
+def test_many_kinds_of_cells_are_shown_in_short(
+    make_trainer: TrainerFactory, search_data: Synthetic, tmp_path: Path
+) -> None:
+    module = SearchModule(SPEC, ManyCells(), strategies=[EdgeNormalization()])
+    loggers = [TensorBoardLogger(tmp_path, name="", version=""), CSVLogger(tmp_path, name="csv")]
+    trainer = make_trainer(max_epochs=3, logger=loggers, callbacks=[SearchMonitor(tmp_path)])
+    trainer.fit(module, datamodule=search_data)
+    assert len(json.loads((tmp_path / "genotype.json").read_text())["cells"]) == 6
+    board = board_of(tmp_path)
+    tags = board.Tags()
+    assert not [tag for tag in tags["scalars"] if tag.startswith(("alpha/", "beta/"))]
+    assert {"search/entropy_cell_0", "search/skips_cell_5"} <= set(tags["scalars"])
+    assert board.Scalars("search/skips")[-1].value == 12  # two in each: all but `none`
+    assert len(board.Images("cells")) == 2  # at the first epoch and the last
+    assert len(board.Images("operation_weights/cell_3")) == 1
+    assert len(board.Images("edge_weights/cell_3")) == 1

@@ -7,7 +7,6 @@ import lightning
 import pytest
 import torch
 from lightning import Trainer
-from torch import Tensor
 
 from nas_lightning.data import Synthetic
 from nas_lightning.errors import UsageError

@@ -232,10 +232,7 @@ def test_a_search_carries_a_state_in_each_stream(make_trainer: Any) -> None:
     chained(calls[1::2])  # the weights' steps, on the training text
 
 
-LAG = pytest.mark.xfail(
-    strict=True, reason="RetrainModule steps at the rate of the batch before, which is not saved"
-)
-MODES = ["search", pytest.param("retrain", marks=LAG)]
+MODES = ["search", "retrain"]
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -1,0 +1,89 @@
+"""`nas doctor`: what a configuration makes, and whether search and retraining agree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from jsonargparse import Namespace
+
+from nas_lightning.cli.header import header
+from nas_lightning.cli.lightning import quiet
+from nas_lightning.cli.plan import PlanCLI
+from nas_lightning.cli.stages import stage_kind
+from nas_lightning.errors import UsageError
+from nas_lightning.genotype import Genotype, random_genotype
+from nas_lightning.retrain import RetrainModule
+from nas_lightning.search import SearchModule
+from nas_lightning.search.settings import SHARED, differences
+
+REMARK = """\
+Every difference is one more way in which a cell may do well in the search and badly afterwards.
+Published DARTS differs too. `stages` sets both at once: docs/guide.md, settings of both stages."""
+
+# the parser asks for a genotype before anyone can say whether the file is of a retraining
+NAMED = "model: {class_path: RetrainModule, init_args: {genotype: DARTS_V2}}"
+
+
+class Examined(PlanCLI):
+    """A run that is only looked at.
+
+    Args:
+        option: The option of `nas doctor` that named it.
+        configs: Its configurations, later ones win.
+        genotype: What to retrain, whatever the configuration names: only sizes are compared.
+
+    Raises:
+        UsageError: It is not what the option is for.
+    """
+
+    def __init__(
+        self, option: str, configs: Sequence[str], genotype: Genotype | None = None
+    ) -> None:
+        self.option = option
+        self.genotype = genotype
+        named = [part for name in (NAMED, *configs) for part in ("--config", name)]
+        super().__init__(["fit", *named])
+
+    def complete(self, config: Namespace) -> None:
+        """Check which kind it is, and put the genotype in."""
+        searches = self.option == "--search"
+        if stage_kind(config) is not (SearchModule if searches else RetrainModule):
+            wanted = "a search" if searches else "a retraining"
+            found = config.model.class_path.rpartition(".")[2]
+            raise UsageError(f"{self.option} wants the configuration of {wanted}, found a {found}")
+        if self.genotype is not None:
+            config.model.init_args.genotype = self.genotype.to_dict()
+        super().complete(config)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What search and retraining can have in common."""
+        assert isinstance(self.model, SearchModule | RetrainModule)
+        return self.model.settings(self.datamodule)
+
+
+def examine(search: Sequence[str], retrain: Sequence[str]) -> int:
+    """Show the plan of a search, and where a retraining has other settings.
+
+    Returns:
+        1 if any differ, else 0.
+    """
+    quiet()
+    first = Examined("--search", search)
+    assert isinstance(first.model, SearchModule)
+    print(header(first.model, first.datamodule))
+    if not retrain:
+        return 0
+    second = Examined("--retrain", retrain, random_genotype(first.model.space, seed=0))
+    found = differences(first.settings, second.settings)
+    print()
+    if not found:
+        same = [name for name in SHARED if name in first.settings and name in second.settings]
+        print(f"search and retraining agree in {', '.join(same)}")
+        return 0
+    print(f"{'setting':<24} {'search':<20} retrain")
+    for name, (before, after) in found.items():
+        print(f"{name:<24} {before!s:<20} {after}")
+    print(f"\n{REMARK}")
+    return 1

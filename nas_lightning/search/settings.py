@@ -1,0 +1,50 @@
+"""Settings that a search and the retraining of its genotype can have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from lightning.pytorch.cli import OptimizerCallable
+from torch import nn
+
+from nas_lightning.stage import Stage
+
+SHARED = (
+    "channels",
+    "layers",
+    "stem",
+    "drop_path",
+    "auxiliary_weight",
+    "cutout",
+    "weight_decay",
+    "label_smoothing",
+)
+"""What a cell's worth may depend on: sizes and regularisation of the network around it."""
+
+
+def shared_settings(
+    stage: Stage, factory: object, optimizer: OptimizerCallable, data: object
+) -> dict[str, Any]:
+    """Those of the shared settings that a stage has, by name.
+
+    Args:
+        stage: A search or a retraining.
+        factory: What its network is built by.
+        optimizer: Optimizer of its weights.
+        data: Its data module, or none.
+    """
+    defaults = optimizer([nn.Parameter(torch.zeros(1))]).defaults
+    sources = (stage, factory, stage.task, data)
+    found = {"weight_decay": defaults.get("weight_decay")}
+    for name in SHARED:
+        values = (getattr(source, name) for source in sources if hasattr(source, name))
+        found.setdefault(name, next(values, None))
+    return {name: found[name] for name in SHARED if found[name] is not None}
+
+
+def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Where two stages differ, among the settings that both have."""
+    both = [name for name in SHARED if name in first and name in second]
+    return {name: (first[name], second[name]) for name in both if first[name] != second[name]}
