@@ -6,7 +6,7 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
-from jsonargparse import Namespace
+from jsonargparse import Namespace, dict_to_namespace
 
 from nas_lightning.errors import UsageError
 from nas_lightning.genotype import load_genotype
@@ -18,9 +18,10 @@ from nas_lightning.search import SearchModule
 
 @dataclass
 class Stages:
-    """Settings for search and retraining alike: put them into one file and give it to both.
+    """Settings for search and retraining alike. They win over values given elsewhere.
 
-    Each is written to where the run keeps it, over whatever stands there: stages win.
+    Put them into one file and give it to both. Each is written to where the run keeps it, over
+    whatever stands there.
 
     Args:
         channels: C of the first cell, of the supernet or of the network.
@@ -98,8 +99,8 @@ def _places(kind: type[SearchModule] | type[RetrainModule]) -> dict[str, str]:
 
 def _default_network(genotype: Any) -> Namespace:
     """The configuration of the network that is built when none is configured."""
-    found = to_config(default_network(load_genotype(genotype)))
-    return Namespace(class_path=found["class_path"], init_args=Namespace(**found["init_args"]))
+    found: Namespace = dict_to_namespace(to_config(default_network(load_genotype(genotype))))
+    return found
 
 
 def _hint(name: str, owner: str) -> str:

@@ -8,7 +8,7 @@ import torch
 from lightning import LightningModule, Trainer
 
 from nas_lightning.errors import UsageError
-from nas_lightning.search import SearchModule, SearchPlan
+from nas_lightning.search import ArchStep, SearchModule, SearchPlan
 from nas_lightning.strategies.stopping import EarlyStop
 
 SKIP = "skip_connect"
@@ -20,8 +20,9 @@ WITHOUT_WEIGHTS = frozenset({"none", SKIP, "max_pool_3x3", "avg_pool_3x3"})
 class DartsPlus(EarlyStop):
     """Stop the search early by what the cells look like (DARTS+: Liang et al., 2019).
 
-    Looked at behind the last batch of every epoch; the genotype is that of the epoch in which the
-    search stops. Hooks: `on_train_epoch_end`. Cost: none; saves the epochs that do not run.
+    Looked at behind every epoch that stepped α, so not in a warm-up; the genotype is that of the
+    epoch in which the search stops. Hooks: `on_after_arch_step` and `on_train_epoch_end`. Cost:
+    none; saves the epochs that do not run.
 
     Logged with `criterion: ranking`: `darts_plus/unchanged`, in epochs.
 
@@ -29,7 +30,7 @@ class DartsPlus(EarlyStop):
         criterion: `skips`: stop when the cell of that kind in the genotype has at least `skips`
             skip connections. `ranking`: stop when on every edge of every cell the order, by
             weight, of the operations that learn has been the same at the ends of
-            `stable_epochs` + 1 epochs in a row.
+            `stable_epochs` + 1 such epochs in a row.
         skips: So many skip connections are too many.
         kind: The cell in which they are counted.
         stable_epochs: How often in a row the ranking must be found unchanged.
@@ -54,6 +55,7 @@ class DartsPlus(EarlyStop):
         self.stable_epochs = stable_epochs
         self._ranking: list[list[int]] | None = None
         self._unchanged = 0
+        self._stepped = False
 
     def configure(self, plan: SearchPlan) -> None:
         """Check that there is such a cell."""
@@ -63,14 +65,19 @@ class DartsPlus(EarlyStop):
                 f"has {', '.join(plan.space.kinds)}: set kind"
             )
 
+    def on_after_arch_step(self, module: SearchModule, step: ArchStep) -> None:
+        """See that α moved in this epoch."""
+        self._stepped = True
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at the cells, and end the search if it is over."""
         assert isinstance(pl_module, SearchModule)
-        if not self.stopped:
+        if self._stepped and not self.stopped:
             if self.criterion == "skips":
                 self.stopped = pl_module.genotype().count(SKIP, self.kind) >= self.skips
             else:
                 self._look_at_ranking(pl_module)
+        self._stepped = False
         super().on_train_epoch_end(trainer, pl_module)
 
     def _look_at_ranking(self, module: SearchModule) -> None:
@@ -81,14 +88,19 @@ class DartsPlus(EarlyStop):
         module.log("darts_plus/unchanged", float(self._unchanged), rank_zero_only=True)
 
     def state_dict(self) -> dict[str, Any]:
-        """The last ranking, and for how long it has been the same."""
-        own = {"ranking": self._ranking, "unchanged": self._unchanged}
+        """The last ranking, for how long it has been the same, and whether α moved since."""
+        own = {
+            "ranking": self._ranking,
+            "unchanged": self._unchanged,
+            "stepped": self._stepped,
+        }
         return {**super().state_dict(), **own}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from there."""
         super().load_state_dict(state_dict)
         self._ranking, self._unchanged = state_dict["ranking"], state_dict["unchanged"]
+        self._stepped = state_dict["stepped"]
 
 
 @torch.no_grad()

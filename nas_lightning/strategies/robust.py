@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, final
 
 import torch
@@ -47,22 +46,22 @@ def largest_eigenvalue(problem: BilevelProblem) -> float:
 class RobustDARTS(EarlyStop):
     """Stop when the dominant eigenvalue of the Hessian in α grows (Zela et al., ICLR 2020).
 
-    λ is the largest eigenvalue of d² outer / dα², on the batch of the last architecture step of
-    every `every`-th epoch, before that step. Averages of λ run over the last `window` of these
-    evaluations (over fewer at the start). When the average has grown to more than `factor` times
-    that of `back` evaluations ago, the search stops and gives an earlier genotype: that at the
-    end of the epoch in the middle of the older window. Wraps: architecture gradient. Hooks:
-    `choose_genotype`. Cost: for each evaluation one forward pass and 1 + A backward passes, where
-    A is the number of entries of α (224 in the space of DARTS), and the memory of a graph of
-    gradients. Epochs of a warm-up are not evaluated.
+    λ is the largest eigenvalue of d² outer / dα², found in the last architecture step of every
+    `every`-th epoch, on its batch and before α moves. When the mean of the last `window` values
+    exceeds `factor` times that of the `window` values that ended `back` values earlier, the search
+    stops and gives an earlier genotype: that at the end of the epoch in the middle of the older
+    window. Values that no window could need are not computed. Wraps: architecture gradient. Hooks:
+    `choose_genotype`. Cost: for each value one forward pass and 1 + A backward passes, where A is
+    the number of entries of α (224 in the space of DARTS), and the memory of a graph of gradients.
+    An epoch without architecture steps gives no value.
 
-    Logged: `robust/eigenvalue` λ, and `robust/ratio` of the averages once there is one.
+    Logged: `robust/eigenvalue` λ, and `robust/ratio` of the two means once there are enough values.
 
     Args:
-        every: Epochs between evaluations.
-        window: Evaluations in an average.
+        every: Epochs from one value to the next.
+        window: Values in a mean.
         factor: Growth that stops the search.
-        back: How many evaluations lie between the two averages.
+        back: How many values lie between the two windows' ends.
         first_epoch: No epoch before this one, counted from 0, is returned.
 
     Raises:
@@ -90,10 +89,8 @@ class RobustDARTS(EarlyStop):
         self.first_epoch = first_epoch
         self._due = False
         self._found: float | None = None
-        # one entry an evaluation
-        self._epochs: list[int] = []
+        # of the last values only: those of the two windows
         self._eigenvalues: list[float] = []
-        # of the last evaluations only: those that may still be returned
         self._genotypes: list[dict[str, Any]] = []
 
     def configure(self, plan: SearchPlan) -> None:
@@ -115,7 +112,9 @@ class RobustDARTS(EarlyStop):
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Say whether λ is due in this batch."""
-        self._due = trainer.is_last_batch and trainer.current_epoch % self.every == 0
+        first = self.first_epoch - self.every * (self.window // 2)
+        epoch = trainer.current_epoch
+        self._due = trainer.is_last_batch and epoch >= first and epoch % self.every == 0
 
     def on_train_batch_end(
         self,
@@ -126,56 +125,43 @@ class RobustDARTS(EarlyStop):
         batch_idx: int,
     ) -> None:
         """Keep λ and the genotype, and see whether the search is over."""
-        if self._found is None or self.stopped:
+        if self._found is None:
             return
         assert isinstance(pl_module, SearchModule)
-        self._epochs.append(trainer.current_epoch)
         self._eigenvalues.append(self._found)
         self._genotypes.append(pl_module.genotype().to_dict())
-        del self._genotypes[: -(self.back + self.window // 2 + 1)]
-        pl_module.log("robust/eigenvalue", self._found, on_step=False, on_epoch=True,
-                      rank_zero_only=True)  # fmt: skip
         self._found = None
+        for values in (self._eigenvalues, self._genotypes):
+            del values[: -(self.window + self.back)]
+        logged = {"robust/eigenvalue": self._eigenvalues[-1]}
         if (ratio := self._ratio()) is not None:
-            pl_module.log("robust/ratio", ratio, on_step=False, on_epoch=True, rank_zero_only=True)
+            logged["robust/ratio"] = ratio
             self.stopped = ratio > self.factor
+        pl_module.log_dict(logged, on_step=False, on_epoch=True, rank_zero_only=True)
 
     def _ratio(self) -> float | None:
-        """Growth of the average, if the epoch that it speaks of may be returned already."""
-        last = len(self._eigenvalues) - 1
-        earlier = last - self.back - self.window // 2
-        if earlier < 0 or self._epochs[earlier] < self.first_epoch:
+        """Growth of the mean; none without enough values, or from a mean that is not positive."""
+        older, newer = self._eigenvalues[: self.window], self._eigenvalues[-self.window :]
+        if len(self._eigenvalues) < self.window + self.back or sum(older) <= 0:
             return None
-        before = self._average(last - self.back)
-        return self._average(last) / before if before > 0 else None
-
-    def _average(self, last: int) -> float:
-        values = self._eigenvalues[max(0, last + 1 - self.window) : last + 1]
-        return sum(values) / len(values)
+        return sum(newer) / sum(older)
 
     def choose_genotype(self, module: SearchModule, genotype: Genotype) -> Genotype:
-        """Behind a stop the earlier genotype, the oldest that is kept."""
+        """Behind a stop that of the middle of the older window."""
         if not self.stopped:
             return genotype
-        chosen = Genotype.from_dict(self._genotypes[0], module.space)
-        provenance: Mapping[str, Any] = {
-            **genotype.provenance,
-            "epoch": chosen.provenance["epoch"],
-        }
+        middle = self._genotypes[self.window - 1 - self.window // 2]
+        chosen = Genotype.from_dict(middle, module.space)
+        provenance = {**genotype.provenance, "epoch": chosen.provenance["epoch"]}
         return Genotype(chosen.space, chosen.cells, provenance, chosen.mixing)
 
     def state_dict(self) -> dict[str, Any]:
-        """All evaluations, and the genotypes that may still be returned."""
-        own = {
-            "epochs": self._epochs,
-            "eigenvalues": self._eigenvalues,
-            "genotypes": self._genotypes,
-        }
+        """The values and genotypes of the two windows."""
+        own = {"eigenvalues": self._eigenvalues, "genotypes": self._genotypes}
         return {**super().state_dict(), **own}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from there."""
         super().load_state_dict(state_dict)
-        self._epochs = list(state_dict["epochs"])
         self._eigenvalues = list(state_dict["eigenvalues"])
         self._genotypes = list(state_dict["genotypes"])

@@ -42,7 +42,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "TwoStage": {"edge_epochs": 1},
     "Backtracking": {"start": -10, "rate": 0.1, "coefficient": 0.04},
     "ExponentiatedGradient": {"edges": True, "entropy": 0.01},
-    # stop behind the second epoch: rankings are never looked at twice before, averages neither
+    # they change a run by ending it before its third epoch
     "DartsPlus": {"criterion": "skips", "skips": 1},
     "RobustDARTS": {"every": 1, "window": 1, "back": 1, "first_epoch": 0, "factor": 1e-3},
 }
@@ -89,7 +89,7 @@ METHODS: dict[str, tuple[SearchStrategy, ...]] = {
 }
 MONITORS: dict[str, tuple[SearchStrategy, ...]] = {  # they stop a search and steer nothing
     "darts_plus": (DartsPlus(criterion="ranking"),),
-    "robust_darts": (RobustDARTS(every=1),),
+    "robust_darts": (RobustDARTS(every=1, first_epoch=0),),
 }
 METHODS_AND_MONITORS = {**METHODS, **MONITORS}
 WITHOUT_BETA = {
@@ -204,19 +204,6 @@ def test_the_same_seed_gives_the_same_run(
         for _ in range(2)
     ]
     assert same(*runs)
-
-
-def test_traces_of_the_methods_differ_pairwise(
-    make_search: SearchFactory, make_trainer: TrainerFactory, search_data: Synthetic
-) -> None:
-    traces = {
-        name: torch.stack([step["alpha.normal"] for step in trace[:5]])
-        for name, strategies in METHODS.items()
-        for trace in [run(make_search, make_trainer, search_data, strategies)[1]]
-    }
-    for first in traces:
-        for second in traces:
-            assert first == second or not torch.equal(traces[first], traces[second])
 
 
 class GradientCheck(SearchStrategy):

@@ -26,17 +26,16 @@ class Undivided(Synthetic):
 
 
 def search(strategies: Sequence[SearchStrategy], **kwargs: Any) -> list[dict[str, Tensor]]:
-    """α, β and the weights after each of three batches."""
+    """α and β after each of two batches of two epochs, and the weights at the end."""
     lightning.seed_everything(0, verbose=False)
     data = Undivided(
-        in_channels=3, num_classes=4, image_size=8, train_size=64, test_size=16, batch_size=8
+        in_channels=3, num_classes=4, image_size=8, train_size=32, test_size=16, batch_size=8
     )
     module = SearchModule(SPEC, tiny_supernet(), strategies=copy.deepcopy(list(strategies)))
     recorder = Recorder()
     trainer = Trainer(
         accelerator="cpu",
-        max_epochs=1,
-        limit_train_batches=3,
+        max_epochs=2,
         limit_val_batches=0,
         logger=False,
         enable_checkpointing=False,

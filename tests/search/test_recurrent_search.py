@@ -15,9 +15,14 @@ from nas_lightning.retrain import RecurrentNetwork, RetrainModule
 from nas_lightning.schedules import ConstantSchedule
 from nas_lightning.search import SearchModule, SearchStrategy
 from nas_lightning.strategies import (
+    GDAS,
+    SNAS,
+    AmendedGradient,
     Backtracking,
     EdgeNormalization,
     ExponentiatedGradient,
+    FairDARTS,
+    Neumann,
     Unrolled,
     WarmUp,
 )
@@ -99,6 +104,11 @@ def test_it_learns_and_its_cell_is_retrained(make_trainer: TrainerFactory) -> No
         [WarmUp(epochs=1)],
         [EdgeNormalization(), Backtracking(start=0)],
         [Unrolled()],
+        [AmendedGradient()],
+        [Neumann()],
+        [GDAS()],
+        [SNAS()],
+        [FairDARTS()],
     ],
     ids=repr,
 )

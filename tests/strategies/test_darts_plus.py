@@ -12,7 +12,7 @@ from torch import Tensor
 from nas_lightning.data import Synthetic
 from nas_lightning.errors import UsageError
 from nas_lightning.search import SearchModule, SearchStrategy
-from nas_lightning.strategies import DartsPlus
+from nas_lightning.strategies import DartsPlus, WarmUp
 from nas_lightning.supernet import DartsSupernet
 from tests.conftest import SPEC, TrainerFactory
 
@@ -53,10 +53,10 @@ def settling(epoch: int) -> Tensor:
     return alpha
 
 
-def search(strategy: DartsPlus, alpha: Callable[[int], Tensor]) -> SearchModule:
+def search(*strategies: SearchStrategy, alpha: Callable[[int], Tensor]) -> SearchModule:
     lightning.seed_everything(0, verbose=False)
     factory = DartsSupernet(channels=8, layers=3, nodes=2, primitives=PRIMITIVES)
-    module = SearchModule(SPEC, factory, strategies=[strategy])
+    module = SearchModule(SPEC, factory, strategies=list(strategies))
     module.strategies.append(Script(alpha))  # behind the check of hyper-parameters: not recorded
     return module
 
@@ -65,7 +65,7 @@ def search(strategy: DartsPlus, alpha: Callable[[int], Tensor]) -> SearchModule:
 def test_it_stops_in_the_epoch_with_so_many_skips_and_returns_its_cells(
     number: int, make_trainer: TrainerFactory, search_data: Synthetic
 ) -> None:
-    module = search(DartsPlus(skips=number), skips)
+    module = search(DartsPlus(skips=number), alpha=skips)
     trainer = make_trainer(max_epochs=6, limit_train_batches=1, limit_val_batches=0)
     trainer.fit(module, datamodule=search_data)
     assert trainer.current_epoch == number + 1  # epochs that ran, counted from 0
@@ -77,10 +77,27 @@ def test_it_stops_when_the_order_of_learned_operations_has_settled(
 ) -> None:
     """One order in epoch 0, another from 1 on: found unchanged at the ends of epochs 2, 3, 4."""
     trainer = make_trainer(max_epochs=9, limit_train_batches=1, limit_val_batches=0)
-    module = search(DartsPlus("ranking", stable_epochs=3), settling)
+    module = search(DartsPlus("ranking", stable_epochs=3), alpha=settling)
     trainer.fit(module, datamodule=search_data)
     assert trainer.current_epoch == 5
     assert float(trainer.callback_metrics["darts_plus/unchanged"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("rule", "alpha", "last"),
+    [(DartsPlus(skips=2), skips, 4), (DartsPlus("ranking", stable_epochs=1), settling, 5)],
+)
+def test_a_warm_up_is_not_looked_at(
+    rule: DartsPlus,
+    alpha: Callable[[int], Tensor],
+    last: int,
+    make_trainer: TrainerFactory,
+    search_data: Synthetic,
+) -> None:
+    """In four epochs of warm-up both rules would have stopped."""
+    trainer = make_trainer(max_epochs=9, limit_train_batches=1, limit_val_batches=0)
+    trainer.fit(search(rule, WarmUp(4), alpha=alpha), datamodule=search_data)
+    assert trainer.current_epoch == last + 1
 
 
 def test_a_resumed_search_stops_in_the_same_epoch_and_then_stays_stopped(
@@ -94,7 +111,7 @@ def test_a_resumed_search_stops_in_the_same_epoch_and_then_stays_stopped(
     def fit(checkpoint: str | None, *callbacks: Callback) -> Trainer:
         trainer = make_trainer(max_epochs=9, limit_val_batches=0, callbacks=list(callbacks))
         trainer.fit(
-            search(DartsPlus("ranking", stable_epochs=3), settling),
+            search(DartsPlus("ranking", stable_epochs=3), alpha=settling),
             datamodule=search_data,
             ckpt_path=None if checkpoint is None else tmp_path / checkpoint,
             weights_only=True if checkpoint else None,
@@ -110,9 +127,11 @@ def test_a_resumed_search_stops_in_the_same_epoch_and_then_stays_stopped(
 
 
 def test_a_space_without_that_cell_is_refused() -> None:
-    with pytest.raises(UsageError, match="counts in the dense cell, but the space 'darts' has normal"):
-        search(DartsPlus(kind="dense"), skips)
-    search(DartsPlus("ranking", kind="dense"), skips)  # looks at all cells
+    with pytest.raises(
+        UsageError, match="counts in the dense cell, but the space 'darts' has normal"
+    ):
+        search(DartsPlus(kind="dense"), alpha=skips)
+    search(DartsPlus("ranking", kind="dense"), alpha=skips)  # looks at all cells
 
 
 @pytest.mark.parametrize("arguments", [{"skips": 0}, {"stable_epochs": 0}])

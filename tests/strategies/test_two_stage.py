@@ -1,6 +1,7 @@
 """Two-stage search: β, then the kept edges, then α; nothing is left to lose at discretisation."""
 
 import copy
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -68,8 +69,7 @@ class Count(SearchStrategy):
 
 def moves(steps: Sequence[dict[str, Tensor]], name: str) -> list[bool]:
     """Whether each batch but the first moved a parameter."""
-    pairs = zip(steps, steps[1:], strict=False)
-    return [not torch.equal(a[name], b[name]) for a, b in pairs]
+    return [not torch.equal(a[name], b[name]) for a, b in itertools.pairwise(steps)]
 
 
 def kept_of(module: SearchModule) -> dict[str, Tensor]:
