@@ -18,7 +18,8 @@ from nas_lightning.retrain import (
     count_parameters,
     network_cost,
 )
-from nas_lightning.spaces import SearchSpace, get_space
+from nas_lightning.spaces import SearchSpace, get_space, individual_layers
+from nas_lightning.spaces.macro import StemName
 from nas_lightning.supernet import DartsSupernet, NasBench201Supernet, RecurrentSupernet
 
 Given = Mapping[str, int | None]
@@ -55,11 +56,11 @@ def genotype_cost(source: str, space: str | None, given: Given, imagenet: bool) 
 
 
 def _darts_cost(genotype: Genotype, given: Given, imagenet: bool) -> dict[str, Any]:
-    stem = "imagenet" if imagenet else "cifar"
+    stem: StemName = "imagenet" if imagenet else "cifar"
     sizes = _filled(
         given,
         channels=48 if imagenet else 36,
-        layers=14 if imagenet else 20,
+        layers=individual_layers(genotype.space) or (14 if imagenet else 20),
         classes=CLASSES[stem],
         image_size=PIXELS[stem],
     )
@@ -85,11 +86,13 @@ def supernet_cost(space: str, given: Given, imagenet: bool, k: int) -> dict[str,
         plain = NasBench201Supernet(sizes["channels"], sizes["layers"])
         built = plain.build(_images(sizes), k)
     else:
-        stem = "imagenet" if imagenet else "cifar"
+        stem: StemName = "imagenet" if imagenet else "cifar"
+        layers = individual_layers(found.name)
         sizes = _filled(
-            given, channels=16, layers=8, classes=CLASSES[stem], image_size=PIXELS[stem]
+            given, channels=16, layers=layers or 8, classes=CLASSES[stem], image_size=PIXELS[stem]
         )
-        cells = DartsSupernet(sizes["channels"], sizes["layers"], stem)
+        individual = layers is not None
+        cells = DartsSupernet(sizes["channels"], sizes["layers"], stem, individual=individual)
         built = cells.build(_images(sizes), k)
     return {**sizes, "k": k, "parameters": count_parameters(built)}
 

@@ -13,6 +13,7 @@ import importlib
 import inspect
 import re
 import typing
+from abc import ABC
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -128,7 +129,7 @@ def class_names(kind: Any) -> list[str]:
     if not inspect.isclass(kind) or kind in (int, float, bool, str, type(None)):
         return []
     classes = [cls for cls in _subclasses(kind) if cls.__module__.startswith("nas_lightning.")]
-    return sorted({cls.__name__ for cls in classes if not inspect.isabstract(cls)})
+    return sorted({cls.__name__ for cls in classes if ABC not in cls.__bases__})
 
 
 def _subclasses(kind: type[Any]) -> Iterator[type[Any]]:

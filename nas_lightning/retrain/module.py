@@ -13,6 +13,7 @@ from nas_lightning.errors import CheckpointError, UsageError
 from nas_lightning.genotype import Genotype, load_genotype
 from nas_lightning.hparams import record_hyperparameters
 from nas_lightning.retrain.base import NetworkFactory
+from nas_lightning.retrain.nas_bench_201 import NasBench201Network
 from nas_lightning.retrain.network import DartsNetwork
 from nas_lightning.retrain.recurrent import RecurrentNetwork
 from nas_lightning.schedules import CosineSchedule, Schedule, planned_epochs, scaled_rate
@@ -24,6 +25,7 @@ from nas_lightning.tasks import Classification, Task
 DEFAULT_NETWORKS: dict[str, type[NetworkFactory]] = {
     "darts": DartsNetwork,
     "darts_recurrent": RecurrentNetwork,
+    "nas_bench_201": NasBench201Network,
 }
 """By search space, the network that is built when none is configured."""
 
@@ -107,12 +109,13 @@ class RetrainModule(Stage):
         self._rate_scale = self.task.rate_scale(batch)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """The loss, with the auxiliary head's share."""
+        """The loss, with the task's regularisation and the auxiliary head's share."""
         self.seed_draws(batch_idx)
         output, auxiliary = self.network(self.streams.inputs("train", batch))
         loss = self.task.loss(output, batch)
         self.streams.report(self, "train", "retrain/train", batch, output, loss)
         self.streams.carry("train", output)
+        loss = loss + self.task.regularization(output)
         if auxiliary is not None:
             loss = loss + self.auxiliary_weight * self.task.loss(auxiliary, batch)
         return loss

@@ -196,9 +196,10 @@ class SearchModule(Stage):
             self.streams.inputs("weight", batch), mixing.detach() if arch_fixed else mixing
         )
         loss = self.task.loss(output, batch)
-        if auxiliary is None:
-            return output, loss, loss
-        return output, loss + self.auxiliary_weight * self.task.loss(auxiliary, batch), loss
+        total = loss + self.task.regularization(output)
+        if auxiliary is not None:
+            total = total + self.auxiliary_weight * self.task.loss(auxiliary, batch)
+        return output, total, loss
 
     def _optimizers(self) -> tuple[Optimizer, Optimizer]:
         """The weight optimizer and the architecture optimizer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC
 from typing import TYPE_CHECKING, ClassVar, final
 
 import torch
@@ -82,7 +83,7 @@ class HardGumbel(GumbelSoftmax):
         return hard + (soft - soft.detach())
 
 
-class GumbelSampling(SearchStrategy):
+class GumbelSampling(SearchStrategy, ABC):
     """Draw operations at a temperature that falls linearly over the run.
 
     Args:

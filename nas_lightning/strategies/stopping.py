@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC
 from typing import Any
 
 from lightning import LightningModule, Trainer
@@ -9,7 +10,7 @@ from lightning import LightningModule, Trainer
 from nas_lightning.search import SearchStrategy
 
 
-class EarlyStop(SearchStrategy):
+class EarlyStop(SearchStrategy, ABC):
     """A strategy that may end the search; its subclasses say when by setting `stopped`.
 
     The epoch goes on to its end. A search that has been stopped stays so when it is resumed.

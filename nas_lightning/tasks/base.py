@@ -32,6 +32,10 @@ class Task(ABC):
     def loss(self, output: Any, batch: Any) -> Tensor:
         """The loss that is minimised, averaged over the batch ()."""
 
+    def regularization(self, output: Any) -> Tensor | float:
+        """What the inner loss has beside `loss`, of a network in training; nothing."""
+        return 0.0
+
     @abstractmethod
     def metrics(self, data_spec: Mapping[str, int]) -> MetricCollection:
         """Fresh metrics, by the name they are logged under."""

@@ -62,8 +62,9 @@ class Perplexity(Metric):
 
     def update(self, loss: Tensor, words: int) -> None:
         """Count so many words with a mean cross-entropy (), in nats."""
-        self.nats += loss * words
-        self.words += words
+        # not in place: a state of inference mode may be counted on in training
+        self.nats = self.nats + loss * words
+        self.words = self.words + words
 
     def compute(self) -> Tensor:
         """The perplexity ()."""
@@ -74,12 +75,10 @@ class Perplexity(Metric):
 class LanguageModeling(Task):
     """Cross-entropy of the next word, on batches of words (T, B) and following words (T, B).
 
-    In training, two regularisers are added, after Merity et al., "Regularizing and Optimizing
-    LSTM Language Models" (ICLR 2018), section 4.7, where the network gives `raw` and `dropped`:
-    `activation · mean(dropped²) + slowness · mean((raw[1:] - raw[:-1])²)`. So a logged training
-    loss holds them; losses of evaluation, and `perplexity` everywhere, are of the cross-entropy
-    alone. In a search they are part of both the inner and the outer loss; in the released code of
-    DARTS only of the inner one.
+    What trains the weights also has two regularisers, after Merity et al., "Regularizing and
+    Optimizing LSTM Language Models" (ICLR 2018), section 4.7:
+    `activation · mean(dropped²) + slowness · mean((raw[1:] - raw[:-1])²)`. Losses that are logged,
+    and the outer loss of a search, are the cross-entropy alone.
 
     Args:
         bptt: Length of a sequence, in words, for which the learning rate is meant; the rate of a
@@ -112,14 +111,18 @@ class LanguageModeling(Task):
         return output.hidden.detach()
 
     def loss(self, output: LanguageOutput, batch: Batch) -> Tensor:
-        """Mean cross-entropy in nats, and the regularisers () where the network gives for them."""
-        loss = _cross_entropy(output, batch)
+        """Mean cross-entropy of all words (), in nats."""
+        return F.cross_entropy(output.logits.flatten(0, 1), batch[1].flatten())
+
+    def regularization(self, output: LanguageOutput) -> Tensor | float:
+        """The two regularisers (), where the network gives what they are of."""
+        total: Tensor | float = 0.0
         if self.activation and output.dropped is not None:
-            loss = loss + self.activation * output.dropped.square().mean()
+            total = total + self.activation * output.dropped.square().mean()
         # a single word has no step
         if self.slowness and output.raw is not None and len(output.raw) > 1:
-            loss = loss + self.slowness * output.raw.diff(dim=0).square().mean()
-        return loss
+            total = total + self.slowness * output.raw.diff(dim=0).square().mean()
+        return total
 
     def metrics(self, data_spec: Mapping[str, int]) -> MetricCollection:
         """Perplexity."""
@@ -127,7 +130,7 @@ class LanguageModeling(Task):
 
     def update(self, metrics: MetricCollection, output: LanguageOutput, batch: Batch) -> None:
         """Count the words of a batch."""
-        metrics.update(_cross_entropy(output, batch), self.size(batch))
+        metrics.update(self.loss(output, batch), self.size(batch))
 
     def predictions(self, output: LanguageOutput) -> NoReturn:
         """There are none to write.
@@ -153,8 +156,3 @@ class LanguageModeling(Task):
     def rate_scale(self, batch: Batch) -> float:
         """T / bptt: a shorter sequence takes a smaller step."""
         return len(batch[0]) / self.bptt
-
-
-def _cross_entropy(output: LanguageOutput, batch: Batch) -> Tensor:
-    """Mean over all words ()."""
-    return F.cross_entropy(output.logits.flatten(0, 1), batch[1].flatten())

@@ -1,4 +1,4 @@
-"""Two gloo processes that see the same batches do bit for bit what one process does, each method."""
+"""Two gloo processes that see the same batches do bit for bit what one does, for each method."""
 
 import copy
 from collections.abc import Sequence

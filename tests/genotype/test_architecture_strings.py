@@ -19,7 +19,8 @@ from nas_lightning.genotype import (
 )
 from nas_lightning.spaces import get_space
 
-BEST = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_1x1~2|"
+LAST = "|skip_connect~0|nor_conv_3x3~1|nor_conv_1x1~2|"
+BEST = f"|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+{LAST}"
 
 
 def test_a_string_is_read_edge_by_edge() -> None:
