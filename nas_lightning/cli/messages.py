@@ -129,7 +129,8 @@ def class_names(kind: Any) -> list[str]:
     if not inspect.isclass(kind) or kind in (int, float, bool, str, type(None)):
         return []
     classes = [cls for cls in _subclasses(kind) if cls.__module__.startswith("nas_lightning.")]
-    return sorted({cls.__name__ for cls in classes if ABC not in cls.__bases__})
+    made = (c for c in classes if not inspect.isabstract(c) and ABC not in c.__bases__)
+    return sorted({cls.__name__ for cls in made})
 
 
 def _subclasses(kind: type[Any]) -> Iterator[type[Any]]:

@@ -14,6 +14,8 @@ from nas_lightning.stage import Stage
 SHARED = (
     "channels",
     "layers",
+    "cells",
+    "hidden",
     "stem",
     "drop_path",
     "auxiliary_weight",

@@ -105,7 +105,7 @@ def test_the_consistent_configurations_agree(nas: Nas, search: str) -> None:
     result = nas(f"doctor --search {search} --retrain cifar_amended_retrain")
     assert result.code == 0, result.out
     last = result.out.splitlines()[-1]
-    assert all(name in last for name in SHARED)
+    assert all(name in last for name in SHARED if name not in ("cells", "hidden"))
 
 
 def test_stages_make_any_two_agree(nas: Nas) -> None:

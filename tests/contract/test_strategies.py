@@ -35,7 +35,8 @@ from nas_lightning.strategies import (
 )
 from tests.conftest import SearchFactory, TrainerFactory
 
-# arguments under which a strategy acts within three epochs of four batches, and what it needs
+TWO_BATCHES: dict[str, Any] = {"limit_train_batches": 2, "limit_val_batches": 1}
+# arguments under which a strategy acts within three epochs of two batches, and what it needs
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "WarmUp": {"epochs": 1},
     "PartialChannels": {"k": 2},
@@ -125,10 +126,11 @@ def run(
     strategies: Sequence[SearchStrategy],
     epochs: int = 2,
 ) -> tuple[SearchModule, list[dict[str, Tensor]]]:
-    """Epochs of four batches."""
+    """Epochs of two batches."""
     module = make_search(copy.deepcopy(list(strategies)))
     recorder = Recorder()
-    make_trainer(max_epochs=epochs, callbacks=[recorder]).fit(module, datamodule=data)
+    trainer = make_trainer(max_epochs=epochs, callbacks=[recorder], **TWO_BATCHES)
+    trainer.fit(module, datamodule=data)
     return module, recorder.trace
 
 
@@ -240,18 +242,19 @@ def test_resume_equals_straight_bit_for_bit(
     search_data: Synthetic,
     tmp_path: Path,
 ) -> None:
-    """A checkpoint behind the second of four batches of the second epoch."""
+    """A checkpoint behind the first of two batches of the second epoch."""
 
     class Save(Callback):
         def on_train_batch_end(self, trainer: Trainer, *_: object, **__: object) -> None:
-            if (trainer.current_epoch, trainer.fit_loop.batch_idx) == (1, 1):
+            if (trainer.current_epoch, trainer.fit_loop.batch_idx) == (1, 0):
                 trainer.save_checkpoint(tmp_path / "middle.ckpt")
 
     strategies = [WarmUp(1), *METHODS_AND_MONITORS[method]]
     module = make_search(copy.deepcopy(strategies))
-    make_trainer(max_epochs=3, callbacks=[Save()]).fit(module, datamodule=search_data)
+    settings: dict[str, Any] = {"max_epochs": 3, **TWO_BATCHES}
+    make_trainer(callbacks=[Save()], **settings).fit(module, datamodule=search_data)
     again = make_search(copy.deepcopy(strategies), seed=99)  # other weights, to be replaced
-    trainer = make_trainer(max_epochs=3)
+    trainer = make_trainer(**settings)
     trainer.fit(
         again, datamodule=search_data, ckpt_path=tmp_path / "middle.ckpt", weights_only=True
     )

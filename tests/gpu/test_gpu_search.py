@@ -1,15 +1,21 @@
 """A search on an accelerator: `make test-gpu`. Skipped where there is none."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from lightning import Callback, Trainer
 
 from nas_lightning.data import Synthetic
 from nas_lightning.errors import UsageError
 from nas_lightning.search import SearchModule
 from nas_lightning.strategies import Backtracking, EdgeNormalization, PartialChannels
 from tests.conftest import SearchFactory, TrainerFactory
+from tests.contract.test_strategies import METHODS
+from tests.golden.test_golden_traces import golden, trace
+from tests.search.test_recurrent_search import data as text
+from tests.search.test_recurrent_search import search as recurrent_search
 
 pytestmark = [
     pytest.mark.gpu,
@@ -60,3 +66,33 @@ def test_fp16_is_refused(
     trainer = make_trainer(accelerator="gpu", devices=1, precision="16-mixed")
     with pytest.raises(UsageError, match="bf16-mixed"):
         trainer.fit(idarts(make_search), datamodule=search_data)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_does_what_it_does_on_the_cpu(
+    method: str, make_search: SearchFactory, make_trainer: TrainerFactory
+) -> None:
+    found = trace(METHODS[method], make_search, make_trainer, accelerator="gpu")
+    torch.testing.assert_close(found.cpu().flatten(1), golden(method), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_a_recurrent_search_goes_on_from_its_checkpoint(
+    precision: str, make_trainer: TrainerFactory, tmp_path: Path
+) -> None:
+    """The hidden states that a checkpoint holds come from the CPU."""
+    path = tmp_path / "middle.ckpt"
+
+    class Save(Callback):
+        def on_train_batch_end(self, trainer: Trainer, *_: object, **__: object) -> None:
+            if (trainer.current_epoch, trainer.fit_loop.batch_idx) == (0, 1):
+                trainer.save_checkpoint(path)
+
+    module = recurrent_search()
+    settings: dict[str, Any] = {"accelerator": "gpu", "devices": 1, "precision": precision}
+    make_trainer(callbacks=[Save()], **settings).fit(module, datamodule=text())
+    again = recurrent_search()
+    make_trainer(**settings).fit(again, datamodule=text(), ckpt_path=path, weights_only=True)
+    for name, value in module.arch.named().items():
+        # kernels that add in any order make it equal up to a few steps of Adam only
+        torch.testing.assert_close(again.arch.named()[name], value, rtol=0, atol=2e-3)
