@@ -30,6 +30,8 @@ def report(table: Path, run_dirs: list[Path]) -> str:
     worst = min(found.values())
     lines.append(f"{f'mean of {len(found)}, worst {worst:.2f}':<28} {mean(found.values()):>7.2f}")
     lines.append(f"{f'mean of all {len(truth):,}':<28} {mean(truth.values()):>7.2f}")
+    solid = [accuracy for cell, accuracy in truth.items() if "none" not in cell]
+    lines.append(f"{f'mean of {len(solid):,} without none':<28} {mean(solid):>7.2f}")
     lines.append(f"{'best of all':<28} {max(truth.values()):>7.2f}")
     return "\n".join(lines)
 

@@ -105,4 +105,5 @@ def test_cells_of_nas_bench_201_are_looked_up(tmp_path: Path) -> None:
     assert lines[2].split() == ["b", "80.00", "2", strings[1]]
     assert lines[3].split() == ["mean", "of", "2,", "worst", "10.00", "45.00"]
     assert lines[4].split()[-1] == "60.00"
-    assert lines[5].split()[-1] == "90.00"
+    assert lines[5].split() == ["mean", "of", "2", "without", "none", "85.00"]
+    assert lines[6].split()[-1] == "90.00"
