@@ -1,6 +1,7 @@
 """Shared fixtures: a small search space, synthetic data, and one thread a process."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,20 @@ TrainerFactory = Callable[..., Trainer]
 def tiny_supernet() -> DartsSupernet:
     """Two nodes (5 edges), four primitives, three cells: one normal and two reductions."""
     return DartsSupernet(channels=8, layers=3, nodes=2, primitives=PRIMITIVES)
+
+
+def quiet_trainer(**kwargs: Any) -> Trainer:
+    """A trainer for the CPU that writes nothing unless told to."""
+    settings: dict[str, Any] = {
+        "accelerator": "cpu",
+        "max_epochs": 1,
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "use_distributed_sampler": False,
+    }
+    return Trainer(**{**settings, **kwargs})
 
 
 @pytest.fixture
@@ -52,17 +67,4 @@ def search_data() -> Synthetic:
 def make_trainer(tmp_path: Path) -> TrainerFactory:
     """Builds a quiet CPU trainer that writes nothing unless told to."""
 
-    def make(**kwargs: Any) -> Trainer:
-        settings: dict[str, Any] = {
-            "accelerator": "cpu",
-            "max_epochs": 1,
-            "logger": False,
-            "enable_checkpointing": False,
-            "enable_progress_bar": False,
-            "enable_model_summary": False,
-            "use_distributed_sampler": False,
-            "default_root_dir": tmp_path,
-        }
-        return Trainer(**{**settings, **kwargs})
-
-    return make
+    return partial(quiet_trainer, default_root_dir=tmp_path)

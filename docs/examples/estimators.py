@@ -55,7 +55,9 @@ class Problem:
     def second(self) -> tuple[Tensor, Tensor]:
         """H = d² inner / dw² (W, W) and B = d² inner / dα dw (A, W)."""
         point = (self.w, self.a)
-        (hessian, _), (mixed, _) = torch.autograd.functional.hessian(self.inner, point)  # type: ignore[no-untyped-call]
+        # a function of torch without types
+        whole = torch.autograd.functional.hessian(self.inner, point)  # type: ignore[no-untyped-call]
+        (hessian, _), (mixed, _) = whole
         return hessian, mixed
 
     def bilevel(self, **sgd: Any) -> BilevelProblem:

@@ -46,7 +46,7 @@ class PredictionWriter(BasePredictionWriter):
             name: column.tolist()
             for name, column in task.predictions(torch.cat(list(predictions))).items()
         }
-        names = getattr(trainer.datamodule, "class_names", None)  # type: ignore[attr-defined]
+        names = getattr(trainer.datamodule, "class_names", None)  # type: ignore[attr-defined] # set by a connector
         if names and "class" in columns:
             columns["name"] = [names[label] for label in columns["class"]]
         end = "" if trainer.world_size == 1 else f"-{trainer.global_rank}"

@@ -23,7 +23,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 # imported so that configurations can name their classes without the module path
 import nas_lightning.data
 import nas_lightning.retrain
-import nas_lightning.strategies  # noqa: F401
+import nas_lightning.strategies  # noqa: F401 (for its classes, see above)
 from nas_lightning import __version__
 from nas_lightning.callbacks import GracefulStop, PredictionWriter, RunCheckpoint, RunProgressBar
 from nas_lightning.cli.header import header
@@ -190,9 +190,9 @@ class NASCLI(LightningCLI):
         _refuse_strategies(trainer)
         if trainer.fast_dev_run:  # type: ignore[attr-defined] # set by a connector
             # Lightning would write last.ckpt all the same, into a directory that was not claimed
-            trainer.callbacks = [  # type: ignore[attr-defined]
+            trainer.callbacks = [  # type: ignore[attr-defined] # set by a connector
                 callback
-                for callback in trainer.callbacks  # type: ignore[attr-defined]
+                for callback in trainer.callbacks  # type: ignore[attr-defined] # set by a connector
                 if not isinstance(callback, Checkpoint)
             ]
         for callback in self._extra_callbacks(trainer, run_dir):

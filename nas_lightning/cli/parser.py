@@ -42,12 +42,12 @@ class PackagedConfig(ActionConfigFile):
         """
         # a text with a line break or a colon and blank is YAML itself, which is allowed too
         if not isinstance(values, str) or re.search(r"\n|: ", values):
-            super().__call__(parser, cfg, values, option_string)  # type: ignore[no-untyped-call]
+            super().__call__(parser, cfg, values, option_string)  # type: ignore[no-untyped-call] # of jsonargparse
             return
         path = find_config(values)
         check_yaml(path)
         try:
-            super().__call__(parser, cfg, str(path), option_string)  # type: ignore[no-untyped-call]
+            super().__call__(parser, cfg, str(path), option_string)  # type: ignore[no-untyped-call] # of jsonargparse
         except UsageError as error:
             raise UsageError(f"{path}: {error}") from error
 

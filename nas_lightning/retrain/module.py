@@ -163,7 +163,7 @@ class RetrainModule(Stage):
             UsageError: The data module is set to search.
         """
         super().on_fit_start()
-        if getattr(self.trainer.datamodule, "mode", "retrain") != "retrain":  # type: ignore[attr-defined]
+        if getattr(self.trainer.datamodule, "mode", "retrain") != "retrain":  # type: ignore[attr-defined] # set by a connector
             raise UsageError("retraining takes one batch at a time: set data mode to retrain")
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import functools
-import operator
 from collections.abc import Mapping
-from typing import cast, final
+from typing import final
 
-import torch
 from torch import Tensor, nn
 
 from nas_lightning.errors import UsageError
 from nas_lightning.genotype import CellGenotype, Genotype
 from nas_lightning.retrain.base import NetworkFactory, RetrainNetwork
+from nas_lightning.retrain.network import node_states
 from nas_lightning.spaces.drop_path import with_drop_path
 from nas_lightning.spaces.nas_bench_201 import Skeleton
-from nas_lightning.spaces.primitives import PRIMITIVES, RETRAIN_NORM
+from nas_lightning.spaces.primitives import PRIMITIVES, RETRAIN_NORM, Zero
 
 
 class PlainCell(nn.Module):
@@ -36,15 +34,11 @@ class PlainCell(nn.Module):
             )
             for node in genotype.nodes
         )
+        self.empty = Zero(1)  # a node without inputs
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) for x (B, C, H, W)."""
-        states = [x]
-        for node, paths in zip(self.genotype.nodes, self.nodes, strict=True):
-            pairs = zip(node, cast("nn.ModuleList", paths), strict=True)
-            terms = [path(states[kept.source]) for kept, path in pairs]
-            states.append(functools.reduce(operator.add, terms or [torch.zeros_like(x)]))
-        return states[-1]
+        return node_states(self.genotype, [x], self.nodes, self.empty)[-1]
 
 
 class PlainNetwork(RetrainNetwork):

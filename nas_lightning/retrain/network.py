@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast, final
 
 import torch
@@ -73,11 +73,27 @@ class DiscreteCell(nn.Module):
             s1: Output of the last cell (B, C1, H, W).
         """
         states = [pre(s) for pre, s in zip(self.preprocess, (s0, s1), strict=True)]
-        for node, paths in zip(self.genotype.nodes, self.nodes, strict=True):
-            pairs = zip(node, cast("nn.ModuleList", paths), strict=True)
-            terms = [path(states[kept.source]) for kept, path in pairs]
-            states.append(functools.reduce(operator.add, terms or [self.empty(states[0])]))
+        states = node_states(self.genotype, states, self.nodes, self.empty)
         return torch.cat([states[i] for i in self.genotype.concat], dim=1)
+
+
+def node_states(
+    genotype: CellGenotype, inputs: Sequence[Tensor], nodes: nn.ModuleList, empty: nn.Module
+) -> list[Tensor]:
+    """The cell's inputs and the states of its nodes, each the sum of its paths.
+
+    Args:
+        genotype: The cell.
+        inputs: Its input states, all of one size.
+        nodes: For each node its paths.
+        empty: Makes the state of a node without paths from the first input.
+    """
+    states = list(inputs)
+    for node, paths in zip(genotype.nodes, nodes, strict=True):
+        pairs = zip(node, cast("nn.ModuleList", paths), strict=True)
+        terms = [path(states[kept.source]) for kept, path in pairs]
+        states.append(functools.reduce(operator.add, terms or [empty(inputs[0])]))
+    return states
 
 
 def _path(kept: NodeInput, channels: int, reduction: bool) -> nn.Module:

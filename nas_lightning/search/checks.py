@@ -20,7 +20,7 @@ def check_run(trainer: Trainer, strategies: Sequence[SearchStrategy]) -> None:
     """
     if trainer.precision == "16-mixed":
         raise UsageError("precision 16-mixed loses architecture gradients: use bf16-mixed")
-    if getattr(trainer.datamodule, "mode", "search") != "search":  # type: ignore[attr-defined]
+    if getattr(trainer.datamodule, "mode", "search") != "search":  # type: ignore[attr-defined] # set by a connector
         raise UsageError("a search needs the two halves of the data: set data mode to search")
     if finds_unused_parameters(trainer):
         return

@@ -47,6 +47,9 @@ class SearchStrategy(Callback):
     leaves_parameters_unused: ClassVar[bool] = False
     """Some weights get no gradient in a weight step, which DDP must be told."""
 
+    steps_alpha_and_beta: ClassVar[bool] = False
+    """It needs α and β to be stepped together."""
+
     def configure(self, plan: SearchPlan) -> None:
         """Fill or wrap slots of the plan; called once, at construction of the module."""
 

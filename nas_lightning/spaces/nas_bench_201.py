@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from torch import Tensor, nn
@@ -98,14 +98,10 @@ class Skeleton(nn.Module):
     def forward(self, x: Tensor, *weights: object) -> Tensor:
         """Logits (B, num_classes) for images x (B, in_channels, H, W)."""
         x = self.stem(x)
-        for module in self._body():
-            x = module(x) if isinstance(module, ResidualReduction) else module(x, *weights)
+        for index, stage in enumerate(self.stages):
+            if index:
+                x = self.reductions[index - 1](x)
+            for cell in cast("nn.ModuleList", stage):
+                x = cell(x, *weights)
         logits: Tensor = self.head(self.last(x).mean((2, 3)))
         return logits
-
-    def _body(self) -> Iterator[nn.Module]:
-        """Stages and the reductions between them, in order."""
-        for index, stage in enumerate(self.stages):
-            yield from cast("nn.ModuleList", stage)
-            if index < len(self.reductions):
-                yield self.reductions[index]

@@ -126,6 +126,7 @@ class Backtracking(SearchStrategy):
     """
 
     requires = (EDGE_RELAXATION,)
+    steps_alpha_and_beta = True
 
     def __init__(
         self,

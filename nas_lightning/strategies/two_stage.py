@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from nas_lightning.errors import UsageError
 from nas_lightning.search import EDGE_RELAXATION, SearchPlan, SearchStrategy
 from nas_lightning.spaces import Cell, SearchSpace
-from nas_lightning.strategies.backtracking import Backtracking
 from nas_lightning.supernet import EdgeRelaxation
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ class KeptEdges(EdgeRelaxation, nn.Module):
         self.kinds = space.kinds
         # a copy that is read without waiting for the device
         self._gone: dict[str, frozenset[int]] = {}
-        self.register_load_state_dict_post_hook(KeptEdges._read)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_post_hook(KeptEdges._read)  # type: ignore[no-untyped-call] # of torch
 
     @property
     def fixed(self) -> bool:
@@ -126,11 +125,12 @@ class TwoStage(SearchStrategy):
             raise UsageError(
                 f"TwoStage chooses edges, but the space {plan.space.name!r} keeps all of them"
             )
-        if any(isinstance(other, Backtracking) for other in plan.strategies):
-            raise UsageError(
-                "conflicting strategies: TwoStage learns β before α, Backtracking moves α by the "
-                "change of β; keep one of them"
-            )
+        for other in plan.strategies:
+            if other.steps_alpha_and_beta:
+                raise UsageError(
+                    f"conflicting strategies: TwoStage learns β before α, {type(other).__name__} "
+                    f"moves α by the change of β; keep one of them"
+                )
         plan.wrap(EDGE_RELAXATION, functools.partial(KeptEdges, space=plan.space), by=self)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -17,7 +17,7 @@ from nas_lightning.spaces.nas_bench_201 import (
 from nas_lightning.spaces.primitives import NormRule
 from nas_lightning.supernet.cells import check_partial_channels, mixed_edge, node_states
 from nas_lightning.supernet.mixing import Active, Mixing
-from nas_lightning.supernet.network import Supernet, SupernetFactory
+from nas_lightning.supernet.network import Supernet, SupernetFactory, check_primitives
 
 
 class PlainSearchCell(nn.Module):
@@ -91,11 +91,7 @@ class NasBench201Supernet(SupernetFactory):
         affine: bool = False,
         running_stats: bool = False,
     ) -> None:
-        unknown = sorted(set(primitives) - set(NAS_BENCH_201_PRIMITIVES))
-        if unknown or len(set(primitives)) != len(primitives) or len(primitives) < 2:
-            reason = f"unknown {', '.join(unknown)}" if unknown else "at least 2, each once"
-            known = ", ".join(NAS_BENCH_201_PRIMITIVES)
-            raise UsageError(f"primitives: {reason}; choose from {known}")
+        check_primitives(primitives, NAS_BENCH_201_PRIMITIVES)
         if cells < 1:
             raise UsageError(f"a stage needs at least one cell, found cells = {cells}")
         self.channels = channels

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -69,6 +69,18 @@ class SupernetFactory(ABC):
     def __repr__(self) -> str:
         """Constructor call."""
         return describe(self)
+
+
+def check_primitives(primitives: Sequence[str], known: Collection[str]) -> None:
+    """Check the candidate operations of a search.
+
+    Raises:
+        UsageError: They are unknown, repeated, or fewer than two.
+    """
+    unknown = sorted(set(primitives) - set(known))
+    if unknown or len(set(primitives)) != len(primitives) or len(primitives) < 2:
+        reason = f"unknown {', '.join(unknown)}" if unknown else "at least 2, each once"
+        raise UsageError(f"primitives: {reason}; choose from {', '.join(known)}")
 
 
 class CellSupernet(Supernet):
@@ -163,10 +175,7 @@ class DartsSupernet(SupernetFactory):
         running_stats: bool = False,
         individual: bool = False,
     ) -> None:
-        unknown = sorted(set(primitives) - set(PRIMITIVES))
-        if unknown or len(set(primitives)) != len(primitives) or len(primitives) < 2:
-            reason = f"unknown {', '.join(unknown)}" if unknown else "at least 2, each once"
-            raise UsageError(f"primitives: {reason}; choose from {', '.join(PRIMITIVES)}")
+        check_primitives(primitives, PRIMITIVES)
         self.channels = channels
         self.layers = layers
         self.stem: StemName = stem

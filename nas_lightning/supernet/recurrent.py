@@ -21,7 +21,7 @@ from nas_lightning.spaces.recurrent_parts import (
     words_of,
 )
 from nas_lightning.supernet.mixing import Active, Mixing
-from nas_lightning.supernet.network import Supernet, SupernetFactory
+from nas_lightning.supernet.network import Supernet, SupernetFactory, check_primitives
 from nas_lightning.tasks import LanguageOutput, TextInput
 
 
@@ -175,10 +175,7 @@ class RecurrentSupernet(SupernetFactory):
         steps: int = 8,
         primitives: Sequence[str] = RECURRENT_PRIMITIVES,
     ) -> None:
-        unknown = sorted(set(primitives) - set(RECURRENT_PRIMITIVES))
-        if unknown or len(set(primitives)) != len(primitives) or len(primitives) < 2:
-            reason = f"unknown {', '.join(unknown)}" if unknown else "at least 2, each once"
-            raise UsageError(f"primitives: {reason}; choose from {', '.join(RECURRENT_PRIMITIVES)}")
+        check_primitives(primitives, RECURRENT_PRIMITIVES)
         for name, size in (("hidden", hidden), ("steps", steps)):
             if size < 1:
                 raise UsageError(f"{name} must be at least 1, found {size}")

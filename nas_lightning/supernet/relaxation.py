@@ -86,7 +86,7 @@ class EdgeRelaxation(ABC):
         """Edges that are gone for good: their operations do not run."""
         return frozenset()
 
-    def project_(self, beta: Tensor, cell: Cell) -> None:  # noqa: B027
+    def project_(self, beta: Tensor, cell: Cell) -> None:  # noqa: B027 (as above)
         """Bring β (E,) back into its domain, in place; called after every change of β."""
 
 

@@ -6,12 +6,11 @@ from pathlib import Path
 import lightning
 import pytest
 import torch
-from lightning import Trainer
 
 from nas_lightning.data import Synthetic
 from nas_lightning.search import ArchStep, SearchModule, SearchStrategy
 from nas_lightning.strategies import Backtracking, EdgeNormalization, PartialChannels
-from tests.conftest import SPEC, tiny_supernet
+from tests.conftest import SPEC, quiet_trainer, tiny_supernet
 from tests.processes import run_two_processes
 
 
@@ -36,16 +35,10 @@ def search(folder: Path) -> None:
     rule = Backtracking(start=-10, rate=0.1, coefficient=0.04)
     strategies = [PartialChannels(2), EdgeNormalization(), rule, keep]
     module = SearchModule(SPEC, tiny_supernet(), strategies=strategies)
-    trainer = Trainer(
-        accelerator="cpu",
+    trainer = quiet_trainer(
         devices=2,
         strategy="ddp",
         max_epochs=2,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
     )
     trainer.fit(module, datamodule=data)
     state = {"state": module.state_dict(), "first": keep.first, "steps": trainer.global_step}

@@ -8,12 +8,11 @@ from typing import Any
 import lightning
 import pytest
 import torch
-from lightning import Trainer
 from torch import Tensor
 
 from nas_lightning.data import Synthetic
 from nas_lightning.search import SearchModule, SearchStrategy
-from tests.conftest import SPEC, tiny_supernet
+from tests.conftest import SPEC, quiet_trainer, tiny_supernet
 from tests.contract.test_strategies import METHODS, Recorder
 from tests.processes import run_two_processes
 
@@ -33,15 +32,9 @@ def search(strategies: Sequence[SearchStrategy], **kwargs: Any) -> list[dict[str
     )
     module = SearchModule(SPEC, tiny_supernet(), strategies=copy.deepcopy(list(strategies)))
     recorder = Recorder()
-    trainer = Trainer(
-        accelerator="cpu",
+    trainer = quiet_trainer(
         max_epochs=2,
         limit_val_batches=0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
         callbacks=[recorder],
         **kwargs,
     )

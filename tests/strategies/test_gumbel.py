@@ -22,7 +22,7 @@ from nas_lightning.strategies import (
 )
 from nas_lightning.strategies.gumbel import GumbelSoftmax, HardGumbel
 from nas_lightning.supernet import OpRelaxation, SimplexOps, SoftmaxOps
-from tests.conftest import SPEC, SearchFactory, TrainerFactory, tiny_supernet
+from tests.conftest import SPEC, SearchFactory, TrainerFactory, quiet_trainer, tiny_supernet
 from tests.processes import run_two_processes
 
 ALPHA = torch.tensor([0.3, -1.0, 1.2, 0.0, 0.5], dtype=torch.float64)
@@ -288,16 +288,9 @@ def search(folder: Path) -> None:
     lightning.seed_everything(0, verbose=False)
     draws = Draws()
     module = SearchModule(SPEC, tiny_supernet(), strategies=[GDAS(), draws])
-    trainer = Trainer(
-        accelerator="cpu",
+    trainer = quiet_trainer(
         devices=2,
         strategy="ddp_find_unused_parameters_true",
-        max_epochs=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
     )
     trainer.fit(module, datamodule=data)
     state = {"state": module.state_dict(), "draws": draws.batches}

@@ -27,7 +27,7 @@ from nas_lightning.strategies import (
 )
 from nas_lightning.strategies.two_stage import KeptEdges, strongest
 from nas_lightning.supernet import DartsSupernet, Mixing, NodewiseSoftmax, SimplexEdges
-from tests.conftest import PRIMITIVES, SPEC, SearchFactory, TrainerFactory
+from tests.conftest import PRIMITIVES, SPEC, SearchFactory, TrainerFactory, quiet_trainer
 from tests.processes import run_two_processes
 
 CPU = torch.device("cpu")
@@ -271,16 +271,10 @@ def search(folder: Path) -> None:
     supernet = DartsSupernet(channels=8, layers=3, nodes=2, primitives=PRIMITIVES)
     strategies: list[SearchStrategy] = [EdgeNormalization(), AmendedGradient(), TwoStage(1)]
     module = SearchModule(SPEC, supernet, strategies=strategies)
-    trainer = Trainer(
-        accelerator="cpu",
+    trainer = quiet_trainer(
         devices=2,
         strategy="ddp_find_unused_parameters_true",
         max_epochs=2,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
     )
     trainer.fit(module, datamodule=data)
     torch.save(module.state_dict(), folder / f"{trainer.global_rank}.pt")
