@@ -5,6 +5,7 @@ from nas_lightning.data.cifar import CIFAR10, CIFAR100
 from nas_lightning.data.dataset import AugmentedDataset, LabelledImages, TensorImages
 from nas_lightning.data.digits import Digits
 from nas_lightning.data.folder import ImageFolder
+from nas_lightning.data.imagenet import ImageNet
 from nas_lightning.data.sampler import EpochSampler
 from nas_lightning.data.split import split_indices
 from nas_lightning.data.synthetic import Synthetic
@@ -23,6 +24,7 @@ __all__ = [
     "EpochSampler",
     "ImageData",
     "ImageFolder",
+    "ImageNet",
     "LabelledImages",
     "Synthetic",
     "SyntheticText",

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 from lightning import Trainer
 from lightning.pytorch.utilities import CombinedLoader
@@ -50,6 +50,12 @@ class ImageData(ResumableData, ABC):
     """
 
     class_names: tuple[str, ...] | None = None
+    # which argument sets the size of a part of the training set
+    shares: ClassVar[dict[str, str]] = {
+        "weight half": "arch_fraction",
+        "architecture half": "arch_fraction",
+        "training part": "val_fraction",
+    }
 
     def __init__(
         self,
@@ -102,6 +108,20 @@ class ImageData(ResumableData, ABC):
     def eval_transform(self) -> list[nn.Module]:
         """Steps from a stored image to a tensor, without any draw."""
 
+    def split(self, labels: Sequence[int]) -> tuple[list[int], list[int]]:
+        """Split the training set, class by class.
+
+        Args:
+            labels: The class of each of its images.
+
+        Returns:
+            Indices of the images to train on, and of the validation images: in search mode the
+            architecture half, which is empty if `single_level` is set.
+        """
+        if self.mode == "retrain":
+            return split_indices(labels, self.val_fraction, self._seed)
+        return split_indices(labels, 0 if self.single_level else self.arch_fraction, self._seed)
+
     def setup(self, stage: str | None = None) -> None:
         """Open what the stage (`fit`, `validate`, `test`, `predict`; None: all) needs, once.
 
@@ -113,10 +133,7 @@ class ImageData(ResumableData, ABC):
             check_trainer(self.trainer)
         if stage in ("fit", "validate", None) and "train" not in self._sets:
             train = self._sets["train"] = self.load("train")
-            fraction = self.arch_fraction if self.mode == "search" else self.val_fraction
-            if self.mode == "search" and self.single_level:
-                fraction = 0.0
-            self._indices = split_indices(train.labels, fraction, self._seed)
+            self._indices = self.split(train.labels)
         if stage in ("test", "predict", None) and "test" not in self._sets:
             self._sets["test"] = self.load("test")
 
@@ -154,10 +171,10 @@ class ImageData(ResumableData, ABC):
         """A loader of `size` augmented samples, all ranks together; `stream` varies the order."""
         rank, world_size = self._world()
         if len(indices) < self.batch_size * world_size:
-            share = "arch_fraction" if self.mode == "search" else "val_fraction"
             raise UsageError(
                 f"The {name} has {len(indices)} images, fewer than one batch of {self.batch_size} "
-                f"on each of {world_size} processes: lower batch_size or change {share}."
+                f"on each of {world_size} processes: lower batch_size or change "
+                f"{self.shares[name]}."
             )
         sampler = EpochSampler(
             indices, size, seed=mix_seed(self._seed, stream), rank=rank, world_size=world_size

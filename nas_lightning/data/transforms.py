@@ -94,6 +94,18 @@ def resized_crop_transform(size: int) -> list[nn.Module]:
     return [v2.RandomResizedCrop(size, scale=(0.5, 1.0)), v2.RandomHorizontalFlip()]
 
 
+def imagenet_transform(size: int) -> list[nn.Module]:
+    """Steps for ImageNet in training (DARTS): a random part, mirrored or not, in other colours.
+
+    The part has 8 to 100 % of the area and sides of 3:4 to 4:3.
+
+    Args:
+        size: Height and width of the result in pixels.
+    """
+    colours = v2.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2)
+    return [v2.RandomResizedCrop(size), v2.RandomHorizontalFlip(), colours]
+
+
 def centre_crop_transform(size: int) -> list[nn.Module]:
     """Steps for photographs in evaluation: shorter side to 8/7 of `size` (256 to 224), centre crop.
 

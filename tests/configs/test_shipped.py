@@ -12,13 +12,24 @@ from nas_lightning.genotype import random_genotype
 from nas_lightning.spaces import get_space
 
 CONFIGS = shipped()
-# channels, classes and pixels of the images that each configuration is for
+# channels, classes and pixels of the images that each configuration, or its family, is for
 SHAPES = {
     "digits": (1, 10, 8),
     "cifar": (3, 10, 32),
     "cifar100": (3, 100, 32),
     "folder": (3, 10, 64),
+    "imagenet": (3, 10, 64),
+    "imagenet_retrain": (3, 10, 224),  # the auxiliary head needs them
     "nb201": (3, 10, 32),
+}
+# one process on a CPU, one batch
+TRAINER = {
+    "fast_dev_run": True,
+    "accelerator": "cpu",
+    "devices": 1,
+    "num_nodes": 1,
+    "strategy": "auto",
+    "precision": "32-true",
 }
 # by network
 SPACES = {
@@ -30,7 +41,8 @@ SPACES = {
 
 def images(config: Path) -> dict[str, Any]:
     """Synthetic images in place of a configuration's own."""
-    channels, classes, pixels = SHAPES[config.stem.split("_")[0]]
+    family = config.stem.split("_")[0]
+    channels, classes, pixels = SHAPES.get(config.stem, SHAPES[family])
     arguments = {
         "in_channels": channels,
         "num_classes": classes,
@@ -38,6 +50,7 @@ def images(config: Path) -> dict[str, Any]:
         "train_size": 16,
         "test_size": 4,
         "batch_size": 4,
+        "arch_fraction": 0.5,
         "val_fraction": 0.25,
         "num_workers": 0,
     }
@@ -57,7 +70,7 @@ def synthetic(config: Path, folder: Path) -> Path:
     data["init_args"]["mode"] = given["init_args"]["mode"]
     changes = {
         "data": data,
-        "trainer": {"fast_dev_run": True, "accelerator": "cpu"},
+        "trainer": TRAINER,
         "run_dir": str(folder / "run"),
     }
     path = folder / "synthetic.yaml"
@@ -97,4 +110,5 @@ def test_all_of_the_promised_configurations_are_there() -> None:
     promised = "digits_idarts digits_retrain cifar_darts cifar_pcdarts cifar_idarts cifar_retrain"
     promised += " cifar100_idarts folder_idarts folder_retrain ptb_recurrent ptb_recurrent_retrain"
     promised += " wikitext_recurrent wikitext_recurrent_retrain"
+    promised += " imagenet_pcdarts imagenet_idarts imagenet_gaea imagenet_retrain"
     assert {f"{name}.yaml" for name in promised.split()} <= set(CONFIGS)
