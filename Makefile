@@ -5,7 +5,7 @@ CONSTRAINTS := constraints.txt
 NAS := $(VENV)/bin/nas
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-gpu check clean
+.PHONY: demo test test-gpu test-faults test-slurm check clean
 
 demo: $(INSTALLED) ## search, retrain and test on handwritten digits, in minutes
 	$(NAS) demo
@@ -15,6 +15,12 @@ test: $(INSTALLED) ## all tests
 
 test-gpu: $(INSTALLED) ## the tests that need an accelerator; skipped without one
 	$(VENV)/bin/python -m pytest -q -m gpu
+
+test-faults: $(INSTALLED) ## kill sixty searches at random moments and let them go on; minutes
+	$(VENV)/bin/python -m pytest -q -s -m faults
+
+test-slurm: $(INSTALLED) ## a SLURM cluster of two nodes on this machine; needs root, slurm-wlm, munge
+	$(VENV)/bin/python -m pytest -q -m slurm
 
 check: $(INSTALLED) ## lint, format, types, import contract
 	$(VENV)/bin/ruff check .

@@ -1,4 +1,4 @@
-"""The configurations that come with the package, and finding one by its bare name."""
+"""Configurations and SLURM scripts that come with the package, and finding one by its name."""
 
 from __future__ import annotations
 
@@ -22,10 +22,15 @@ def shipped() -> dict[str, Path]:
     return {path.name: path for path in sorted(config_folder().glob("*.yaml"))}
 
 
+def scripts() -> dict[str, Path]:
+    """Shipped SLURM scripts by `slurm/` and their file name."""
+    return {f"slurm/{path.name}": path for path in sorted(config_folder().glob("slurm/*.sbatch"))}
+
+
 def summary(path: Path) -> str:
-    """The first comment line of a configuration."""
-    first = path.read_text(encoding="utf-8").split("\n", 1)[0]
-    return first.removeprefix("#").strip()
+    """The first comment line of a configuration or script."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return next(line for line in lines if not line.startswith("#!")).removeprefix("#").strip()
 
 
 def find_config(name: str) -> Path:
@@ -37,30 +42,35 @@ def find_config(name: str) -> Path:
     for path in (Path(name), Path(f"{name}.yaml")):
         if path.is_file():
             return path
-    return find_shipped(name, near=[path.name for path in Path().glob("*.yaml")])
+    near = [path.name for path in Path().glob("*.yaml")]
+    return _find((name, f"{name}.yaml"), shipped(), near)
 
 
-def find_shipped(name: str, near: Iterable[str] = ()) -> Path:
-    """A shipped configuration, with or without `.yaml`.
+def find_shipped(name: str) -> Path:
+    """A shipped configuration or script, with or without `.yaml`, `slurm/` and `.sbatch`.
 
     Args:
         name: Its name.
-        near: More names for the hint if there is none.
 
     Raises:
         UsageError: There is none; names the nearest.
     """
-    known = shipped()
-    for candidate in (name, f"{name}.yaml"):
-        if candidate in known:
-            return known[candidate]
-    close = difflib.get_close_matches(Path(name).name, [*near, *known], 1)
+    script = f"slurm/{Path(name).stem}.sbatch"
+    return _find((name, f"{name}.yaml", script), {**shipped(), **scripts()}, ())
+
+
+def _find(names: tuple[str, ...], known: dict[str, Path], near: Iterable[str]) -> Path:
+    """The first of the names that is known."""
+    for name in names:
+        if name in known:
+            return known[name]
+    close = difflib.get_close_matches(Path(names[0]).name, [*near, *known], 1)
     hint = f"did you mean {close[0]}? " if close else ""
-    raise UsageError(f"no configuration {name!r}; {hint}`nas configs` lists those of nas")
+    raise UsageError(f"no configuration {names[0]!r}; {hint}`nas configs` lists those of nas")
 
 
 def copy_config(name: str, folder: Path) -> Path:
-    """Copy a shipped configuration to a folder of the user's.
+    """Copy a shipped configuration or script to a folder of the user's.
 
     Raises:
         UsageError: There is no such configuration, or the file exists already.

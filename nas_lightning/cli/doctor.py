@@ -1,14 +1,18 @@
-"""`nas doctor`: what a configuration makes, and whether search and retraining agree."""
+"""`nas doctor`: what is here, what a configuration makes, whether search and retraining agree."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from jsonargparse import Namespace
 
+from nas_lightning.cli.allocation import Wanted, check_allocation
+from nas_lightning.cli.environment import active_job, wanted
 from nas_lightning.cli.header import header
 from nas_lightning.cli.lightning import quiet
+from nas_lightning.cli.machine import machine, processes, table
 from nas_lightning.cli.plan import PlanCLI
 from nas_lightning.cli.stages import stage_kind
 from nas_lightning.errors import UsageError
@@ -64,17 +68,51 @@ class Examined(PlanCLI):
 
 
 def examine(search: Sequence[str], retrain: Sequence[str]) -> int:
-    """Show the plan of a search, and where a retraining has other settings.
+    """Show what a run finds here, the plan of a search, and where a retraining differs from it.
+
+    Args:
+        search: Configurations of the search, if one is to be looked at.
+        retrain: Configurations of the retraining, if it is to be compared.
+
+    Returns:
+        1 if any setting differs or the machine is not what the search asks for, else 0.
+    """
+    quiet()
+    if not search:
+        job = active_job()
+        return _show_machine(Wanted(None, job.nodes if job else 1, torch.cuda.is_available()))
+    first = Examined("--search", search)
+    assert isinstance(first.model, SearchModule)
+    code = _show_machine(wanted(first.config[first.config.subcommand].trainer))
+    print(f"\n{header(first.model, first.datamodule)}")
+    return max(code, _compare(first, retrain) if retrain else 0)
+
+
+def _show_machine(want: Wanted) -> int:
+    """Print what there is, and what is wrong with it.
+
+    Returns:
+        1 if something is, else 0.
+    """
+    gpus = torch.cuda.device_count()
+    print(f"{table(machine())}\n\n{table(processes(want, gpus))}")
+    if (job := active_job()) is None:
+        return 0
+    try:
+        check_allocation(job, want, gpus)
+    except UsageError as error:
+        print(f"{'wrong':<24} {error}")
+        return 1
+    return 0
+
+
+def _compare(first: Examined, retrain: Sequence[str]) -> int:
+    """Print where a retraining has other settings than a search.
 
     Returns:
         1 if any differ, else 0.
     """
-    quiet()
-    first = Examined("--search", search)
     assert isinstance(first.model, SearchModule)
-    print(header(first.model, first.datamodule))
-    if not retrain:
-        return 0
     second = Examined("--retrain", retrain, random_genotype(first.model.space, seed=0))
     found = differences(first.settings, second.settings)
     print()

@@ -2,52 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import difflib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
 
 from nas_lightning.cli import configs as shipped_configs
-from nas_lightning.cli.messages import tidy
+from nas_lightning.cli.verb_parser import VerbParser, positive
 from nas_lightning.errors import UsageError
 
 # torch is imported by the verbs that need it: the others answer at once
-
-
-class VerbParser(argparse.ArgumentParser):
-    """A parser of a verb, with errors of one line.
-
-    Args:
-        prog: `nas VERB`.
-        description: What the verb does.
-    """
-
-    def __init__(self, prog: str, description: str | None = None, **kwargs: Any) -> None:
-        super().__init__(prog, description=description, allow_abbrev=False, **kwargs)
-
-    def error(self, message: str) -> NoReturn:
-        """Report an error in the command line.
-
-        Raises:
-            UsageError: Always.
-        """
-        if message.startswith("unrecognized"):
-            options = [option.lstrip("-") for option in self._option_string_actions]
-            message = tidy(message, dict.fromkeys(options))
-        raise UsageError(f"{message} (`{self.prog} --help` explains)")
-
-
-def positive(text: str) -> int:
-    """A whole number of at least 1.
-
-    Raises:
-        ArgumentTypeError: It is none.
-    """
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, found {text!r}")
-    return int(text)
 
 
 def derive(arguments: list[str]) -> None:
@@ -67,12 +31,12 @@ def derive(arguments: list[str]) -> None:
 
 
 def info(arguments: list[str]) -> None:
-    """Parameters and multiply-adds of a genotype's network, or parameters of a supernet."""
+    """Parameters and multiply-adds of a genotype's network or a supernet; or how a run went."""
     parser = VerbParser("nas info", description=info.__doc__)
     parser.add_argument(
         "genotype",
-        help="a genotype file, a published name, an architecture string of NAS-Bench-201, or "
-        "`supernet`",
+        help="a genotype file, a published name, an architecture string of NAS-Bench-201, "
+        "`supernet`, or a run directory",
     )
     parser.add_argument("--space", help="search space (default: the genotype's; supernet: darts)")
     parser.add_argument(
@@ -96,6 +60,12 @@ def info(arguments: list[str]) -> None:
     parser.add_argument("--k", type=positive, default=1, help="supernet: K of partial channels")
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args(arguments[1:])
+    if Path(args.genotype).is_dir():
+        from nas_lightning.cli.run_summary import describe_run, run_summary
+
+        folder = Path(args.genotype)
+        print(json.dumps(run_summary(folder)) if args.json else describe_run(folder))
+        return
     from nas_lightning.cli.info import genotype_cost, supernet_cost
 
     given = {name: getattr(args, name) for name in ("channels", "layers", "classes", "image_size")}
@@ -125,7 +95,7 @@ def draw(arguments: list[str]) -> None:
 
 
 def configs(arguments: list[str]) -> None:
-    """The configurations that come with nas."""
+    """The configurations and SLURM scripts that come with nas."""
     parser = VerbParser("nas configs", description=configs.__doc__)
     actions = parser.add_subparsers(dest="action", metavar="list | show NAME | copy NAME DIR")
     actions.add_parser("list", help="names, with a line each")
@@ -140,30 +110,42 @@ def configs(arguments: list[str]) -> None:
     elif args.action == "copy":
         print(f"written to {shipped_configs.copy_config(args.name, args.folder)}")
     else:
-        for name, path in shipped_configs.shipped().items():
+        for name, path in {**shipped_configs.shipped(), **shipped_configs.scripts()}.items():
             print(f"{name:<24} {shipped_configs.summary(path)}")
 
 
 def doctor(arguments: list[str]) -> int:
-    """The plan of a search, and the settings in which a retraining differs from it.
+    """What a run would find here; the plan of a search, and where a retraining differs from it.
 
     Returns:
-        1 if they differ, else 0.
+        1 if they differ, or if the machine is not what the search asks for, else 0.
     """
     parser = VerbParser("nas doctor", description=(doctor.__doc__ or "").partition("\n")[0])
     for name, what in (("search", "a search"), ("retrain", "the retraining that follows")):
         parser.add_argument(
             f"--{name}",
             action="append",
-            required=name == "search",
             default=[],
             metavar="CONFIG",
             help=f"configuration of {what}, a file or a shipped name; if repeated, later ones win",
         )
     args = parser.parse_args(arguments[1:])
+    if args.retrain and not args.search:
+        parser.error("--retrain is compared with a search: name it by --search CONFIG")
     from nas_lightning.cli.doctor import examine
 
     return examine(args.search, args.retrain)
+
+
+def submit(arguments: list[str]) -> None:
+    """Have SLURM run a fit: nas submit --config NAME --nodes N --gpus G -- options of nas fit."""
+    from nas_lightning.cli.submit_options import read
+
+    given = read(arguments[1:])
+    from nas_lightning.cli import submit as submission
+
+    job = submission.prepare(given.request, given.configs, given.more)
+    print(job.script().rstrip("\n") if given.dry_run else submission.submit(job))
 
 
 def demo(arguments: list[str]) -> None:
@@ -200,6 +182,7 @@ VERBS: dict[str, Verb] = {
     "draw": draw,
     "configs": configs,
     "doctor": doctor,
+    "submit": submit,
     "demo": demo,
 }
 

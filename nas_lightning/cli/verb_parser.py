@@ -1,0 +1,54 @@
+"""The parser of a verb of our own, and the numbers that its options take."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, NoReturn
+
+from nas_lightning.cli.messages import tidy
+from nas_lightning.errors import UsageError
+
+
+class VerbParser(argparse.ArgumentParser):
+    """A parser of a verb, with errors of one line.
+
+    Args:
+        prog: `nas VERB`.
+        description: What the verb does.
+    """
+
+    def __init__(self, prog: str, description: str | None = None, **kwargs: Any) -> None:
+        super().__init__(prog, description=description, allow_abbrev=False, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        """Report an error in the command line.
+
+        Raises:
+            UsageError: Always.
+        """
+        if message.startswith("unrecognized"):
+            options = [option.lstrip("-") for option in self._option_string_actions]
+            message = tidy(message, dict.fromkeys(options))
+        raise UsageError(f"{message} (`{self.prog} --help` explains)")
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1.
+
+    Raises:
+        ArgumentTypeError: It is none.
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, found {text!r}")
+    return int(text)
+
+
+def whole(text: str) -> int:
+    """A whole number, 0 among them.
+
+    Raises:
+        ArgumentTypeError: It is none.
+    """
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number, found {text!r}")
+    return int(text)
