@@ -5,12 +5,15 @@ class NASError(Exception):
     """Something the user can mend. `nas` prints the text and exits with `exit_code`."""
 
     exit_code = 1
+    everywhere = False
+    """Whether all processes of a run fail with it together, so that one speaks for all."""
 
 
 class UsageError(NASError):
     """The command or the configuration is wrong: nothing was run."""
 
     exit_code = 2
+    everywhere = True
 
 
 class DataError(NASError):
@@ -34,3 +37,13 @@ class GenotypeError(NASError):
 
 class CheckpointError(NASError):
     """A checkpoint is truncated, of another search space, or not one of ours."""
+
+
+class DivergedError(NASError):
+    """A loss or a gradient is not finite; the step that it belongs to was not taken."""
+
+    everywhere = True
+
+
+class RunFailedError(NASError):
+    """A run was ended by what is around it, such as the memory or another process."""

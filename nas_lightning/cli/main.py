@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import traceback
 
 from nas_lightning import __version__
+from nas_lightning.cli.explain import explain, root_cause
 from nas_lightning.errors import NASError
 
 HELP = """\
@@ -20,12 +20,13 @@ run
   validate   metrics on the validation data
   test       metrics on the test data (of a search: one-shot)
   predict    predictions for the test data, as a file
+  submit     fit as a job of a SLURM cluster
 
 look
   derive     read the genotype off a checkpoint
   info       parameters and multiply-adds of a genotype
   draw       draw the cells of a genotype
-  doctor     plan of a search, and whether a retraining agrees with it
+  doctor     what a run finds here; plan of a search; does a retraining agree?
   configs    list, show or copy the configurations that come with nas
   demo       search, retrain and test on handwritten digits, in minutes
 
@@ -90,18 +91,6 @@ def dispatch(arguments: list[str]) -> int:
     return verbs.find(arguments[0])(arguments) or 0
 
 
-def root_cause(error: BaseException) -> BaseException:
-    """The failure of ours behind an error, or the error of which jsonargparse made a long text."""
-    chain = [error]
-    while (before := chain[-1].__cause__ or chain[-1].__context__) is not None:
-        chain.append(before)
-    for link in chain:
-        if isinstance(link, NASError):
-            return link
-    wrapped = "Does not validate against any of the Union subtypes"
-    return next((link for link in chain if not str(link).startswith(wrapped)), error)
-
-
 def report(error: BaseException) -> int:
     """Say what went wrong.
 
@@ -111,6 +100,8 @@ def report(error: BaseException) -> int:
     if os.environ.get("NAS_DEBUG") == "1":
         traceback.print_exception(error)
     error = root_cause(error)
+    if isinstance(error, NASError) and error.everywhere and not first_process():
+        return error.exit_code
     text = explain(error)
     known = text is not None
     if text is None:
@@ -121,16 +112,8 @@ def report(error: BaseException) -> int:
     return error.exit_code if isinstance(error, NASError) else 1
 
 
-def explain(error: BaseException) -> str | None:
-    """The message for a failure that is understood, nothing for others."""
-    text = str(error)
-    if isinstance(error, NASError):
-        if "Original Traceback" in text:  # raised in a loader's worker: the last line says it
-            return text.strip().splitlines()[-1].partition(": ")[2]
-        return text
-    if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    if found := re.search(r"monitor='(.*?)'\)` could not find .*?\[(.*?)\]", text):
-        logged = ", ".join(re.findall(r"'(\w+/\w+)'", found[2]))
-        return f"checkpoint.monitor: no metric {found[1]!r} is logged; there are {logged}"
-    return text if type(error).__name__ == "MisconfigurationException" else None
+def first_process() -> bool:
+    """Whether this is the first process of a run, or the only one."""
+    # as Lightning asks, whose import would take seconds
+    numbers = (os.environ.get(name) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
+    return int(next(filter(None, numbers), 0)) == 0

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from nas_lightning.errors import CheckpointError, UsageError
+from nas_lightning.errors import CheckpointError, DivergedError, UsageError
+from nas_lightning.finite import check_finite
 from nas_lightning.genotype import Genotype, load_genotype
 from nas_lightning.hparams import record_hyperparameters
 from nas_lightning.retrain.base import NetworkFactory
@@ -89,6 +91,7 @@ class RetrainModule(Stage):
         self.factory = network or default_network(self.genotype)
         self.network = self.factory.build(self.genotype, data_spec, auxiliary=auxiliary_weight > 0)
         self._rate_scale = 1.0
+        self._loss = torch.zeros(())
 
     @property
     def space_name(self) -> str:
@@ -118,7 +121,21 @@ class RetrainModule(Stage):
         loss = loss + self.task.regularization(output)
         if auxiliary is not None:
             loss = loss + self.auxiliary_weight * self.task.loss(auxiliary, batch)
+        self._loss = loss.detach()
         return loss
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Check loss and gradients, before they are clipped.
+
+        Raises:
+            DivergedError: Something is not finite, and nobody rolls back.
+        """
+        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        try:
+            check_finite(self, "training step", self._loss, optimizer, scaled)
+        except DivergedError as error:
+            self.give_way(error)
+            optimizer.zero_grad()  # there is nothing to step with now
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step at the rate that the task wants for this batch."""

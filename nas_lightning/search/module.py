@@ -14,9 +14,10 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from nas_lightning import __version__
+from nas_lightning.errors import DivergedError
 from nas_lightning.genotype import Genotype
 from nas_lightning.hparams import record_hyperparameters
-from nas_lightning.randomness import ReplayedDraws, mix_seed
+from nas_lightning.randomness import mix_seed
 from nas_lightning.schedules import (
     ConstantSchedule,
     CosineSchedule,
@@ -24,23 +25,21 @@ from nas_lightning.schedules import (
     planned_epochs,
     scaled_rate,
 )
-from nas_lightning.search.bilevel import BilevelProblem, unmoved_buffers
 from nas_lightning.search.checks import check_run
 from nas_lightning.search.discretize import one_hot
 from nas_lightning.search.plan import (
-    ARCH_GRADIENT,
     ARCH_OPTIMIZER,
     DISCRETIZER,
     EDGE_RELAXATION,
     OP_RELAXATION,
     OP_SAMPLING,
-    OUTER_BATCH,
     PARTIAL_CHANNELS,
     SearchPlan,
     darts_weight_optimizer,
 )
 from nas_lightning.search.settings import shared_settings
-from nas_lightning.search.strategy import ArchStep, SearchStrategy
+from nas_lightning.search.steps import arch_step, weight_step
+from nas_lightning.search.strategy import SearchStrategy
 from nas_lightning.stage import Stage
 from nas_lightning.supernet import ArchitectureParameters, Mixing, SupernetFactory
 from nas_lightning.tasks import Classification, Task
@@ -132,64 +131,17 @@ class SearchModule(Stage):
         self.seed_draws(batch_idx)
         # what is drawn of the architecture is one for all processes
         self.arch.generator.manual_seed(mix_seed(*self.draw_position(batch_idx)))
-        # of both steps: some estimators look one weight step ahead
-        with scaled_rate(self._optimizers()[0], self.task.rate_scale(batch["train"])):
-            if all(strategy.allow_arch_step(self) for strategy in self.strategies):
-                self._arch_step(batch)
-            self._weight_step(batch["train"])
+        weight, arch = cast("list[Optimizer]", self.optimizers())  # Lightning's wrappers
+        try:
+            # of both steps: some estimators look one weight step ahead
+            with scaled_rate(weight, self.task.rate_scale(batch["train"])):
+                if all(strategy.allow_arch_step(self) for strategy in self.strategies):
+                    arch_step(self, batch, weight, arch)
+                weight_step(self, batch["train"], weight)
+        except DivergedError as error:
+            self.give_way(error)
 
-    def _arch_step(self, batch: Mapping[str, Any]) -> None:
-        replay = ReplayedDraws(self.device, self.arch.generator)
-        half = self.plan[OUTER_BATCH]
-        stream = "arch" if half == "val" else "weight"
-        seen: list[tuple[Any, Tensor]] = []
-
-        def outer() -> Tensor:
-            output = self.supernet(self.streams.inputs(stream, batch[half]), self.arch.sample())
-            loss = self.task.loss(output, batch[half])
-            seen.append((self.task.detached(output), loss.detach()))
-            return loss + self.plan.penalty(self.arch)
-
-        def inner() -> Tensor:
-            return self._training_loss(batch["train"])[1]
-
-        arch = {name: value for name, value in self.arch.named().items() if value.requires_grad}
-        weights = dict(self.supernet.named_parameters())
-        weight_optimizer, optimizer = self._optimizers()
-        problem = BilevelProblem(
-            lambda: replay(inner), lambda: replay(outer), weights, arch, weight_optimizer
-        )
-        with unmoved_buffers(self.supernet):
-            gradients = self.plan[ARCH_GRADIENT](problem)
-        before = {name: value.detach().clone() for name, value in arch.items()}
-        for value, gradient in zip(arch.values(), gradients, strict=True):
-            value.grad = gradient
-        kept = {name: gradient.clone() for name, gradient in zip(arch, gradients, strict=True)}
-        self.clip_gradients(optimizer, self.arch_gradient_clip, "norm")
-        optimizer.step()
-        optimizer.zero_grad()
-        after = {name: value.detach().clone() for name, value in arch.items()}
-        step = ArchStep(before, after, kept)
-        with torch.no_grad():
-            for strategy in self.strategies:
-                strategy.on_after_arch_step(self, step)
-        # behind all hooks: an additive rule may have left the domain of the relaxation
-        self.arch.project_()
-        self.streams.report(self, "arch", "search/arch", batch[half], *seen[0])
-        if half == "val":
-            self.streams.carry("arch", seen[0][0])
-
-    def _weight_step(self, batch: Any) -> None:
-        optimizer, _ = self._optimizers()
-        output, loss, task_loss = self._training_loss(batch, arch_fixed=True)
-        optimizer.zero_grad()
-        self.manual_backward(loss)
-        self.clip_gradients(optimizer, self.gradient_clip, "norm")
-        optimizer.step()
-        self.streams.report(self, "weight", "search/train", batch, output, task_loss)
-        self.streams.carry("weight", output)
-
-    def _training_loss(self, batch: Any, arch_fixed: bool = False) -> tuple[Any, Tensor, Tensor]:
+    def training_loss(self, batch: Any, arch_fixed: bool = False) -> tuple[Any, Tensor, Tensor]:
         """Output, inner loss () with the auxiliary head's share, and the task's own loss ()."""
         mixing = self.arch.sample()
         output, auxiliary = self.supernet.with_auxiliary(
@@ -200,11 +152,6 @@ class SearchModule(Stage):
         if auxiliary is not None:
             total = total + self.auxiliary_weight * self.task.loss(auxiliary, batch)
         return output, total, loss
-
-    def _optimizers(self) -> tuple[Optimizer, Optimizer]:
-        """The weight optimizer and the architecture optimizer."""
-        weight, arch = cast("list[Optimizer]", self.optimizers())  # Lightning's wrappers
-        return weight, arch
 
     # -- evaluation ----------------------------------------------------------------------------
 
@@ -294,6 +241,16 @@ class SearchModule(Stage):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Also hand the strategies their states: without a trainer nobody else does."""
         super().on_load_checkpoint(checkpoint)
+        self._hand_out(checkpoint)
+
+    def go_back(self, checkpoint: dict[str, Any]) -> None:
+        """Also take back the strategies, which then enter the present epoch."""
+        super().go_back(checkpoint)
+        self._hand_out(checkpoint)
+        for strategy in self.strategies:
+            strategy.on_train_start(self.trainer, self)
+
+    def _hand_out(self, checkpoint: dict[str, Any]) -> None:
         for strategy in self.strategies:
             if state := checkpoint.get("callbacks", {}).get(strategy.state_key):
                 strategy.load_state_dict(state)

@@ -34,9 +34,9 @@ Penalty = Callable[[ArchitectureParameters], Tensor]
 """Architecture parameters → term () that is added to the outer loss."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Slot(Generic[T]):
-    """A place in the plan that at most one strategy fills.
+    """A place in the plan that at most one strategy fills; of a copied module it is the same.
 
     Attributes:
         name: What users read in messages.

@@ -102,7 +102,8 @@ class RobustDARTS(EarlyStop):
 
         def watched_gradient(problem: BilevelProblem) -> tuple[Tensor, ...]:
             gradient = estimate(problem)
-            if self._due:
+            # of a step that will be refused there is no λ
+            if self._due and all(bool(part.isfinite().all()) for part in gradient):
                 self._found = largest_eigenvalue(problem)
             return gradient
 
@@ -137,7 +138,7 @@ class RobustDARTS(EarlyStop):
         if (ratio := self._ratio()) is not None:
             logged["robust/ratio"] = ratio
             self.stopped = ratio > self.factor
-        pl_module.log_dict(logged, on_step=False, on_epoch=True, rank_zero_only=True)
+        pl_module.streams.mean(pl_module, logged)
 
     def _ratio(self) -> float | None:
         """Growth of the mean; none without enough values, or from a mean that is not positive."""

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,13 +10,30 @@ import torch
 from lightning import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
+from torch.optim import SGD
+from torch.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR, LinearLR, SequentialLR
 
-from nas_lightning.callbacks import AverageWeights, DivergedError, RollBackOnNaN
+from nas_lightning.callbacks import AverageWeights, RollBackOnNaN
+from nas_lightning.callbacks.roll_back import lower_rates
 from nas_lightning.data import SyntheticText
-from nas_lightning.errors import UsageError
+from nas_lightning.errors import DivergedError, UsageError
 from nas_lightning.retrain import RecurrentNetwork, RetrainModule
+from nas_lightning.schedules import ConstantSchedule, CosineSchedule, LinearSchedule
 from nas_lightning.tasks import LanguageModeling
 from tests.callbacks.toy_fit import BATCHES, Save, Toy, train_data, val_data
+
+SCHEDULERS: list[tuple[str, Any]] = [
+    ("cosine", lambda o: CosineSchedule(warmup_epochs=2).build(o, 8)),
+    ("floor", lambda o: CosineSchedule(eta_min=0.1).build(o, 8)),
+    ("linear", lambda o: LinearSchedule(tail_epochs=2).build(o, 8)),
+    ("constant", lambda o: ConstantSchedule().build(o, 8)),
+    ("exponential", lambda o: ExponentialLR(o, 0.9)),
+    ("torch cosine", lambda o: CosineAnnealingLR(o, 8)),
+    (
+        "sequence",
+        lambda o: SequentialLR(o, [LinearLR(o, 0.5, 1, 5), ExponentialLR(o, 0.9)], [5]),
+    ),
+]
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*exists and is not empty.*")
 
@@ -62,7 +80,7 @@ def fit(
 def test_it_goes_on_from_the_best_checkpoint(
     make_trainer: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    begins, callback = Begins(), RollBackOnNaN()
+    begins, callback = Begins(), RollBackOnNaN(rate_factor=1.0)
     # epoch 0 is the best; the loss breaks in the second batch of epoch 2
     module = Toy((1.0, 2.0), broken=[(2, 1)], momentum=0.9)
     trainer = fit(make_trainer, tmp_path, module, begins, callback)
@@ -75,7 +93,7 @@ def test_it_goes_on_from_the_best_checkpoint(
     assert (trainer.callback_metrics["retrain/rollbacks"], callback.count) == (1.0, 1)
     said = capsys.readouterr().out
     assert "epoch 2, batch 1 is not finite: back to" in said
-    assert "best.ckpt (1 of 10)" in said
+    assert "best.ckpt, on at learning rate 0.081 (1 of 10)" in said
 
 
 def test_a_run_without_such_a_loss_is_left_alone(make_trainer: Any, tmp_path: Path) -> None:
@@ -193,10 +211,64 @@ def test_a_hidden_state_begins_anew(make_trainer: Any, tmp_path: Path) -> None:
     assert none == [0, size, size + 3]
 
 
-def test_runs_that_do_not_fit_are_refused(
-    make_trainer: Any, make_search: Any, search_data: Any
+class ByHand(Toy):
+    """Steps its optimizer itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"patience": -1}, "patience must not be negative"),
+        ({"rate_factor": 0.0}, "rate_factor must be above 0"),
+        ({"rate_factor": 1.5}, "rate_factor must be above 0"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(arguments: Any, text: str) -> None:
+    with pytest.raises(UsageError, match=text):
+        RollBackOnNaN(**arguments)
+
+
+def test_a_module_that_could_not_say_what_broke_is_refused(
+    make_trainer: Any, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match="RollBackOnNaN is for retraining"):
-        make_trainer(callbacks=[RollBackOnNaN()]).fit(make_search(), datamodule=search_data)
-    with pytest.raises(UsageError, match="patience must not be negative"):
-        RollBackOnNaN(patience=-1)
+    with pytest.raises(UsageError, match="cannot tell when a step of ByHand is broken"):
+        fit(make_trainer, tmp_path, ByHand(), RollBackOnNaN())
+
+
+def test_the_rate_is_lowered_for_good(make_trainer: Any, tmp_path: Path) -> None:
+    # 0.1, times 0.9 an epoch, halved within epoch 1 and a quarter within epoch 2
+    path, broken = tmp_path / "x.ckpt", [(1, 1), (2, 0)]
+    begins, going_on = Begins(), Begins()
+    fit(make_trainer, tmp_path / "a", Toy(broken=broken), begins, RollBackOnNaN(), Save(path, 2, 3))
+    rates = {key: rate for key, (_, _, rate) in begins.seen.items()}
+    assert rates[1, 1] == pytest.approx(0.1 * 0.9)
+    assert rates[1, 2] == pytest.approx(0.1 * 0.9 / 2)
+    assert rates[2, 1] == pytest.approx(0.1 * 0.9**2 / 4)
+    assert rates[3, 0] == pytest.approx(0.1 * 0.9**3 / 4)
+    (group,) = torch.load(path, weights_only=True)["optimizer_states"][0]["param_groups"]
+    assert group["initial_lr"] == pytest.approx(0.1 / 4)
+    # the resumed run does not roll back itself
+    fit(make_trainer, tmp_path / "a", Toy(), going_on, RollBackOnNaN(), ckpt=path)
+    assert going_on.seen[3, 0][2] == rates[3, 0]
+
+
+@pytest.mark.parametrize("make", SCHEDULERS, ids=[name for name, _ in SCHEDULERS])
+def test_the_whole_schedule_is_lowered(make: Any) -> None:
+    """Behind the lowering every rate is the factor times that of the untouched schedule."""
+    plain, lowered = (make[1](SGD([torch.nn.Parameter(torch.ones(1))], lr=0.4)) for _ in range(2))
+    for epoch in range(8):
+        if epoch == 3:
+            trainer = SimpleNamespace(
+                optimizers=[lowered.optimizer],
+                lr_scheduler_configs=[SimpleNamespace(scheduler=lowered)],
+            )
+            lower_rates(trainer, 0.25)  # type: ignore[arg-type]
+        one, other = (s.optimizer.param_groups[0]["lr"] for s in (plain, lowered))
+        assert other == pytest.approx(one * (0.25 if epoch >= 3 else 1.0))
+        for scheduler in (plain, lowered):
+            scheduler.optimizer.step()
+            scheduler.step()

@@ -1,0 +1,162 @@
+"""Searches that are killed at random moments end as one that was not. `make test-faults`."""
+
+import multiprocessing
+import os
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from nas_lightning.cli import main
+from nas_lightning.reports.record import read_record
+from tests.cli.conftest import SEARCH
+from tests.cli.test_resume import assert_same_end
+
+pytestmark = pytest.mark.faults
+
+KILLS = 60
+AT_ONCE = 2
+BATCHES = 18  # three epochs of six, with a checkpoint behind each batch
+SETTINGS = (
+    "--data.train_size 96 --trainer.max_epochs 3 --trainer.log_every_n_steps 2 "
+    "--checkpoint.every_batches 1 --threads 1"
+)
+CONTEXT = multiprocessing.get_context("forkserver")  # the imports, which take seconds, once
+CONTEXT.set_forkserver_preload(["nas_lightning.cli.lightning"])
+
+
+class Fate(NamedTuple):
+    """What became of a killed run."""
+
+    seconds: float
+    writing: bool
+    kept: str
+    resumed_at: str
+    ended_alike: bool
+
+
+def nas(folder: Path, line: str) -> None:
+    """Run `nas` in this process; what it says goes to a file."""
+    os.chdir(folder)
+    with (folder / "said.txt").open("a") as said:
+        os.dup2(said.fileno(), 1)
+        os.dup2(said.fileno(), 2)
+        sys.exit(main(line.split()))
+
+
+def start(folder: Path, more: str = "") -> ForkServerProcess:
+    """Start the search of a folder in a process of its own."""
+    line = f"fit --config search --run_dir run {SETTINGS} {more}"
+    process = CONTEXT.Process(target=nas, args=(folder, line))
+    process.start()
+    return process
+
+
+def finish(process: ForkServerProcess, folder: Path) -> None:
+    process.join(timeout=300)
+    assert process.exitcode == 0, (folder / "said.txt").read_text()[-2000:]
+
+
+def make_folder(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "search.yaml").write_text(SEARCH, encoding="utf-8")
+    return folder
+
+
+class Writes:
+    """Counts the checkpoints whose writing has begun, by looking often."""
+
+    def __init__(self, checkpoints: Path) -> None:
+        self.file = checkpoints / ".last.ckpt.new.part"
+        self.seen: set[int] = set()
+
+    def begun(self) -> int:
+        try:
+            self.seen.add(self.file.stat().st_ino)
+        except OSError:
+            return len(self.seen)
+        return len(self.seen)
+
+
+def moment(draw: random.Random, folder: Path, seconds: float, at_write: bool) -> Callable[[], bool]:
+    """Whether the time to kill has come: a random one, or one while a checkpoint is written."""
+    began = time.monotonic()
+    if not at_write:
+        until = began + draw.uniform(0, seconds)
+        return lambda: time.monotonic() >= until
+    writes, count = Writes(folder / "run" / "checkpoints"), draw.randint(1, BATCHES)
+    return lambda: writes.begun() >= count
+
+
+def kill_and_go_on(folder: Path, whole: Path, number: int, seconds: float) -> Fate:
+    """Kill a run at the moment that its number gives, let it go on, and compare the ends."""
+    draw = random.Random(number)
+    make_folder(folder)
+    process, began = start(folder), time.monotonic()
+    come = moment(draw, folder, seconds, at_write=number % 2 == 0)
+    while process.is_alive() and not come():
+        time.sleep(0.0002)
+    if number % 2 == 0:
+        time.sleep(draw.uniform(0, 0.004))
+    process.kill()
+    process.join()
+    after = time.monotonic() - began
+    checkpoints = folder / "run" / "checkpoints"
+    names = {path.name for path in checkpoints.glob("*")} | {
+        ".part" for _ in checkpoints.glob(".*")
+    }
+    finish(start(folder, "--ckpt_path auto"), folder)
+    try:
+        assert_same_end(str(whole / "run"), str(folder / "run"))
+        alike = True
+    except AssertionError:
+        alike = False
+    at = read_record(folder / "run")["starts"][-1]["from"]
+    kept = " ".join(sorted(name.removesuffix(".ckpt") for name in names if name.endswith(".ckpt")))
+    return Fate(
+        after,
+        bool(names & {".part", "last.ckpt.new", "previous.link"}),
+        kept or "nothing",
+        f"epoch {at['epoch']}, batch {at['batch']}",
+        alike,
+    )
+
+
+def table(fates: list[Fate]) -> str:
+    lines = [f"{'kill':>4} {'after':>7} {'in a write':<11} {'kept':<15} {'went on at':<18} end"]
+    lines += [
+        f"{number:>4} {fate.seconds:>6.2f}s {'yes' if fate.writing else 'no':<11} {fate.kept:<15} "
+        f"{fate.resumed_at:<18} {'equal' if fate.ended_alike else 'DIFFERENT'}"
+        for number, fate in enumerate(fates)
+    ]
+    equal = sum(fate.ended_alike for fate in fates)
+    count = Counter(fate.writing for fate in fates)
+    return "\n".join([*lines, f"{equal} of {len(fates)} equal, {count[True]} killed in a write"])
+
+
+def test_killed_searches_end_as_the_whole_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = make_folder(tmp_path / "whole")
+    finish(start(whole), whole)  # also starts the server, whose imports must not be timed
+    again = make_folder(tmp_path / "again")
+    began = time.monotonic()
+    finish(start(again), again)
+    seconds = time.monotonic() - began
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        fates = list(
+            pool.map(
+                lambda n: kill_and_go_on(tmp_path / str(n), whole, n, 1.3 * seconds), range(KILLS)
+            )
+        )
+    with capsys.disabled():
+        print(f"\n{table(fates)}")
+    assert all(fate.ended_alike for fate in fates)
+    assert sum(fate.writing for fate in fates) >= KILLS // 10
