@@ -1,0 +1,199 @@
+"""What two processes of a search send each other in a step, by method.
+
+    python docs/examples/communication.py
+
+starts two processes on the CPU and prints a table. Sizes are in numbers, not bytes: A entries of α
+and β, W weights, P tensors that hold these weights.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import lightning
+import torch
+import torch.distributed as dist
+from lightning import LightningModule, Trainer
+from torch import Tensor
+from torch.multiprocessing.spawn import spawn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from nas_lightning.cli.distribution import prepare_distribution
+from nas_lightning.data import Synthetic
+from nas_lightning.search import ArchStep, SearchModule, SearchStrategy
+from nas_lightning.strategies import (
+    GDAS,
+    SNAS,
+    AmendedGradient,
+    EdgeNormalization,
+    FairDARTS,
+    Neumann,
+    PartialChannels,
+    RobustDARTS,
+    SingleLevel,
+    Unrolled,
+)
+from nas_lightning.supernet import DartsSupernet
+
+PRIMITIVES = ("none", "skip_connect", "dil_conv_3x3")
+SIZES = {"in_channels": 3, "num_classes": 10, "image_size": 8}
+METHODS: dict[str, Sequence[SearchStrategy]] = {
+    "DARTS, first order": (),
+    "PC-DARTS": (PartialChannels(2), EdgeNormalization()),
+    "FairDARTS": (FairDARTS(),),
+    "SNAS": (SNAS(), SingleLevel()),
+    "GDAS": (GDAS(),),
+    "DARTS, second order": (Unrolled(),),
+    "amended": (AmendedGradient(),),
+    "amended, exact": (AmendedGradient(exact=True),),
+    "Neumann, K = 1": (Neumann(terms=1),),
+    "RobustDARTS, where λ is due": (RobustDARTS(every=1, first_epoch=0),),
+}
+
+
+def entries(tensors: Any) -> int:
+    """Numbers in a tensor, or in lists of them."""
+    return tensors.numel() if isinstance(tensors, Tensor) else sum(map(entries, tensors))
+
+
+class Reductions(TorchDispatchMode):  # type: ignore[no-untyped-call] # of torch
+    """Notes the sizes of all collective operations, also of those that DDP starts by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call] # of torch
+        self.seen: list[int] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func.namespace == "c10d":
+            self.seen.append(entries(args[0]))
+        return func(*args, **(kwargs or {}))
+
+    def taken(self) -> Counter[int]:
+        """What was seen since it was last asked: how often each size."""
+        seen, self.seen = self.seen, []
+        return Counter(seen)
+
+
+class Sent(NamedTuple):
+    """Collective operations of a step: how often each size.
+
+    Attributes:
+        arch: In the architecture step.
+        weights: In the weight step.
+        names: What the sizes are.
+    """
+
+    arch: Counter[int]
+    weights: Counter[int]
+    names: dict[int, str]
+
+
+class Watch(SearchStrategy):
+    """Divides what a batch sends into that of its two steps."""
+
+    def __init__(self) -> None:
+        self.reductions = Reductions()
+        self.arch: Counter[int] = Counter()
+        self.weights: Counter[int] = Counter()
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        self.reductions.taken()
+
+    def on_after_arch_step(self, module: SearchModule, step: ArchStep) -> None:
+        self.arch = self.reductions.taken()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, *_: object, **__: object
+    ) -> None:
+        self.weights = self.reductions.taken()
+
+
+def measure(strategies: Sequence[SearchStrategy]) -> Sent:
+    """What a batch sends, behind the first two, in which DDP arranges its buckets."""
+    lightning.seed_everything(0, verbose=False)
+    watch = Watch()
+    supernet = DartsSupernet(channels=4, layers=3, nodes=1, primitives=PRIMITIVES)
+    module = SearchModule(SIZES, supernet, strategies=[*strategies, watch])
+    data = Synthetic(**SIZES, train_size=12, test_size=2, batch_size=1)
+    trainer = Trainer(
+        accelerator="cpu",
+        devices=2,
+        max_epochs=1,
+        limit_train_batches=3,
+        limit_val_batches=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+    prepare_distribution(trainer, module)
+    with watch.reductions:
+        trainer.fit(module, datamodule=data)
+    a = sum(value.numel() for value in module.arch.parameters())
+    weights = [value.numel() for value in module.supernet.parameters()]
+    w, p = sum(weights), len(weights)
+    names = {1: "1", a: "A", w: "W", a + w: "(A + W)", p: "P"}
+    return Sent(watch.arch, watch.weights, names)
+
+
+def measured() -> dict[str, Sent]:
+    """All methods, on this one of two processes."""
+    return {name: measure(strategies) for name, strategies in METHODS.items()}
+
+
+def words(sent: Counter[int], names: Mapping[int, str]) -> str:
+    """Such as `2 times W, A`, largest first."""
+    terms = ((names.get(size, str(size)), n) for size, n in sorted(sent.items(), reverse=True))
+    return ", ".join(f"{n} times {name}" if n > 1 else name for name, n in terms)
+
+
+def table(found: Mapping[str, Sent]) -> str:
+    """What was found, as Markdown."""
+    a, w, p = ({name: size for size, name in found["DARTS, first order"].names.items()}[n]
+               for n in "AWP")  # fmt: skip
+    lines = [
+        f"DARTS here: A = {a:,}, W = {w:,}, P = {p:,}",
+        "",
+        "| method | reductions | of the architecture step | reductions | of the weight step |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name, sent in found.items():
+        arch, weights = (f"{c.total()} | {words(c, sent.names)}" for c in sent[:2])
+        lines.append(f"| {name} | {arch} | {weights} |")
+    return "\n".join(lines)
+
+
+def worker(rank: int, port: int) -> None:
+    """One of the two processes; the first prints."""
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+    torch.set_num_threads(1)
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore")
+    found = measured()
+    if rank == 0:
+        print(table(found))
+    dist.destroy_process_group()
+
+
+def main() -> None:
+    """Start both."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    spawn(worker, args=(port,), nprocs=2)  # type: ignore[no-untyped-call] # of torch
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,20 @@
+"""What a search needs of the processes that it runs on."""
+
+from __future__ import annotations
+
+from lightning import LightningModule, Trainer
+
+from nas_lightning.distributed import find_unused_parameters
+from nas_lightning.search import SearchModule
+
+
+def prepare_distribution(trainer: Trainer, module: LightningModule) -> None:
+    """Let DDP look for weights without a gradient, if a strategy of the search leaves some.
+
+    That costs a pass over the graph in each step, so other searches go without. What the user
+    chose, by `ddp_find_unused_parameters_false` or `_true`, stays.
+    """
+    if isinstance(module, SearchModule) and any(
+        strategy.leaves_parameters_unused for strategy in module.strategies
+    ):
+        find_unused_parameters(trainer)

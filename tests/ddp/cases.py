@@ -1,0 +1,186 @@
+"""What is run on one process and on two: every method, every shipped search, averaged weights.
+
+Dropout and drop path are 0: their draws are each process' own, by design.
+"""
+
+import copy
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import lightning
+import torch
+import yaml
+from lightning import Callback, LightningDataModule, LightningModule, Trainer
+from torch import Tensor
+
+from nas_lightning.callbacks import AverageWeights
+from nas_lightning.cli.plan import PlanCLI
+from nas_lightning.data import Synthetic
+from nas_lightning.genotype import random_genotype
+from nas_lightning.search import SearchModule, SearchStrategy
+from nas_lightning.spaces import get_space
+from nas_lightning.stage import Stage
+from nas_lightning.supernet import DartsSupernet
+from tests.configs.test_config_contract import SMALL
+from tests.configs.test_shipped import CONFIGS, space_of, synthetic
+from tests.conftest import SPEC, quiet_trainer
+from tests.contract.test_strategies import METHODS_AND_MONITORS
+from tests.ddp.joint_norm import join_norms
+
+BATCH = 8
+"""Of all processes together."""
+# few batch norms: each is a conversation between the processes
+PRIMITIVES = ("none", "skip_connect", "dil_conv_3x3")
+DROPOUTS = ("dropout", "dropout_hidden", "dropout_input", "dropout_embedding")
+
+Parts = tuple[LightningModule, LightningDataModule]
+
+
+class Case(NamedTuple):
+    """A run, as one process does it.
+
+    Attributes:
+        build: A folder → module and data, which are pickled.
+        settings: Of the trainer.
+        callbacks: Fresh ones.
+    """
+
+    build: Callable[[Path], Parts]
+    settings: dict[str, Any]
+    callbacks: Callable[[], list[Callback]] = list
+
+
+def small_search(*strategies: SearchStrategy) -> Parts:
+    """The smallest of searches."""
+    lightning.seed_everything(0, verbose=False)
+    data = Synthetic(
+        in_channels=3,
+        num_classes=4,
+        image_size=8,
+        train_size=2 * BATCH,
+        test_size=BATCH,
+        batch_size=BATCH,
+    )
+    supernet = DartsSupernet(channels=8, layers=3, nodes=2, primitives=PRIMITIVES)
+    return SearchModule(SPEC, supernet, strategies=list(strategies)), data
+
+
+def method(name: str) -> Case:
+    """A method of the contract; some change in the second epoch."""
+    epochs = 1 if name == "robust_darts" else 2  # a Hessian each
+    return Case(
+        lambda folder: small_search(*copy.deepcopy(METHODS_AND_MONITORS[name])),
+        {"max_epochs": epochs, "limit_val_batches": 0},
+    )
+
+
+def needs_room(config: Path) -> bool:
+    """Whether a network halves its images too often for small ones, or has an auxiliary head."""
+    return any(word in config.read_text() for word in ("stem: imagenet", "auxiliary_weight"))
+
+
+def config(name: str, **settings: Any) -> Case:
+    """A shipped configuration with a small network, synthetic data and its own seed."""
+
+    def build(folder: Path) -> Parts:
+        folder.mkdir(parents=True, exist_ok=True)
+        given = yaml.safe_load(CONFIGS[name].read_text())
+        part = "network" if "retrain" in name else "supernet"
+        kind = given["model"]["init_args"][part]["class_path"]
+        small: dict[str, Any] = dict(SMALL[kind])
+        if kind == "DartsSupernet":
+            small["primitives"] = json.dumps(PRIMITIVES)
+        if text := kind.startswith("Recurrent"):
+            small |= dict.fromkeys([*DROPOUTS, *(["dropout_word"] if part == "network" else [])], 0)
+        arguments = [f"--model.{part}.{key}={value}" for key, value in small.items()]
+        arguments += [f"--stages.{k}={small[k]}" for k in given.get("stages", {}) if k in small]
+        arguments += [f"--data.batch_size={BATCH}"]
+        arguments += [] if text else [f"--data.train_size={2 * BATCH}"]
+        if not (text or needs_room(CONFIGS[name])):
+            arguments += ["--data.image_size=8"]
+        if part == "network":
+            random_genotype(get_space(space_of(CONFIGS[name])), seed=0).save(folder / "g.json")
+            arguments += ["--model.genotype", str(folder / "g.json")]
+        configs = [str(CONFIGS[name]), str(synthetic(CONFIGS[name], folder))]
+        cli = PlanCLI(["fit", *(x for c in configs for x in ("--config", c)), *arguments])
+        assert isinstance(cli.model, Stage)
+        cli.model.drop_path = 0.0
+        return cli.model, cli.datamodule
+
+    return Case(build, {"limit_train_batches": 1, "limit_val_batches": 1, **settings})
+
+
+SEARCHES = [name for name in CONFIGS if "retrain" not in name]
+CASES: dict[str, Case] = {
+    **{name: method(name) for name in METHODS_AND_MONITORS},
+    **{name: config(name) for name in SEARCHES},
+    "retrained": config("digits_retrain.yaml"),
+    "averaged weights": config("ptb_recurrent_retrain.yaml", max_epochs=4)._replace(
+        callbacks=lambda: [AverageWeights(nonmono=0)]
+    ),
+}
+
+
+class Trace(Callback):
+    """Keeps all parameters behind every batch."""
+
+    def __init__(self) -> None:
+        self.steps: list[dict[str, Tensor]] = []
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, *_: object, **__: object
+    ) -> None:
+        self.steps.append({n: p.detach().clone() for n, p in pl_module.named_parameters()})
+
+
+def ddp(module: LightningModule) -> str:
+    """The trainer's strategy that the module needs."""
+    unused = any(s.leaves_parameters_unused for s in getattr(module, "strategies", ()))
+    return "ddp_find_unused_parameters_true" if unused else "ddp"
+
+
+def spoil(module: LightningModule) -> None:
+    """Let the second process start elsewhere: α, weights and draws must come from the first."""
+    if os.environ["RANK"] == "1":
+        assert isinstance(module, Stage)
+        module.draw_seed += 1
+        with torch.no_grad():
+            for parameter in module.parameters():
+                parameter.add_(1)
+
+
+def share(data: LightningDataModule, processes: int) -> None:
+    """Make a batch that of one of so many processes."""
+    for name in ("batch_size", "arch_batch_size", "eval_batch_size"):
+        if hasattr(data, name):
+            setattr(data, name, getattr(data, name) // processes)
+
+
+def run(case: Case, parts: Parts, processes: int) -> dict[str, Any]:
+    """What a run on so many processes gives, in float64.
+
+    Returns:
+        `steps`: the parameters behind each batch; `state` at the end, with averages; `metrics`
+        of the last epoch.
+    """
+    module, data = parts
+    trace, callbacks = Trace(), case.callbacks()
+    settings: dict[str, Any] = {"max_epochs": 1, "num_sanity_val_steps": 0, **case.settings}
+    if processes > 1:
+        spoil(module)
+        join_norms(module)
+        share(data, processes)
+        settings |= {"devices": processes, "strategy": ddp(module)}
+    trainer = quiet_trainer(precision="64-true", callbacks=[trace, *callbacks], **settings)
+    trainer.fit(module, datamodule=data)
+    state = {name: value.detach().clone() for name, value in module.state_dict().items()}
+    for callback in callbacks:
+        if isinstance(callback, AverageWeights):
+            assert callback.averaged
+            state |= {f"mean.{name}": value for name, value in callback._other.items()}
+    # those of single batches are each process' own
+    metrics = {n: v for n, v in trainer.callback_metrics.items() if not n.endswith("_step")}
+    return {"steps": trace.steps, "state": state, "metrics": metrics}

@@ -1,0 +1,46 @@
+"""What the pair of processes does; one pair for all of it, since starting one takes seconds."""
+
+import importlib
+import os
+import pickle
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from tests.ddp import cases, disagreement, together
+from tests.ddp.cases import CASES
+from tests.ddp.joint_norm import derivatives
+
+sys.path.append(str(Path(__file__).parents[2] / "docs" / "examples"))
+communication = importlib.import_module("communication")
+
+JOBS: dict[str, Callable[[Path], Any]] = {
+    "uneven validation": together.uneven_validation,
+    "roll back": together.roll_back,
+    **{f"disagree in {what}": job for what, job in disagreement.JOBS.items()},
+    "communication": lambda folder: communication.measured(),
+    "norms": lambda folder: derivatives(joint=True),
+}
+
+
+def run(folder: Path) -> None:
+    """Do everything; what each process found goes to `RANK.pt`."""
+    rank = int(os.environ["RANK"])
+    found: dict[str, Any] = {"alone": {}, "together": {}}
+    names = list(CASES)
+    for name in names[rank::2]:  # each a half, since reading a configuration takes longest
+        parts = CASES[name].build(folder / str(rank))
+        (folder / f"{name}.pickle").write_bytes(pickle.dumps(parts))
+        found["alone"][name] = cases.run(CASES[name], parts, processes=1)
+    dist.init_process_group("gloo")  # from here on there are two
+    for name in names:
+        parts = pickle.loads((folder / f"{name}.pickle").read_bytes())
+        found["together"][name] = cases.run(CASES[name], parts, processes=2)
+    for name, job in JOBS.items():
+        found[name] = job(folder / name)
+    found["table of communication"] = communication.table(found["communication"])
+    torch.save(found, folder / f"{rank}.pt")
