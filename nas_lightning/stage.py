@@ -7,17 +7,21 @@ from typing import Any, ClassVar
 
 import torch
 from lightning import LightningModule
+from lightning.fabric.utilities import move_data_to_device
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
 
-from nas_lightning import checkpoints
-from nas_lightning.errors import UsageError
+from nas_lightning import checkpoints, recovery
+from nas_lightning.data.position import training_position
+from nas_lightning.distributed import gather_from_ranks
+from nas_lightning.errors import DivergedError, UsageError
 from nas_lightning.randomness import mix_seed
 from nas_lightning.schedules import planned_epochs
 from nas_lightning.spaces.drop_path import set_drop_path
 from nas_lightning.tasks import Streams, Task
 
 STATE = "stage_state"
-"""Where a checkpoint keeps the seed of the draws and what the streams carry."""
+"""Where a checkpoint keeps the seed of the draws and, within an epoch, the streams by process."""
 
 
 class Stage(LightningModule, ABC):
@@ -48,6 +52,11 @@ class Stage(LightningModule, ABC):
         self.drop_path = drop_path
         self.streams = Streams(task, data_spec, self.names)
         self.draw_seed = torch.initial_seed() % 2**63
+        self._resumed: list[dict[str, Any]] | None = None
+        self.rolls_back = False
+        """Whether somebody goes back to a checkpoint behind a broken step."""
+        self.diverged: DivergedError | None = None
+        """What was wrong with the step of this batch."""
 
     @property
     @abstractmethod
@@ -72,8 +81,19 @@ class Stage(LightningModule, ABC):
         self.draw_seed = self.trainer.strategy.broadcast(self.draw_seed)
 
     def on_train_start(self) -> None:
-        """Set drop path; a run that goes on within an epoch skips that epoch's start."""
+        """Go on within an epoch, whose start is skipped: drop path, and what the streams hold."""
         self._ramp_drop_path()
+        states, self._resumed = self._resumed, None
+        if states is None:
+            return
+        if len(states) == self.trainer.world_size:
+            self.streams.go_on(states[self.global_rank], self.device)
+        else:
+            rank_zero_warn(
+                f"the checkpoint was written within an epoch by {len(states)} processes, and "
+                f"{self.trainer.world_size} go on: the rest of this epoch differs from what it "
+                f"would have been, and its metrics begin anew"
+            )
 
     def on_train_epoch_start(self) -> None:
         """Ramp drop path up, and begin the streams of training batches anew."""
@@ -89,10 +109,28 @@ class Stage(LightningModule, ABC):
         """Begin the stream of validation batches anew."""
         self.streams.restart("val")
 
+    def give_way(self, error: DivergedError) -> None:
+        """Leave a broken step to whoever rolls back; without one it ends the run.
+
+        Raises:
+            DivergedError: Nobody rolls back.
+        """
+        if not self.rolls_back:
+            raise DivergedError(f"{error}; {recovery.advice(self.trainer)}") from error
+        self.diverged = error
+
+    def go_back(self, checkpoint: dict[str, Any]) -> None:
+        """Take the weights of a checkpoint in the middle of a fit, where the streams begin anew."""
+        self.load_state_dict(checkpoint["state_dict"])
+        self.streams.restart(*self.train_streams)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say what the checkpoint is of, and keep what a resumed run needs."""
         checkpoints.stamp(checkpoint, self.kind, self.space_name)
-        checkpoint[STATE] = {"seed": self.draw_seed, "carried": dict(self.streams.carried)}
+        within = training_position(self.trainer)[1] > 0
+        state = self.streams.state(*self.train_streams) if within else None
+        states = gather_from_ranks(move_data_to_device(state, torch.device("cpu")))
+        checkpoint[STATE] = {"seed": self.draw_seed, "streams": states if within else None}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Check that the checkpoint is of this stage and network.
@@ -102,4 +140,4 @@ class Stage(LightningModule, ABC):
         """
         checkpoints.check(checkpoint, self.kind, self.space_name, self)
         self.draw_seed = checkpoint[STATE]["seed"]
-        self.streams.carried = dict(checkpoint[STATE]["carried"])
+        self._resumed = checkpoint[STATE]["streams"]

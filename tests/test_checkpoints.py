@@ -1,11 +1,14 @@
 import pickle
+import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from nas_lightning.checkpoints import check, read_checkpoint, stamp
+from nas_lightning.checkpoints import Last, WholeCheckpoints, check, read_checkpoint, stamp
 from nas_lightning.errors import CheckpointError
 
 
@@ -38,11 +41,73 @@ def refused(path: Path) -> str:
     return message
 
 
-@pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.5, 0.9, 0.999])
-def test_a_truncated_checkpoint_is_refused(share: float, path: Path) -> None:
+LENGTHS = random.Random(0)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.999, *(LENGTHS.random() for _ in range(20))])
+def test_a_torn_checkpoint_is_refused_and_the_one_before_is_taken(
+    share: float, tmp_path: Path
+) -> None:
+    files = Last(tmp_path)
+    torch.save(content(), files.previous)
+    whole = files.previous.read_bytes()
+    files.last.write_bytes(whole[: int(share * len(whole))])
+    message = refused(files.last)
+    assert "truncated or not a checkpoint" in message
+    path, problem = files.newest() or (None, None)
+    assert path == files.previous
+    assert str(problem) == message
+
+
+def test_no_bit_of_a_tensor_flips_unseen(path: Path) -> None:
     whole = path.read_bytes()
-    path.write_bytes(whole[: int(share * len(whole))])
-    assert "truncated or not a checkpoint" in refused(path)
+    weight: torch.Tensor = torch.load(path, weights_only=True)["state_dict"]["weight"]
+    where = whole.index(weight.numpy().tobytes())
+    for place in range(where, where + weight.numel() * 4, 5):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1
+        path.write_bytes(flipped)
+        torch.load(path, weights_only=True)  # torch takes it
+        assert "is damaged" in refused(path)
+
+
+def test_a_new_checkpoint_becomes_the_last_and_the_last_the_one_before(tmp_path: Path) -> None:
+    files = Last(tmp_path)
+    assert files.newest() is None
+    for number in range(3):
+        torch.save(content() | {"number": number}, files.new)
+        files.promote()
+        assert read_checkpoint(files.last)["number"] == number
+        assert sorted(path.name for path in tmp_path.iterdir()) == (
+            ["last.ckpt", "previous.ckpt"] if number else ["last.ckpt"]
+        )
+    assert read_checkpoint(files.previous)["number"] == 1
+
+
+def test_two_torn_checkpoints_are_an_error_and_not_a_beginning(tmp_path: Path) -> None:
+    files = Last(tmp_path)
+    for path in (files.last, files.previous):
+        path.write_bytes(b"PK")
+    with pytest.raises(CheckpointError, match=r"last\.ckpt is truncated"):
+        files.newest()
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:
+    path = tmp_path / "some.ckpt"
+    WholeCheckpoints().save_checkpoint(content(), path)
+    before = path.read_bytes()
+    script = """
+import resource, sys, torch
+from nas_lightning.checkpoints import WholeCheckpoints
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))  # larger files fail, as on a full disk
+WholeCheckpoints().save_checkpoint({"weights": torch.zeros(100_000)}, sys.argv[1])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=False
+    )
+    assert f"cannot write the checkpoint {path} (0.4 MiB): File too large" in done.stderr
+    assert [item.name for item in tmp_path.iterdir()] == ["some.ckpt"]
+    assert path.read_bytes() == before
 
 
 def test_a_missing_checkpoint_is_said_to_be_missing(tmp_path: Path) -> None:

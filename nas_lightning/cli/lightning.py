@@ -9,65 +9,47 @@ from typing import Any
 
 import lightning
 import torch
+import yaml
+from filelock import BaseFileLock
 from jsonargparse import Namespace
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, LearningRateMonitor
-from lightning.pytorch.cli import (
-    ArgsType,
-    LightningArgumentParser,
-    LightningCLI,
-    SaveConfigCallback,
-)
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities import rank_zero_only
 
 # imported so that configurations can name their classes without the module path
 import nas_lightning.data
 import nas_lightning.retrain
 import nas_lightning.strategies  # noqa: F401 (for its classes, see above)
 from nas_lightning import __version__
-from nas_lightning.callbacks import GracefulStop, PredictionWriter, RunCheckpoint, RunProgressBar
+from nas_lightning.callbacks import (
+    GracefulStop,
+    LostProcess,
+    PredictionWriter,
+    RanksAgree,
+    RunCheckpoint,
+    RunProgressBar,
+)
+from nas_lightning.cli.distribution import prepare_distribution
+from nas_lightning.cli.environment import active_job, check_environment, trainer_arguments
+from nas_lightning.cli.explain import explained
 from nas_lightning.cli.header import header
+from nas_lightning.cli.identity import config_hash
+from nas_lightning.cli.loggers import make_loggers
 from nas_lightning.cli.parser import NASArgumentParser, PackagedConfig, PrintPlan
 from nas_lightning.cli.run_directory import (
     CHECKPOINTS,
-    CONFIG,
     claim,
     default_checkpoint,
     find_checkpoint,
-    has_checkpoint,
+    find_start,
 )
+from nas_lightning.cli.save_config import SaveConfig
 from nas_lightning.cli.stages import Stages, write_stages
 from nas_lightning.errors import UsageError
 from nas_lightning.reports.monitor import SearchMonitor
+from nas_lightning.reports.record import RunRecord
 from nas_lightning.search import SearchModule, SearchStrategy
-
-
-class SaveConfig(SaveConfigCallback):
-    """Keep the resolved configuration of a fit: as a file and as text in TensorBoard."""
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Save it; evaluation leaves the run's configuration alone."""
-        if stage == "fit":
-            super().setup(trainer, pl_module, stage)
-
-    def on_exception(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        exception: BaseException,
-    ) -> None:
-        """Give the run directory free again if the run failed before it had a checkpoint."""
-        saved = Path(trainer.default_root_dir) / CONFIG
-        if self.already_saved and trainer.is_global_zero and not has_checkpoint(saved.parent):
-            saved.replace(saved.with_name("config.failed.yaml"))
-
-    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Show it in TensorBoard."""
-        text = self.parser.dump(self.config, skip_none=False)
-        indented = "\n".join(f"    {line}" for line in text.splitlines())  # Markdown: as it is
-        for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_text("config", indented)
 
 
 class NASCLI(LightningCLI):
@@ -75,6 +57,15 @@ class NASCLI(LightningCLI):
 
     def __init__(self, arguments: list[str]) -> None:
         self.verb = arguments[0]
+        self.lock: BaseFileLock | None = None
+        try:
+            with explained(self):
+                self._run(arguments)
+        finally:
+            if self.lock is not None:
+                self.lock.release()
+
+    def _run(self, arguments: list[str]) -> None:
         super().__init__(
             LightningModule,
             LightningDataModule,
@@ -171,23 +162,35 @@ class NASCLI(LightningCLI):
         """
         config = self.config[self.config.subcommand]
         run_dir = Path(config.run_dir)
-        if config.ckpt_path:
-            config.ckpt_path = str(find_checkpoint(run_dir, config.ckpt_path))
+        check_environment(config.trainer, run_dir)
         if self.config.subcommand != "fit":
-            config.ckpt_path = config.ckpt_path or str(default_checkpoint(run_dir))
-        elif not config.trainer.fast_dev_run:
-            claim(run_dir, Path(config.ckpt_path) if config.ckpt_path else None)
+            config.ckpt_path = str(
+                find_checkpoint(run_dir, config.ckpt_path)
+                if config.ckpt_path
+                else default_checkpoint(run_dir)
+            )
+            return
+        start = find_start(run_dir, config.ckpt_path, active_job())
+        config.ckpt_path = None if start.checkpoint is None else str(start.checkpoint)
+        # one process holds the directory for all
+        if not config.trainer.fast_dev_run and getattr(rank_zero_only, "rank", 0) == 0:
+            self.lock = claim(run_dir, start)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, with the loggers and callbacks that every run has."""
         config = self._get(self.config, "trainer")
         run_dir = Path(self._get(self.config, "run_dir"))
         if config.logger is not False and not config.fast_dev_run:
-            kwargs["logger"] = _loggers(
-                self._get(self.config_init, "trainer").logger, run_dir, str(self.subcommand)
+            kwargs["logger"] = make_loggers(
+                self._get(self.config_init, "trainer").logger,
+                run_dir,
+                str(self.subcommand),
+                self._get(self.config, "ckpt_path"),
             )
+        kwargs |= trainer_arguments(self._get(self.config_init, "trainer"))
         trainer = super().instantiate_trainer(**kwargs)
         _refuse_strategies(trainer)
+        prepare_distribution(trainer, self.model)
         if trainer.fast_dev_run:  # type: ignore[attr-defined] # set by a connector
             # Lightning would write last.ckpt all the same, into a directory that was not claimed
             trainer.callbacks = [  # type: ignore[attr-defined] # set by a connector
@@ -230,8 +233,19 @@ class NASCLI(LightningCLI):
         if isinstance(self.model, SearchModule):
             callbacks.append(SearchMonitor(run_dir))
         callbacks.append(PredictionWriter(run_dir))
-        callbacks.append(GracefulStop(run_dir / CHECKPOINTS / "last.ckpt"))
+        if self.subcommand == "fit":
+            job = active_job()
+            callbacks.append(GracefulStop(job))
+            callbacks.append(LostProcess())
+            callbacks.append(self._record(run_dir, None if job is None else job.id))
+            callbacks.append(RanksAgree())  # asked first, before anything is written
         return callbacks
+
+    def _record(self, run_dir: Path, job: str | None) -> RunRecord:
+        parser = self._parser(self.subcommand)
+        config = yaml.safe_load(parser.dump(self.config[str(self.subcommand)], skip_none=False))
+        checkpoint = self._get(self.config, "ckpt_path")
+        return RunRecord(run_dir, config_hash(config), checkpoint and Path(checkpoint), job)
 
 
 def data_spec(data: LightningDataModule) -> dict[str, int]:
@@ -263,19 +277,6 @@ def _checkpoint_folder(run_dir: str) -> str:
     return str(Path(run_dir) / CHECKPOINTS)
 
 
-def _loggers(given: object, run_dir: Path, verb: str) -> list[Logger]:
-    """The user's loggers, or TensorBoard; and always CSV, a folder of its own for each start."""
-    chosen = given if isinstance(given, list) else [given] if isinstance(given, Logger) else []
-    if not chosen:
-        chosen = [TensorBoardLogger(run_dir, name="", version="", default_hp_metric=False)]
-    part = next(
-        name
-        for name in (verb if n == 1 else f"{verb}-{n}" for n in range(1, 10_000))
-        if not (run_dir / "csv" / name).exists()
-    )
-    return [*chosen, CSVLogger(run_dir, name="csv", version=part)]
-
-
 def run(arguments: list[str]) -> NASCLI:
     """Run `nas VERB …` for one of Lightning's verbs."""
     quiet()
@@ -288,6 +289,8 @@ def quiet() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in (
         ".*does not have many workers.*",  # small data in memory needs none
+        "The `srun` command is available.*",  # we look for it ourselves, and say when it misses
+        ".*recommended to use `self.log.*sync_dist=True.*",  # α, β: the same in all processes
         ".*is smaller than the logging interval.*",  # epochs are what is logged
         ".*treespec.*is deprecated.*",  # Lightning 2.6 on torch 2.15
         ".*args parameter is intended to run from within Python.*",  # we pass argv on purpose

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nas_lightning.errors import GenotypeError, NASError, UsageError
+from nas_lightning.files import write_text
 from nas_lightning.spaces import SearchSpace, get_space
 
 FORMAT = "nas-lightning genotype"
@@ -120,11 +121,7 @@ class Genotype:
 
     def save(self, path: Path | str) -> None:
         """Write the JSON form to a file, replacing it in one step."""
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.tmp")
-        temporary.write_text(_to_text(self.to_dict()) + "\n", encoding="utf-8")
-        temporary.replace(target)
+        write_text(Path(path), _to_text(self.to_dict()) + "\n")
 
     @classmethod
     def load(cls, path: Path | str, space: SearchSpace | None = None) -> Genotype:

@@ -95,7 +95,7 @@ class AmendedGradient(SearchStrategy):
     def on_after_arch_step(self, module: SearchModule, step: ArchStep) -> None:
         """Log what the amendment did."""
         assert self._last is not None
-        for name in ("cosine", "ratio", "clipped"):
-            value = getattr(self._last, name)
-            module.log(f"amended/{name}", value, on_step=False, on_epoch=True, rank_zero_only=True)
+        names = ("cosine", "ratio", "clipped")
+        logged = {f"amended/{name}": getattr(self._last, name) for name in names}
+        module.streams.mean(module, logged)
         self._last = None

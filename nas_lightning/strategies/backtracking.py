@@ -150,8 +150,7 @@ class Backtracking(SearchStrategy):
         """Apply the rule to every cell kind and log what it did."""
         for cell in module.space.cells:
             zeta = threshold(module.current_epoch, self.start, self.rate, len(cell.edges))
-            name = f"backtracking/{cell.kind}/zeta"
-            module.log(name, float(zeta), on_step=False, on_epoch=True, rank_zero_only=True)
+            module.streams.mean(module, {f"backtracking/{cell.kind}/zeta": float(zeta)})
             if zeta == 0:
                 continue
             name = f"alpha.{cell.kind}"
@@ -194,4 +193,4 @@ class Backtracking(SearchStrategy):
         for edge, chosen in zip(module.space.cell(kind).edges, done.selected, strict=True):
             values[f"chosen/{edge}"] = chosen.float()
         prefixed = {f"backtracking/{kind}/{name}": value for name, value in values.items()}
-        module.log_dict(prefixed, on_step=False, on_epoch=True, rank_zero_only=True)
+        module.streams.mean(module, prefixed)

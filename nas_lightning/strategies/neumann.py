@@ -121,6 +121,6 @@ class Neumann(SearchStrategy):
         assert self._last is not None
         found, last = self._last
         logged = {"cosine": found.cosine, "ratio": found.ratio, "clipped": found.clipped}
-        for name, value in {**logged, "last_term": last}.items():
-            module.log(f"neumann/{name}", value, on_step=False, on_epoch=True, rank_zero_only=True)
+        named = {f"neumann/{name}": value for name, value in {**logged, "last_term": last}.items()}
+        module.streams.mean(module, named)
         self._last = None

@@ -43,7 +43,9 @@ class Classification(Task):
             {
                 name: MulticlassAccuracy(classes, top_k=k, average="micro", validate_args=False)
                 for name, k in top.items()
-            }
+            },
+            # else metrics that count alike in the first batch share their counts ever after
+            compute_groups=False,
         )
 
     def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple, NoReturn, final
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchmetrics import Metric, MetricCollection
+from torchmetrics import MetricCollection
 
 from nas_lightning.errors import UsageError
 from nas_lightning.tasks.base import Task
+from nas_lightning.tasks.mean import Mean
 
 Batch = tuple[Tensor, Tensor]
 """Words (T, B), and for each the word that follows (T, B)."""
@@ -45,30 +45,16 @@ class LanguageOutput(NamedTuple):
     dropped: Tensor | None = None
 
 
-class Perplexity(Metric):
-    """Exp of the mean cross-entropy of all words.
+class Perplexity(Mean):
+    """Exp of the mean cross-entropy of all words, counted with the mean and number of a batch's.
 
     torchmetrics' own takes the logarithm of a softmax: one word of probability below 1e-45 makes
     it infinite.
     """
 
-    nats: Tensor
-    words: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("nats", torch.zeros(()), dist_reduce_fx="sum")
-        self.add_state("words", torch.zeros(()), dist_reduce_fx="sum")
-
-    def update(self, loss: Tensor, words: int) -> None:
-        """Count so many words with a mean cross-entropy (), in nats."""
-        # not in place: a state of inference mode may be counted on in training
-        self.nats = self.nats + loss * words
-        self.words = self.words + words
-
     def compute(self) -> Tensor:
         """The perplexity ()."""
-        return (self.nats / self.words).exp()
+        return super().compute().exp()
 
 
 @final

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import torch
 from lightning import LightningModule
+from lightning.fabric.utilities import move_data_to_device
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
+from torchmetrics import Metric, MetricCollection
 
 from nas_lightning.tasks.base import Task
+from nas_lightning.tasks.mean import Mean
 
 
 class Streams(nn.Module):
@@ -25,8 +27,11 @@ class Streams(nn.Module):
     def __init__(self, task: Task, data_spec: Mapping[str, int], names: Sequence[str]) -> None:
         super().__init__()
         self.task = task
+        self.names = tuple(names)
         # `train` alone is a method of every module
         self.metrics = nn.ModuleDict({f"{name}_metrics": task.metrics(data_spec) for name in names})
+        self.losses = nn.ModuleDict({f"{name}_loss": Mean() for name in names})
+        self.means = nn.ModuleDict()
         self.carried: dict[str, Any] = {}
 
     def inputs(self, stream: str, batch: Any) -> Any:
@@ -55,10 +60,61 @@ class Streams(nn.Module):
     ) -> None:
         """Log the loss as `<name>_loss` and the task's metrics as `<name>_<metric>`."""
         metrics = cast("MetricCollection", self.metrics[f"{stream}_metrics"])
+        mean = cast("Mean", self.losses[f"{stream}_loss"])
         self.task.update(metrics, output, batch)
         size, training = self.task.size(batch), module.trainer.training
-        module.log(f"{name}_loss", loss.detach(), prog_bar=True, on_step=training, on_epoch=True,
-                   sync_dist=True, batch_size=size)  # fmt: skip
+        mean(loss.detach(), size)
+        module.log(f"{name}_loss", mean, prog_bar=True, on_step=training, on_epoch=True,
+                   batch_size=size)  # fmt: skip
         for key, metric in metrics.items():
             module.log(f"{name}_{key}", metric, prog_bar=key in ("accuracy", "perplexity"),
                        on_step=False, on_epoch=True, batch_size=size)  # fmt: skip
+
+    def mean(self, module: LightningModule, values: Mapping[str, Tensor | float]) -> None:
+        """Log values of which an epoch's mean is wanted, and that are equal on all processes.
+
+        Unlike Lightning's own means, these go on where a checkpoint within the epoch stood.
+
+        Args:
+            module: Who logs.
+            values: Numbers () by the name they are logged under.
+        """
+        for name, value in values.items():
+            if name not in self.means:
+                # equal on all processes: nothing to gather
+                self.means[name] = Mean(sync_on_compute=False).to(module.device)
+            mean = cast("Mean", self.means[name])
+            mean.update(value)
+            module.log(name, mean, on_step=False, on_epoch=True,
+                       metric_attribute=f"streams.means.{name}")  # fmt: skip
+
+    def state(self, *streams: str) -> dict[str, Any]:
+        """What a run that goes on within an epoch needs: carried states and counts so far.
+
+        Args:
+            *streams: Those that are in the middle of an epoch.
+        """
+        return {
+            "carried": {name: self.carried[name] for name in streams if name in self.carried},
+            "means": list(self.means),
+            "counts": {name: metric.metric_state for name, metric in self._counting(streams)},
+        }
+
+    def go_on(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Take over what `state` returned, wherever its tensors are."""
+        state = move_data_to_device(state, device)
+        self.carried.update(state["carried"])
+        for name in state["means"]:
+            self.means[name] = Mean(sync_on_compute=False).to(device)
+        counting = dict(self._counting(self.names))
+        for name, values in state["counts"].items():
+            for key, value in values.items():
+                setattr(counting[name], key, value)
+
+    def _counting(self, streams: Sequence[str]) -> Iterator[tuple[str, Metric]]:
+        """Metrics that have counted something in these streams, and all means, by name."""
+        for stream in streams:
+            yield f"{stream}_loss", cast("Mean", self.losses[f"{stream}_loss"])
+            for key, metric in cast("MetricCollection", self.metrics[f"{stream}_metrics"]).items():
+                yield f"{stream}_metrics/{key}", metric
+        yield from cast("Iterable[tuple[str, Metric]]", self.means.items())

@@ -1,4 +1,4 @@
-"""Ctrl-C: wherever in an epoch it comes, the resumed run ends as the whole one does."""
+"""Signals: wherever in an epoch one comes, the resumed run ends as the whole one does."""
 
 import os
 import signal
@@ -10,22 +10,35 @@ import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from nas_lightning.callbacks import GracefulStop, RunInterruptedError
+from nas_lightning.callbacks import (
+    GracefulStop,
+    RunCheckpoint,
+    RunInterruptedError,
+    RunRequeuedError,
+)
 from nas_lightning.cli import main
+from nas_lightning.cluster import SlurmJob
 
 
-class CtrlC(Callback):
-    """Sends SIGINT in a batch, as often as told."""
+class Send(Callback):
+    """Sends a signal in a batch, or in the validation behind an epoch, as often as told."""
 
-    def __init__(self, epoch: int, batch: int, times: int = 1) -> None:
-        self.where, self.times = (epoch, batch), times
+    def __init__(self, epoch: int, batch: int | None, number: int = 2, times: int = 1) -> None:
+        self.where, self.number, self.times = (epoch, batch), number, times
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        if (trainer.current_epoch, batch_idx) == self.where:
+        self._send(trainer, batch_idx)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.sanity_checking:
+            self._send(trainer, None)
+
+    def _send(self, trainer: Trainer, batch: int | None) -> None:
+        if (trainer.current_epoch, batch) == self.where:
             for _ in range(self.times):
-                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), self.number)
 
 
 @pytest.fixture
@@ -36,10 +49,29 @@ def sigint() -> Iterator[None]:
     signal.signal(signal.SIGINT, handler)
 
 
-@pytest.mark.parametrize(("where", "stops"), [((0, 0), (0, 0)), ((1, 1), (1, 1)), ((0, 3), (1, 0))])
+def stop(trainer: Trainer, module: Any, data: Any) -> RunInterruptedError:
+    """Run until the signal comes."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+    handlers = [signal.getsignal(number) for number in numbers]
+    with pytest.raises(RunInterruptedError) as stopped:
+        trainer.fit(module, datamodule=data)
+    assert [signal.getsignal(number) for number in numbers] == handlers
+    return stopped.value
+
+
+@pytest.mark.parametrize(
+    ("where", "number", "stops"),
+    [
+        ((0, 0), signal.SIGINT, "in epoch 0 behind batch 0"),
+        ((1, 1), signal.SIGTERM, "in epoch 1 behind batch 1"),
+        ((0, 3), signal.SIGUSR1, "behind epoch 0"),  # the last batch: its end still comes
+        ((0, None), signal.SIGTERM, "behind epoch 0"),  # in the validation
+    ],
+)
 def test_resumed_run_ends_as_the_whole_one(
-    where: tuple[int, int],
-    stops: tuple[int, int],
+    where: tuple[int, int | None],
+    number: int,
+    stops: str,
     make_search: Any,
     make_trainer: Any,
     search_data: Any,
@@ -49,25 +81,55 @@ def test_resumed_run_ends_as_the_whole_one(
     make_trainer(max_epochs=2).fit(whole, datamodule=search_data)
 
     path = tmp_path / "last.ckpt"
-    handler = signal.getsignal(signal.SIGINT)
-    trainer = make_trainer(max_epochs=2, callbacks=[CtrlC(*where), GracefulStop(path)])
-    with pytest.raises(RunInterruptedError, match=f"epoch {stops[0]} behind batch {stops[1]}"):
-        trainer.fit(make_search(), datamodule=search_data)
-    assert signal.getsignal(signal.SIGINT) is handler
-    assert [item.name for item in tmp_path.iterdir()] == ["last.ckpt"]  # no temporary file
+    callbacks = [Send(*where, number), GracefulStop(), RunCheckpoint(tmp_path, save_top_k=0)]
+    trainer = make_trainer(max_epochs=2, callbacks=callbacks, enable_checkpointing=True)
+    stopped = stop(trainer, make_search(), search_data)
+    assert str(stopped).startswith(f"stopped {stops}; the same command with --ckpt_path last")
+    assert stopped.exit_code == 128 + number
+    assert {item.name for item in tmp_path.iterdir()} <= {"last.ckpt", "previous.ckpt"}
 
     resumed = make_search(seed=1)  # other weights until the checkpoint is loaded
-    again = make_trainer(max_epochs=2)
+    saving = RunCheckpoint(tmp_path, save_top_k=0)
+    again = make_trainer(max_epochs=2, callbacks=[saving], enable_checkpointing=True)
     again.fit(resumed, datamodule=search_data, ckpt_path=path, weights_only=True)
     assert (again.current_epoch, again.global_step) == (2, 16)  # two optimizers, eight batches
     expected, found = whole.state_dict(), resumed.state_dict()
     assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
 
 
-def test_ctrl_c_in_the_very_last_batch_lets_the_run_end(
+@pytest.mark.parametrize("batch", [True, False])
+def test_a_job_of_slurm_is_put_back_into_the_queue_behind_its_checkpoint(
+    batch: bool,
+    make_search: Any,
+    make_trainer: Any,
+    search_data: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    requeued: list[tuple[str, bool]] = []
+
+    def requeue(job: SlurmJob) -> None:
+        requeued.append((job.id, (tmp_path / "last.ckpt").exists()))
+
+    monkeypatch.setattr("nas_lightning.callbacks.graceful_stop.requeue", requeue)
+    stopping = GracefulStop(SlurmJob("12_3", batch=batch))
+    callbacks = [Send(0, 1, signal.SIGUSR1), stopping, RunCheckpoint(tmp_path, save_top_k=0)]
+    trainer = make_trainer(callbacks=callbacks, enable_checkpointing=True)
+    stopped = stop(trainer, make_search(), search_data)
+    if batch:
+        assert requeued == [("12_3", True)]
+        assert isinstance(stopped, RunRequeuedError)
+        assert "job 12_3 is in the queue again" in str(stopped)
+    else:  # from `salloc` or `srun` alone: nothing that could start again
+        assert requeued == []
+        assert "--ckpt_path last" in str(stopped)
+
+
+def test_a_signal_in_the_very_last_batch_lets_the_run_end(
     make_search: Any, make_trainer: Any, search_data: Any, tmp_path: Path
 ) -> None:
-    trainer = make_trainer(callbacks=[CtrlC(0, 3), GracefulStop(tmp_path / "last.ckpt")])
+    callbacks = [Send(0, 3), GracefulStop(), RunCheckpoint(tmp_path, save_top_k=0)]
+    trainer = make_trainer(callbacks=callbacks, enable_checkpointing=True)
     trainer.fit(make_search(), datamodule=search_data)
     assert trainer.current_epoch == 1
 
@@ -83,7 +145,7 @@ def test_second_ctrl_c_stops_at_once(
         "--model.network.channels 4 --model.auxiliary_weight 0 "
         "--trainer.accelerator cpu --trainer.max_epochs 1 --trainer.enable_model_summary false"
     )
-    callback = "class_path: tests.callbacks.test_graceful_stop.CtrlC"
+    callback = "class_path: tests.callbacks.test_graceful_stop.Send"
     arguments = "init_args: {epoch: 0, batch: 1, times: 2}"
     code = main([*line.split(), "--trainer.callbacks", f"{{{callback}, {arguments}}}"])
     err = capsys.readouterr().err

@@ -67,7 +67,7 @@ def test_interrupted_run_goes_on_to_the_same_end(nas: Nas) -> None:
     assert "--ckpt_path last" in last
     assert "Traceback" not in err
     folder = Path("runs/search/checkpoints")
-    assert {path.name for path in folder.iterdir()} == {"last.ckpt"}
+    assert {path.name for path in folder.iterdir()} == {"last.ckpt", "previous.ckpt"}
     saved = torch.load(folder / "last.ckpt", weights_only=True)
     assert saved["epoch"] == 1
     assert saved["Synthetic"] == {"epoch": 1, "batch": 2}

@@ -1,0 +1,161 @@
+"""`run.json`: what it says of runs that end, stop, fail and are killed."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import lightning
+import pytest
+import torch
+from lightning import Callback, Trainer
+from lightning.pytorch.loggers import CSVLogger
+
+from nas_lightning.callbacks import GracefulStop, RunCheckpoint, RunInterruptedError
+from nas_lightning.data import Synthetic
+from nas_lightning.reports.metrics import read_metrics
+from nas_lightning.reports.record import RunRecord, git_revision, last_start, read_record
+from tests.callbacks.test_graceful_stop import Send
+from tests.conftest import SearchFactory, TrainerFactory
+
+
+class Fail(Callback):
+    """Fails in the second epoch."""
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        if trainer.current_epoch == 1:
+            raise OSError("the data\nis gone")
+
+
+class Run:
+    """Starts of one run in a folder."""
+
+    def __init__(
+        self, folder: Path, make_search: SearchFactory, make_trainer: TrainerFactory
+    ) -> None:
+        self.folder, self.make_search, self.make_trainer = folder, make_search, make_trainer
+        self.starts = 0
+
+    def start(self, *callbacks: Callback, resume: bool = False) -> dict[str, Any]:
+        """Two epochs of four batches of eight."""
+        data = Synthetic(
+            in_channels=3, num_classes=4, image_size=8, train_size=64, test_size=16, batch_size=8
+        )
+        self.starts += 1
+        last = self.folder / "last.ckpt"
+        record = RunRecord(self.folder, "0123", last if resume else None, job="12")
+        saving = RunCheckpoint(self.folder, save_top_k=0)
+        trainer = self.make_trainer(
+            max_epochs=2,
+            callbacks=[record, *callbacks, saving],
+            logger=CSVLogger(self.folder, name="csv", version=f"fit-{self.starts}"),
+            enable_checkpointing=True,
+            log_every_n_steps=1,
+        )
+        module = self.make_search()
+        trainer.fit(module, datamodule=data, ckpt_path=last if resume else None, weights_only=True)
+        return self.record()
+
+    def record(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.folder / "run.json").read_text())
+        return found
+
+
+@pytest.fixture
+def run(tmp_path: Path, make_search: SearchFactory, make_trainer: TrainerFactory) -> Run:
+    return Run(tmp_path, make_search, make_trainer)
+
+
+def test_a_run_that_ends(run: Run) -> None:
+    record = run.start()
+    assert record["kind"] == "search"
+    assert record["seed"] == "0"
+    assert record["config_hash"] == "0123"
+    (start,) = record["starts"]
+    assert start["outcome"] == "finished"
+    assert start["from"] == {"epoch": 0, "batch": 0}
+    assert start["to"] == {"epoch": 2, "batch": 0}
+    assert start["samples"] == 2 * 4 * 8
+    assert start["samples_per_second"] == pytest.approx(64 / start["training_seconds"], rel=1e-3)
+    assert 0 < start["training_seconds"] <= start["seconds"]
+    assert start["peak_memory_mib"] > 100  # torch alone holds more
+    assert start["began"] <= start["until"]
+    assert (start["job"], start["checkpoint"], start["csv"]) == ("12", None, "fit-1")
+    environment = start["environment"]
+    assert environment["torch"] == torch.__version__
+    assert environment["lightning"] == lightning.__version__
+    assert (environment["device"], environment["processes"], environment["nodes"]) == ("cpu", 1, 1)
+
+
+def test_a_run_that_stops_and_goes_on_has_the_metrics_of_a_whole_one(
+    run: Run, tmp_path: Path, make_search: SearchFactory, make_trainer: TrainerFactory
+) -> None:
+    with pytest.raises(RunInterruptedError):
+        run.start(Send(0, 1), GracefulStop())
+    record = run.start(resume=True)
+    first, second = record["starts"]
+    assert (first["outcome"], second["outcome"]) == ("stopped", "finished")
+    assert first["message"].startswith("stopped in epoch 0 behind batch 1")
+    assert first["to"] == second["from"] == {"epoch": 0, "batch": 2}
+    assert (first["first_step"], second["first_step"]) == (0, 2)
+    assert second["checkpoint"] == str(run.folder / "last.ckpt")
+    whole = Run(tmp_path / "whole", make_search, make_trainer)
+    whole.start()
+    rows = read_metrics(run.folder)
+    assert rows == read_metrics(whole.folder)
+    assert [row["step"] for row in rows if "search/train_loss_epoch" in row] == [3, 7]
+
+
+def test_a_run_that_fails_and_one_that_was_killed(run: Run) -> None:
+    with pytest.raises(OSError, match="is gone"):
+        run.start(Fail())
+    record = run.record()
+    assert record["starts"][0]["outcome"] == "failed"
+    assert record["starts"][0]["message"] == "the data is gone"
+    record["starts"][0]["outcome"] = "running"  # what stays when nobody could say how it ended
+    (run.folder / "run.json").write_text(json.dumps(record))
+    record = run.start(resume=True)
+    assert [start["outcome"] for start in record["starts"]] == ["killed", "finished"]
+
+
+def test_rows_behind_the_checkpoint_that_a_killed_run_went_on_from_are_dropped(
+    tmp_path: Path,
+) -> None:
+    starts = [{"csv": "a", "first_step": 0}, {"csv": None}, {"csv": "b", "first_step": 3}]
+    record = {"format": "nas-lightning run", "starts": starts}
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    for name, rows in (("a", "1,,0\n2,7,2\n3,,3\n4,,4\n"), ("b", "30,,3\n40,8,4\n")):
+        (tmp_path / "csv" / name).mkdir(parents=True)
+        (tmp_path / "csv" / name / "metrics.csv").write_text(f"loss,val,step\n{rows}")
+    assert read_metrics(tmp_path) == [
+        {"loss": 1, "step": 0},
+        {"loss": 2, "val": 7, "step": 2},
+        {"loss": 30, "step": 3},
+        {"loss": 40, "val": 8, "step": 4},
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '{"format": "other"}', '{"for'])
+def test_what_is_no_record_is_none(text: str, tmp_path: Path) -> None:
+    assert read_record(tmp_path) == {}
+    (tmp_path / "run.json").write_text(text)
+    assert read_record(tmp_path) == last_start(tmp_path) == {}
+    assert read_metrics(tmp_path) == []
+
+
+def test_the_revision_of_a_checkout(tmp_path: Path) -> None:
+    def git(*words: str) -> str:
+        name = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        command = ["git", "-C", str(tmp_path), *name, *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    assert git_revision(tmp_path) is None
+    git("init", "-q")
+    (tmp_path / "file").write_text("1")
+    git("add", "file")
+    git("commit", "-qm", "first")
+    head = git("rev-parse", "HEAD")
+    assert git_revision(tmp_path) == head
+    (tmp_path / "file").write_text("2")
+    assert git_revision(tmp_path) == f"{head}+"
