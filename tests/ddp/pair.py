@@ -18,11 +18,19 @@ from tests.ddp.joint_norm import derivatives
 sys.path.append(str(Path(__file__).parents[2] / "docs" / "examples"))
 communication = importlib.import_module("communication")
 
+
+def sent() -> dict[str, Any]:
+    """What is sent by each method, in types that need no import, and the table of it."""
+    found = communication.measured()
+    plain = {method: each._asdict() for method, each in found.items()}
+    return {"methods": plain, "table": communication.table(found)}
+
+
 JOBS: dict[str, Callable[[Path], Any]] = {
     "uneven validation": together.uneven_validation,
     "roll back": together.roll_back,
     **{f"disagree in {what}": job for what, job in disagreement.JOBS.items()},
-    "communication": lambda folder: communication.measured(),
+    "communication": lambda folder: sent(),
     "norms": lambda folder: derivatives(joint=True),
 }
 
@@ -42,5 +50,4 @@ def run(folder: Path) -> None:
         found["together"][name] = cases.run(CASES[name], parts, processes=2)
     for name, job in JOBS.items():
         found[name] = job(folder / name)
-    found["table of communication"] = communication.table(found["communication"])
     torch.save(found, folder / f"{rank}.pt")
