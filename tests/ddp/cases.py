@@ -32,6 +32,8 @@ from tests.ddp.joint_norm import join_norms
 
 BATCH = 8
 """Of all processes together."""
+SIZE = 4 * BATCH
+"""Of the data: an epoch has more batches than run, so it matters which samples are in the first."""
 # few batch norms: each is a conversation between the processes
 PRIMITIVES = ("none", "skip_connect", "dil_conv_3x3")
 DROPOUTS = ("dropout", "dropout_hidden", "dropout_input", "dropout_embedding")
@@ -60,7 +62,7 @@ def small_search(*strategies: SearchStrategy) -> Parts:
         in_channels=3,
         num_classes=4,
         image_size=8,
-        train_size=2 * BATCH,
+        train_size=SIZE,
         test_size=BATCH,
         batch_size=BATCH,
     )
@@ -73,7 +75,7 @@ def method(name: str) -> Case:
     epochs = 1 if name == "robust_darts" else 2  # a Hessian each
     return Case(
         lambda folder: small_search(*copy.deepcopy(METHODS_AND_MONITORS[name])),
-        {"max_epochs": epochs, "limit_val_batches": 0},
+        {"max_epochs": epochs, "limit_train_batches": 1, "limit_val_batches": 0},
     )
 
 
@@ -98,7 +100,7 @@ def config(name: str, **settings: Any) -> Case:
         arguments = [f"--model.{part}.{key}={value}" for key, value in small.items()]
         arguments += [f"--stages.{k}={small[k]}" for k in given.get("stages", {}) if k in small]
         arguments += [f"--data.batch_size={BATCH}"]
-        arguments += [] if text else [f"--data.train_size={2 * BATCH}"]
+        arguments += [] if text else [f"--data.train_size={SIZE}"]
         if not (text or needs_room(CONFIGS[name])):
             arguments += ["--data.image_size=8"]
         if part == "network":
@@ -110,7 +112,8 @@ def config(name: str, **settings: Any) -> Case:
         cli.model.drop_path = 0.0
         return cli.model, cli.datamodule
 
-    return Case(build, {"limit_train_batches": 1, "limit_val_batches": 1, **settings})
+    batches = 2 if "recurrent" in name else 1  # texts carry a state from one to the next
+    return Case(build, {"limit_train_batches": batches, "limit_val_batches": 1, **settings})
 
 
 SEARCHES = [name for name in CONFIGS if "retrain" not in name]
