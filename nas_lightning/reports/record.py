@@ -139,8 +139,8 @@ class RunRecord(Callback):
         """Write down what is known."""
         self._update(trainer)
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write down the end."""
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write down the end, also of a run that had come to its end before."""
         self._clock.halt()
         self.start["outcome"] = FINISHED
         self._update(trainer)

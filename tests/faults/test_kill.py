@@ -118,7 +118,9 @@ def kill_and_go_on(folder: Path, whole: Path, number: int, seconds: float) -> Fa
         alike = True
     except AssertionError:
         alike = False
-    at = read_record(folder / "run")["starts"][-1]["from"]
+    last = read_record(folder / "run")["starts"][-1]
+    assert last["outcome"] == "finished"
+    at = last.get("from", last["to"])  # killed behind its end, it had nothing left to do
     kept = " ".join(sorted(name.removesuffix(".ckpt") for name in names if name.endswith(".ckpt")))
     return Fate(
         after,

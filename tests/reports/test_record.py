@@ -118,6 +118,16 @@ def test_a_run_that_fails_and_one_that_was_killed(run: Run) -> None:
     assert [start["outcome"] for start in record["starts"]] == ["killed", "finished"]
 
 
+def test_a_run_that_goes_on_from_its_end_has_nothing_to_do_and_says_so(run: Run) -> None:
+    run.start()
+    rows = read_metrics(run.folder)
+    last = run.start(resume=True)["starts"][-1]
+    assert last["outcome"] == "finished"
+    assert last["to"] == {"epoch": 2, "batch": 0}
+    assert last["samples"] == 0
+    assert read_metrics(run.folder) == rows
+
+
 def test_rows_behind_the_checkpoint_that_a_killed_run_went_on_from_are_dropped(
     tmp_path: Path,
 ) -> None:
