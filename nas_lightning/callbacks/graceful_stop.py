@@ -162,10 +162,13 @@ class GracefulStop(Callback):
             )
         if self._stopping in REQUEUE and self.job is not None and self.job.batch:
             if trainer.is_global_zero:
+                # now: SLURM may end this process before it can say anything more
+                print(f"nas: stopped {where}, putting job {self.job.id} back into the queue",
+                      file=sys.stderr, flush=True)  # fmt: skip
                 requeue(self.job)
             trainer.strategy.barrier("requeue")  # nobody leaves before the job is in the queue
             raise RunRequeuedError(
-                f"stopped {where}; job {self.job.id} is in the queue again and goes on there",
+                f"job {self.job.id} is in the queue again and goes on there",
                 self._stopping,
             )
         raise RunInterruptedError(

@@ -133,5 +133,5 @@ def test_requeued_at_the_time_limit(limited: Job, whole: Job) -> None:
     limited.end()  # it comes back by itself
     # on a slow machine the second start does not get to the end either
     assert int(limited.cluster.field(limited.number, "Restarts")) >= 1
-    assert f"job {limited.number} is in the queue again" in limited.log()
+    assert f"putting job {limited.number} back into the queue" in limited.log()
     assert_same_end(limited, whole)
