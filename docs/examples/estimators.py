@@ -56,7 +56,7 @@ class Problem:
         """H = d² inner / dw² (W, W) and B = d² inner / dα dw (A, W)."""
         point = (self.w, self.a)
         # a function of torch without types
-        whole = torch.autograd.functional.hessian(self.inner, point)  # type: ignore[no-untyped-call]
+        whole = torch.autograd.functional.hessian(self.inner, point)  # type: ignore[no-untyped-call] # of torch
         (hessian, _), (mixed, _) = whole
         return hessian, mixed
 

@@ -48,6 +48,8 @@ class RunRequeuedError(RunInterruptedError):
 class RunDirectoryLostError(NASError):
     """The run directory was removed or moved away under the run."""
 
+    everywhere = True
+
 
 class GracefulStop(Callback):
     """On a signal finish the batch, write `last.ckpt` and stop.

@@ -19,6 +19,8 @@ PARTS = ("the architecture parameters", "the weights", "the number of steps", "t
 class RanksDisagreeError(NASError):
     """The processes of a run no longer hold the same numbers."""
 
+    everywhere = True
+
 
 class RanksAgree(Callback):
     """Stop a run on several processes as soon as they no longer hold the same numbers.
