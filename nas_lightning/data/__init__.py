@@ -5,8 +5,12 @@ from nas_lightning.data.cifar import CIFAR10, CIFAR100
 from nas_lightning.data.dataset import AugmentedDataset, LabelledImages, TensorImages
 from nas_lightning.data.digits import Digits
 from nas_lightning.data.folder import ImageFolder
+from nas_lightning.data.halves import HalvedData
 from nas_lightning.data.imagenet import ImageNet
+from nas_lightning.data.inverse import InverseData, Measurements
+from nas_lightning.data.photographs import Photographs
 from nas_lightning.data.sampler import EpochSampler
+from nas_lightning.data.signals import Signals
 from nas_lightning.data.split import split_indices
 from nas_lightning.data.synthetic import Synthetic
 from nas_lightning.data.synthetic_text import SyntheticText
@@ -22,10 +26,15 @@ __all__ = [
     "Cutout",
     "Digits",
     "EpochSampler",
+    "HalvedData",
     "ImageData",
     "ImageFolder",
     "ImageNet",
+    "InverseData",
     "LabelledImages",
+    "Measurements",
+    "Photographs",
+    "Signals",
     "Synthetic",
     "SyntheticText",
     "TensorImages",

@@ -4,13 +4,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
-from nas_lightning.data.dataset import AugmentedDataset
 from nas_lightning.data.sampler import EpochSampler
 from nas_lightning.randomness import mix_seed
 
-# what a batch becomes: images (batch, C, H, W) and classes (batch,)
+# what a batch becomes: images (batch, C, H, W) and classes (batch,), or measurements and truths
 Loader = DataLoader[tuple[Tensor, Tensor]]
 
 
@@ -29,7 +28,7 @@ class TrainLoader(Loader):
 
 
 def make_loader(
-    dataset: AugmentedDataset,
+    dataset: Dataset[Any],
     sampler: EpochSampler,
     batch_size: int,
     num_workers: int,
@@ -39,7 +38,7 @@ def make_loader(
     """Make a loader of full batches for training, of all samples otherwise."""
     kind = TrainLoader if training else DataLoader
     return kind(
-        dataset,  # type: ignore[arg-type] # batches are typed, samples have another type
+        dataset,
         batch_size=batch_size,
         sampler=sampler,
         drop_last=training,

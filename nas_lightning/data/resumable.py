@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from lightning import LightningDataModule
+from lightning import LightningDataModule, Trainer
 
 from nas_lightning.data.position import training_position
+from nas_lightning.errors import UsageError
 
 
 class ResumableData(LightningDataModule):
@@ -50,4 +51,16 @@ class ResumableData(LightningDataModule):
         """Rank and number of processes."""
         return (
             (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+        )
+
+
+def check_trainer(trainer: Trainer) -> None:
+    """Refuse settings with which Lightning replaces the samplers, and with them the order."""
+    if trainer.overfit_batches > 0:  # type: ignore[attr-defined] # Lightning sets it elsewhere
+        raise UsageError("overfit_batches replaces the sampler: use limit_train_batches instead.")
+    # Lightning offers no public way to ask
+    if trainer.world_size > 1 and trainer._accelerator_connector.use_distributed_sampler:
+        raise UsageError(
+            "The samples are dealt out to the processes by the data module: "
+            "set the trainer's use_distributed_sampler to false."
         )

@@ -8,9 +8,8 @@ from typing import Literal, NamedTuple, NoReturn
 from lightning.pytorch.utilities import CombinedLoader
 from torch import Tensor
 
-from nas_lightning.data.base import check_trainer
 from nas_lightning.data.loaders import Loader
-from nas_lightning.data.resumable import ResumableData
+from nas_lightning.data.resumable import ResumableData, check_trainer
 from nas_lightning.data.spans import (
     Span,
     SpanSampler,

@@ -37,7 +37,7 @@ class Task(ABC):
         return 0.0
 
     @abstractmethod
-    def metrics(self, data_spec: Mapping[str, int]) -> MetricCollection:
+    def metrics(self, data_spec: Mapping[str, Any]) -> MetricCollection:
         """Fresh metrics, by the name they are logged under."""
 
     @abstractmethod

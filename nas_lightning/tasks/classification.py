@@ -1,7 +1,7 @@
 """Classification of images."""
 
 from collections.abc import Mapping
-from typing import final
+from typing import Any, final
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -34,7 +34,7 @@ class Classification(Task):
         """Mean cross-entropy of logits (B, num_classes), in nats."""
         return F.cross_entropy(output, batch[1], label_smoothing=self.label_smoothing)
 
-    def metrics(self, data_spec: Mapping[str, int]) -> MetricCollection:
+    def metrics(self, data_spec: Mapping[str, Any]) -> MetricCollection:
         """Top-1 and, with more than five classes, top-5 accuracy."""
         classes = data_spec["num_classes"]
         top = {"accuracy": 1, "top5_accuracy": 5} if classes > 5 else {"accuracy": 1}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple, NoReturn, final
+from typing import Any, NamedTuple, NoReturn, final
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -51,6 +51,8 @@ class Perplexity(Mean):
     torchmetrics' own takes the logarithm of a softmax: one word of probability below 1e-45 makes
     it infinite.
     """
+
+    higher_is_better = False
 
     def compute(self) -> Tensor:
         """The perplexity ()."""
@@ -110,7 +112,7 @@ class LanguageModeling(Task):
             total = total + self.slowness * output.raw.diff(dim=0).square().mean()
         return total
 
-    def metrics(self, data_spec: Mapping[str, int]) -> MetricCollection:
+    def metrics(self, data_spec: Mapping[str, Any]) -> MetricCollection:
         """Perplexity."""
         return MetricCollection({"perplexity": Perplexity()})
 

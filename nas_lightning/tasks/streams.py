@@ -24,7 +24,7 @@ class Streams(nn.Module):
         names: The streams.
     """
 
-    def __init__(self, task: Task, data_spec: Mapping[str, int], names: Sequence[str]) -> None:
+    def __init__(self, task: Task, data_spec: Mapping[str, Any], names: Sequence[str]) -> None:
         super().__init__()
         self.task = task
         self.names = tuple(names)
@@ -67,7 +67,7 @@ class Streams(nn.Module):
         module.log(f"{name}_loss", mean, prog_bar=True, on_step=training, on_epoch=True,
                    batch_size=size)  # fmt: skip
         for key, metric in metrics.items():
-            module.log(f"{name}_{key}", metric, prog_bar=key in ("accuracy", "perplexity"),
+            module.log(f"{name}_{key}", metric, prog_bar=key in ("accuracy", "perplexity", "psnr"),
                        on_step=False, on_epoch=True, batch_size=size)  # fmt: skip
 
     def mean(self, module: LightningModule, values: Mapping[str, Tensor | float]) -> None:

@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from nas_lightning.data import Digits, ImageData, Synthetic
+from nas_lightning.data import Digits, HalvedData, ImageData, Synthetic
 from nas_lightning.data.loaders import Loader
 from nas_lightning.errors import UsageError
 
@@ -25,18 +25,18 @@ def indices_of(loader: Loader, epoch: int = 0) -> list[int]:
     return [index for _, index in sampler]
 
 
-def loaders(data: ImageData) -> dict[str, Loader]:
+def loaders(data: HalvedData[Any]) -> dict[str, Loader]:
     halves: Any = data.train_dataloader()
     return dict(halves.iterables)
 
 
-def loader(data: ImageData) -> Loader:
+def loader(data: HalvedData[Any]) -> Loader:
     result = data.train_dataloader()
     assert isinstance(result, DataLoader)
     return result
 
 
-def rank_of(data: ImageData, rank: int, world_size: int, **more: Any) -> ImageData:
+def rank_of(data: HalvedData[Any], rank: int, world_size: int, **more: Any) -> HalvedData[Any]:
     """Pretend that a trainer with several processes is attached."""
     none = SimpleNamespace(started=0, processed=0, ready=0)
     progress = SimpleNamespace(current=none, is_last_batch=False)
@@ -70,7 +70,7 @@ def test_halves_are_disjoint_stratified_and_cover_the_training_set() -> None:
     assert len(indices_of(validation)) == len(seen["val"])
 
 
-def _samples(data: ImageData, name: str) -> list[tuple[Tensor, int]]:
+def _samples(data: HalvedData[Any], name: str) -> list[tuple[Tensor, int]]:
     half = loaders(data)[name]
     return [half.dataset[0, i] for i in set(indices_of(half))]  # type: ignore[misc]
 

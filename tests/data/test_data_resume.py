@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from nas_lightning.data import Digits, ImageData
+from nas_lightning.data import Digits, HalvedData
 
 pytestmark = [
     # about the machine, not about the code
@@ -98,7 +98,7 @@ def train(
     workers: int = 0,
     ckpt: Path | None = None,
     saves: Sequence[Save] = (),
-    data: ImageData | None = None,
+    data: HalvedData[Any] | None = None,
     **settings: Any,
 ) -> list[tuple[Any, ...]]:
     module = Recorder()

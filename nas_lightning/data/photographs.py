@@ -1,0 +1,83 @@
+"""Patches of the photographs that come with scikit-learn: real data without a download."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.datasets import load_sample_images
+from torch import Tensor
+
+from nas_lightning.data.halves import Part
+from nas_lightning.data.inverse import InverseData
+from nas_lightning.errors import UsageError
+from nas_lightning.randomness import mix_seed
+
+HEIGHT, WIDTH = 427, 640  # of each photograph, in pixels
+TEST_COLUMN = 448  # test patches lie to the right of it, seven tenths of the width
+_GREY = (0.299, 0.587, 0.114)  # luma of red, green and blue, ITU-R BT.601
+
+
+class Photographs(InverseData):
+    """Grey patches of two photographs, a temple and a flower, with values from 0 to 1.
+
+    The patches tile the photographs: no two share a pixel, so neither do the halves of a search.
+    Training patches are from the left seven tenths of each photograph, test patches from the
+    rest: with patches of 32 pixels, 364 and 156. There is no augmentation. The peak of PSNR is 1.
+
+    Args:
+        size: Height and width of a patch in pixels.
+        train_size: Number of training patches, to be split as the mode says; all if not given.
+        test_size: Number of test patches; all if not given.
+        kwargs: Arguments of all inverse problems, see `InverseData`.
+
+    Raises:
+        UsageError: If an argument is out of range, or the operator is not for this size.
+    """
+
+    dims = 2
+    peak = 1.0
+    samples = "patches"
+
+    def __init__(
+        self,
+        size: int = 32,
+        train_size: int | None = None,
+        test_size: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(size, **kwargs)
+        self.train_size = train_size
+        self.test_size = test_size
+        if size > (widest := WIDTH - TEST_COLUMN):
+            raise UsageError(f"size is {size}, but must be at most {widest}.")
+        for part, wanted in (("train", train_size), ("test", test_size)):
+            there = 2 * len(self._corners(part))  # of two photographs
+            if wanted is not None and not 1 <= wanted <= there:
+                raise UsageError(
+                    f"{part}_size is {wanted}, but must be 1 to {there}: the photographs hold no "
+                    f"more {part} patches of {size} by {size} pixels."
+                )
+
+    def truths(self, part: Part) -> Tensor:
+        """The patches (N, 1, size, size), in an order that is shuffled once and for all."""
+        colours = torch.from_numpy(np.stack(load_sample_images().images))  # (2, 427, 640, 3)
+        grey = colours.float() @ torch.tensor(_GREY) / 255
+        patches = torch.cat(
+            [
+                grey[:, top : top + self.size, left : left + self.size]
+                for top, left in self._corners(part)
+            ]
+        )
+        generator = torch.Generator().manual_seed(mix_seed(5 if part == "train" else 6))
+        order = torch.randperm(len(patches), generator=generator)
+        count = self.train_size if part == "train" else self.test_size
+        return patches[order[:count], None]
+
+    def _corners(self, part: str) -> list[tuple[int, int]]:
+        """Top and left of the patches of one photograph."""
+        first, last = (0, TEST_COLUMN) if part == "train" else (TEST_COLUMN, WIDTH)
+        return [
+            (top, left)
+            for top in range(0, HEIGHT - self.size + 1, self.size)
+            for left in range(first, last - self.size + 1, self.size)
+        ]

@@ -1,0 +1,65 @@
+"""Sums of a few cosines: the smallest inverse problem that is of interest."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nas_lightning.data.halves import Part
+from nas_lightning.data.inverse import InverseData
+from nas_lightning.errors import UsageError
+from nas_lightning.randomness import mix_seed
+
+_COSINES = 3  # at most
+
+
+class Signals(InverseData):
+    """Made-up signals: an offset plus one to three cosines.
+
+    x_t = c + sum over k of a_k · cos(2π f_k t / n + φ_k), with all drawn uniformly: the number of
+    cosines from 1, 2, 3, amplitudes a from 0.5 .. 1.5, frequencies f from 1 .. 8 periods a signal
+    (so x is not periodic), phases φ from 0 .. 2π, the offset c from -0.5 .. 0.5. Inspired by
+    Geiping et al., "DARTS for Inverse Problems" (2021), whose exact setting was not at hand.
+
+    The peak of PSNR is 2, about the mean over the signals of max |x|.
+
+    Args:
+        size: Samples of a signal, n.
+        train_size: Number of training signals, to be split as the mode says.
+        test_size: Number of test signals.
+        kwargs: Arguments of all inverse problems, see `InverseData`.
+
+    Raises:
+        UsageError: If an argument is out of range, or the operator is not for this size.
+    """
+
+    dims = 1
+    peak = 2.0
+    samples = "signals"
+
+    def __init__(
+        self, size: int = 64, train_size: int = 2000, test_size: int = 1000, **kwargs: Any
+    ) -> None:
+        super().__init__(size, **kwargs)
+        for name, value in (("train_size", train_size), ("test_size", test_size)):
+            if value < 1:
+                raise UsageError(f"{name} is {value}, but must be at least 1.")
+        self.train_size = train_size
+        self.test_size = test_size
+
+    def truths(self, part: Part) -> Tensor:
+        """The signals (N, 1, n), drawn from a seed of their own."""
+        count = self.train_size if part == "train" else self.test_size
+        generator = torch.Generator().manual_seed(mix_seed(3 if part == "train" else 4))
+
+        def uniform(low: float, high: float, columns: int = _COSINES) -> Tensor:
+            return low + (high - low) * torch.rand(count, columns, 1, generator=generator)
+
+        amplitude, frequency = uniform(0.5, 1.5), uniform(1, 8)
+        phase, offset = uniform(0, 2 * math.pi), uniform(-0.5, 0.5, columns=1)
+        number = torch.randint(1, _COSINES + 1, (count, 1, 1), generator=generator)
+        present = torch.arange(_COSINES).view(1, -1, 1) < number
+        time = torch.arange(self.size) / self.size
+        cosines = amplitude * torch.cos(2 * math.pi * frequency * time + phase)
+        return offset + (present * cosines).sum(dim=1, keepdim=True)
