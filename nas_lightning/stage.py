@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -22,6 +23,10 @@ from nas_lightning.tasks import Streams, Task
 
 STATE = "stage_state"
 """Where a checkpoint keeps the seed of the draws and, within an epoch, the streams by process."""
+
+# with `Any` for the values, the command line would make an object of what has a `class_path`
+DataSpec = Mapping[str, int | float | dict[str, Any]]
+"""Sizes of the data and, for an inverse problem, its operator: plain data, kept in checkpoints."""
 
 
 class Stage(LightningModule, ABC):
@@ -44,7 +49,7 @@ class Stage(LightningModule, ABC):
     train_streams: ClassVar[tuple[str, ...]]
     """Those of training."""
 
-    def __init__(self, data_spec: dict[str, int], task: Task, drop_path: float) -> None:
+    def __init__(self, data_spec: DataSpec, task: Task, drop_path: float) -> None:
         super().__init__()
         if not 0 <= drop_path < 1:
             raise UsageError(f"drop_path must be at least 0 and below 1, found {drop_path}")

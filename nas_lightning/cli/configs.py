@@ -22,6 +22,11 @@ def shipped() -> dict[str, Path]:
     return {path.name: path for path in sorted(config_folder().glob("*.yaml"))}
 
 
+def overlays() -> dict[str, Path]:
+    """Shipped methods by `methods/` and their file name: they go behind a search's own."""
+    return {f"methods/{path.name}": path for path in sorted(config_folder().glob("methods/*.yaml"))}
+
+
 def scripts() -> dict[str, Path]:
     """Shipped SLURM scripts by `slurm/` and their file name."""
     return {f"slurm/{path.name}": path for path in sorted(config_folder().glob("slurm/*.sbatch"))}
@@ -43,11 +48,11 @@ def find_config(name: str) -> Path:
         if path.is_file():
             return path
     near = [path.name for path in Path().glob("*.yaml")]
-    return _find((name, f"{name}.yaml"), shipped(), near)
+    return _find((name, f"{name}.yaml"), {**shipped(), **overlays()}, near)
 
 
 def find_shipped(name: str) -> Path:
-    """A shipped configuration or script, with or without `.yaml`, `slurm/` and `.sbatch`.
+    """A shipped configuration, method or script; `.yaml`, `slurm/` and `.sbatch` may be left out.
 
     Args:
         name: Its name.
@@ -56,7 +61,8 @@ def find_shipped(name: str) -> Path:
         UsageError: There is none; names the nearest.
     """
     script = f"slurm/{Path(name).stem}.sbatch"
-    return _find((name, f"{name}.yaml", script), {**shipped(), **scripts()}, ())
+    known = {**shipped(), **overlays(), **scripts()}
+    return _find((name, f"{name}.yaml", script), known, ())
 
 
 def _find(names: tuple[str, ...], known: dict[str, Path], near: Iterable[str]) -> Path:

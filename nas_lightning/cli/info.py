@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -11,16 +11,23 @@ from torch import nn
 
 from nas_lightning.errors import UsageError
 from nas_lightning.genotype import Genotype, load_genotype, to_string
+from nas_lightning.operators import Identity
 from nas_lightning.retrain import (
     DartsNetwork,
     NasBench201Network,
+    ReconstructionNetwork,
     RecurrentNetwork,
     count_parameters,
     network_cost,
 )
-from nas_lightning.spaces import SearchSpace, get_space, individual_layers
+from nas_lightning.spaces import RECONSTRUCTION_NAME, SearchSpace, get_space, individual_layers
 from nas_lightning.spaces.macro import StemName
-from nas_lightning.supernet import DartsSupernet, NasBench201Supernet, RecurrentSupernet
+from nas_lightning.supernet import (
+    DartsSupernet,
+    NasBench201Supernet,
+    ReconstructionSupernet,
+    RecurrentSupernet,
+)
 
 Given = Mapping[str, int | None]
 """Sizes of the command line by name (`channels`, `layers`, …); none where not given."""
@@ -52,6 +59,11 @@ def genotype_cost(source: str, space: str | None, given: Given, imagenet: bool) 
             NasBench201Network(sizes["channels"], sizes["layers"]), genotype, _images(sizes)
         )
         return {"string": to_string(genotype), **sizes, **asdict(cost)}
+    if genotype.space == RECONSTRUCTION_NAME:
+        _refuse(given, imagenet, "layers", "classes", "image_size")
+        sizes = _filled(given, channels=16)
+        unrolled = ReconstructionNetwork(channels=sizes["channels"])
+        return {**sizes, **_by_dims(lambda spec: unrolled.build(genotype, spec))}
     return _darts_cost(genotype, given, imagenet)
 
 
@@ -85,6 +97,11 @@ def supernet_cost(space: str, given: Given, imagenet: bool, k: int) -> dict[str,
         sizes = _filled(given, channels=16, layers=5, classes=10, image_size=32)
         plain = NasBench201Supernet(sizes["channels"], sizes["layers"])
         built = plain.build(_images(sizes), k)
+    elif found.name == RECONSTRUCTION_NAME:
+        _refuse(given, imagenet, "layers", "classes", "image_size")
+        sizes = _filled(given, channels=16)
+        unrolled = ReconstructionSupernet(channels=sizes["channels"])
+        return {**sizes, "k": k, **_by_dims(lambda spec: unrolled.build(spec, k))}
     else:
         stem: StemName = "imagenet" if imagenet else "cifar"
         layers = individual_layers(found.name)
@@ -95,6 +112,13 @@ def supernet_cost(space: str, given: Given, imagenet: bool, k: int) -> dict[str,
         cells = DartsSupernet(sizes["channels"], sizes["layers"], stem, individual=individual)
         built = cells.build(_images(sizes), k)
     return {**sizes, "k": k, "parameters": count_parameters(built)}
+
+
+def _by_dims(build: Callable[[dict[str, Any]], nn.Module]) -> dict[str, int]:
+    """Parameters for signals and images of one channel; the operator has none."""
+    spec = {"in_channels": 1, "operator": Identity().to_config()}
+    names = {1: "parameters_for_signals", 2: "parameters_for_images"}
+    return {name: count_parameters(build({**spec, "dims": dims})) for dims, name in names.items()}
 
 
 def _filled(given: Given, **defaults: int) -> dict[str, int]:

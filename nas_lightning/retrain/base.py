@@ -28,7 +28,7 @@ class NetworkFactory(ABC):
 
     @abstractmethod
     def build(
-        self, genotype: Genotype, data_spec: Mapping[str, int], auxiliary: bool = False
+        self, genotype: Genotype, data_spec: Mapping[str, Any], auxiliary: bool = False
     ) -> RetrainNetwork:
         """Build the network.
 

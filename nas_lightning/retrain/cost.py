@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -34,7 +35,7 @@ def count_parameters(module: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def network_cost(factory: NetworkFactory, genotype: Genotype, data_spec: Mapping[str, int]) -> Cost:
+def network_cost(factory: NetworkFactory, genotype: Genotype, data_spec: Mapping[str, Any]) -> Cost:
     """Cost of a genotype's network for images; nothing is allocated.
 
     Args:

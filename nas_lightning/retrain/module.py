@@ -17,17 +17,19 @@ from nas_lightning.hparams import record_hyperparameters
 from nas_lightning.retrain.base import NetworkFactory
 from nas_lightning.retrain.nas_bench_201 import NasBench201Network
 from nas_lightning.retrain.network import DartsNetwork
+from nas_lightning.retrain.reconstruction import ReconstructionNetwork
 from nas_lightning.retrain.recurrent import RecurrentNetwork
 from nas_lightning.schedules import CosineSchedule, Schedule, planned_epochs, scaled_rate
 from nas_lightning.search.settings import shared_settings
 from nas_lightning.spaces import individual_layers
-from nas_lightning.stage import Stage
+from nas_lightning.stage import DataSpec, Stage
 from nas_lightning.tasks import Classification, Task
 
 DEFAULT_NETWORKS: dict[str, type[NetworkFactory]] = {
     "darts": DartsNetwork,
     "darts_recurrent": RecurrentNetwork,
     "nas_bench_201": NasBench201Network,
+    "reconstruction": ReconstructionNetwork,
 }
 """By search space, the network that is built when none is configured."""
 
@@ -70,7 +72,7 @@ class RetrainModule(Stage):
 
     def __init__(
         self,
-        data_spec: dict[str, int],
+        data_spec: DataSpec,
         genotype: str | dict[str, Any],
         network: NetworkFactory | None = None,
         task: Task | None = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import final
+from typing import Any, final
 
 from torch import Tensor, nn
 
@@ -71,7 +71,7 @@ class NasBench201Network(NetworkFactory):
         self.cells = cells
 
     def build(
-        self, genotype: Genotype, data_spec: Mapping[str, int], auxiliary: bool = False
+        self, genotype: Genotype, data_spec: Mapping[str, Any], auxiliary: bool = False
     ) -> PlainNetwork:
         """Build it for images; needs `in_channels` and `num_classes`.
 

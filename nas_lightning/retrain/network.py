@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Mapping, Sequence
-from typing import cast, final
+from typing import Any, cast, final
 
 import torch
 from torch import Tensor, nn
@@ -183,7 +183,7 @@ class DartsNetwork(NetworkFactory):
         self.stem: StemName = stem
 
     def build(
-        self, genotype: Genotype, data_spec: Mapping[str, int], auxiliary: bool = False
+        self, genotype: Genotype, data_spec: Mapping[str, Any], auxiliary: bool = False
     ) -> CellNetwork:
         """Build it for images; needs `in_channels`, `num_classes`, `image_size`."""
         return CellNetwork(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Mapping
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor
@@ -101,7 +101,7 @@ class RecurrentNetwork(NetworkFactory):
         )
 
     def build(
-        self, genotype: Genotype, data_spec: Mapping[str, int], auxiliary: bool = False
+        self, genotype: Genotype, data_spec: Mapping[str, Any], auxiliary: bool = False
     ) -> DiscreteLanguageModel:
         """Build it for texts; needs `num_tokens`.
 

@@ -57,7 +57,7 @@ def one_hot(space: SearchSpace, genotype: Genotype, device: torch.device) -> Mix
         genotype: Cells whose operations are all searched in the space.
         device: Where the weights go.
     """
-    ops, edges = {}, {}
+    ops, edges, active = {}, {}, {}
     for cell in space.cells:
         op = torch.zeros(len(cell.edges), len(cell.primitives), device=device)
         edge = torch.zeros(len(cell.edges), device=device)
@@ -67,4 +67,6 @@ def one_hot(space: SearchSpace, genotype: Genotype, device: torch.device) -> Mix
                 op[row, cell.primitives.index(kept.primitive)] = 1.0
                 edge[row] = 1.0
         ops[cell.kind], edges[cell.kind] = op, edge
-    return Mixing(ops, edges)
+        # the others would count as zero: not running them saves most of the time
+        active[cell.kind] = tuple(tuple(torch.nonzero(row)[:, 0].tolist()) or (0,) for row in op)
+    return Mixing(ops, edges, active)

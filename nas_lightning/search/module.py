@@ -40,7 +40,7 @@ from nas_lightning.search.plan import (
 from nas_lightning.search.settings import shared_settings
 from nas_lightning.search.steps import arch_step, weight_step
 from nas_lightning.search.strategy import SearchStrategy
-from nas_lightning.stage import Stage
+from nas_lightning.stage import DataSpec, Stage
 from nas_lightning.supernet import ArchitectureParameters, Mixing, SupernetFactory
 from nas_lightning.tasks import Classification, Task
 
@@ -78,7 +78,7 @@ class SearchModule(Stage):
 
     def __init__(
         self,
-        data_spec: dict[str, int],
+        data_spec: DataSpec,
         supernet: SupernetFactory,
         task: Task | None = None,
         strategies: list[SearchStrategy] | None = None,
@@ -112,6 +112,8 @@ class SearchModule(Stage):
         self.gradient_clip = gradient_clip
         self.arch_gradient_clip = arch_gradient_clip
         self.auxiliary_weight = auxiliary_weight
+        self.candidate: Genotype | None = None
+        """The cells whose one-shot performance is tested; none for those that were found."""
         self._one_shot: Mixing | None = None
 
     @property
@@ -164,9 +166,9 @@ class SearchModule(Stage):
         self._evaluate("val", "search/val", batch, self.arch())
 
     def on_test_start(self) -> None:
-        """Read off the cells whose one-shot performance is tested."""
+        """Take the cells whose one-shot performance is tested: the candidate, or what was found."""
         self.streams.restart("one_shot")
-        self._one_shot = one_hot(self.space, self.genotype(), self.device)
+        self._one_shot = one_hot(self.space, self.candidate or self.genotype(), self.device)
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
         """Loss and metrics of the discrete cells with the supernet's weights, `one_shot/test_…`."""

@@ -11,6 +11,11 @@ from nas_lightning.spaces.darts import (
     layer_kinds,
 )
 from nas_lightning.spaces.nas_bench_201 import NAS_BENCH_201_PRIMITIVES, nas_bench_201_space
+from nas_lightning.spaces.reconstruction import (
+    RECONSTRUCTION_NAME,
+    RECONSTRUCTION_PRIMITIVES,
+    reconstruction_space,
+)
 from nas_lightning.spaces.recurrent import RECURRENT_NAME, RECURRENT_PRIMITIVES, recurrent_space
 from nas_lightning.spaces.types import Cell, Edge, SearchSpace
 
@@ -18,6 +23,7 @@ SPACES = {
     "darts": darts_space(),
     RECURRENT_NAME: recurrent_space(),
     "nas_bench_201": nas_bench_201_space(),
+    RECONSTRUCTION_NAME: reconstruction_space(),
 }
 """Search spaces by name."""
 
@@ -39,6 +45,8 @@ def get_space(name: str) -> SearchSpace:
 __all__ = [
     "DARTS_PRIMITIVES",
     "NAS_BENCH_201_PRIMITIVES",
+    "RECONSTRUCTION_NAME",
+    "RECONSTRUCTION_PRIMITIVES",
     "RECURRENT_NAME",
     "RECURRENT_PRIMITIVES",
     "SPACES",
@@ -52,5 +60,6 @@ __all__ = [
     "individual_space",
     "layer_kinds",
     "nas_bench_201_space",
+    "reconstruction_space",
     "recurrent_space",
 ]

@@ -4,6 +4,7 @@ from nas_lightning.supernet.mixing import Mixing
 from nas_lightning.supernet.nas_bench_201 import NasBench201Supernet
 from nas_lightning.supernet.network import CellSupernet, DartsSupernet, Supernet, SupernetFactory
 from nas_lightning.supernet.parameters import ArchitectureParameters
+from nas_lightning.supernet.reconstruction import MixedReconstruction, ReconstructionSupernet
 from nas_lightning.supernet.recurrent import MixedLanguageModel, RecurrentSupernet
 from nas_lightning.supernet.relaxation import (
     EdgeRelaxation,
@@ -23,10 +24,12 @@ __all__ = [
     "EdgeRelaxation",
     "EqualEdges",
     "MixedLanguageModel",
+    "MixedReconstruction",
     "Mixing",
     "NasBench201Supernet",
     "NodewiseSoftmax",
     "OpRelaxation",
+    "ReconstructionSupernet",
     "RecurrentSupernet",
     "SimplexEdges",
     "SimplexOps",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import final
+from typing import Any, final
 
 from torch import Tensor, nn
 
@@ -106,7 +106,7 @@ class NasBench201Supernet(SupernetFactory):
         """The space with these primitives."""
         return self._space
 
-    def build(self, data_spec: Mapping[str, int], k: int, auxiliary: bool = False) -> PlainSupernet:
+    def build(self, data_spec: Mapping[str, Any], k: int, auxiliary: bool = False) -> PlainSupernet:
         """Build it for images; needs `in_channels` and `num_classes`.
 
         Raises:

@@ -54,7 +54,7 @@ class SupernetFactory(ABC):
         """The search space that it covers."""
 
     @abstractmethod
-    def build(self, data_spec: Mapping[str, int], k: int, auxiliary: bool = False) -> Supernet:
+    def build(self, data_spec: Mapping[str, Any], k: int, auxiliary: bool = False) -> Supernet:
         """Build the supernet.
 
         Args:
@@ -195,7 +195,7 @@ class DartsSupernet(SupernetFactory):
         """The DARTS cell space with these nodes and primitives."""
         return self._space
 
-    def build(self, data_spec: Mapping[str, int], k: int, auxiliary: bool = False) -> CellSupernet:
+    def build(self, data_spec: Mapping[str, Any], k: int, auxiliary: bool = False) -> CellSupernet:
         """Build the supernet for images; needs `in_channels`, `num_classes`, `image_size`."""
         sizes = feature_sizes(data_spec["image_size"], self.stem, cell_kinds(self.layers))
         return CellSupernet(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
@@ -195,7 +195,7 @@ class RecurrentSupernet(SupernetFactory):
         return self._space
 
     def build(
-        self, data_spec: Mapping[str, int], k: int, auxiliary: bool = False
+        self, data_spec: Mapping[str, Any], k: int, auxiliary: bool = False
     ) -> MixedLanguageModel:
         """Build the supernet for texts; needs `num_tokens`.
 

@@ -21,6 +21,8 @@ SMALL = {
     "DartsNetwork": {"channels": 8, "layers": 3},
     "NasBench201Supernet": {"channels": 4, "cells": 1},
     "NasBench201Network": {"channels": 4, "cells": 1},
+    "ReconstructionSupernet": {"filters": 2, "channels": 3},
+    "ReconstructionNetwork": {"filters": 2, "channels": 3},
     "RecurrentSupernet": {"hidden": 8},
     "RecurrentNetwork": {"hidden": 8},
 }

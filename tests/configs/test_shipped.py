@@ -35,6 +35,7 @@ TRAINER = {
 SPACES = {
     "DartsNetwork": "darts",
     "NasBench201Network": "nas_bench_201",
+    "ReconstructionNetwork": "reconstruction",
     "RecurrentNetwork": "darts_recurrent",
 }
 
@@ -63,10 +64,19 @@ def text() -> dict[str, Any]:
     return {"class_path": "SyntheticText", "init_args": {**sizes, "batch_size": 4, "bptt": 8}}
 
 
+def measurements(given: dict[str, Any]) -> dict[str, Any]:
+    """Few signals or photographs of a configuration's own; they need no files."""
+    sizes = {"train_size": 16, "test_size": 4, "batch_size": 4, "val_fraction": 0.25}
+    return {"class_path": given["class_path"], "init_args": sizes}
+
+
 def synthetic(config: Path, folder: Path) -> Path:
     """A configuration that replaces the data, and the lengths of the run, of another."""
     given = yaml.safe_load(config.read_text())["data"]
-    data = text() if given["class_path"] == "TextData" else images(config)
+    if given["class_path"] in ("Signals", "Photographs"):
+        data = measurements(given)
+    else:
+        data = text() if given["class_path"] == "TextData" else images(config)
     data["init_args"]["mode"] = given["init_args"]["mode"]
     changes = {
         "data": data,
@@ -110,5 +120,13 @@ def test_all_of_the_promised_configurations_are_there() -> None:
     promised = "digits_idarts digits_retrain cifar_darts cifar_pcdarts cifar_idarts cifar_retrain"
     promised += " cifar100_idarts folder_idarts folder_retrain ptb_recurrent ptb_recurrent_retrain"
     promised += " wikitext_recurrent wikitext_recurrent_retrain"
+    problems = [
+        "signal_deblur",
+        "signal_superres",
+        "signal_denoise",
+        "image_deblur",
+        "image_inpaint",
+    ]
+    promised += "".join(f" {problem} {problem}_retrain" for problem in problems)
     promised += " imagenet_pcdarts imagenet_idarts imagenet_gaea imagenet_retrain"
     assert {f"{name}.yaml" for name in promised.split()} <= set(CONFIGS)

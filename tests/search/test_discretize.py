@@ -4,12 +4,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
 from nas_lightning.genotype import Genotype
 from nas_lightning.search import one_hot, strongest_edges
 from nas_lightning.spaces import DARTS_PRIMITIVES, darts_space
-from nas_lightning.supernet import Mixing
+from nas_lightning.supernet import DartsSupernet, Mixing
 
 SPACE = darts_space()
 
@@ -110,3 +110,24 @@ def test_one_hot_weights_stand_for_their_genotype(seed: int) -> None:
     for kind in SPACE.kinds:
         for mine, theirs in zip(again.cells[kind].nodes, genotype.cells[kind].nodes, strict=True):
             assert set(mine) == set(theirs)
+
+
+def test_operations_that_would_count_as_zero_do_not_run() -> None:
+    torch.manual_seed(0)
+    supernet = DartsSupernet(channels=4, layers=3).build(
+        {"in_channels": 3, "num_classes": 4, "image_size": 8}, k=1
+    )
+    genotype = strongest_edges(SPACE, mixing_of(5))
+    weights = one_hot(SPACE, genotype, torch.device("cpu"))
+    all_run = Mixing(weights.ops, weights.edges)
+    images = torch.randn(4, 3, 8, 8)
+    ran = []
+    for module in supernet.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(lambda *_: ran.append(1))
+    with torch.no_grad():
+        found = supernet(images, weights)
+        few = len(ran)
+        expected = supernet(images, all_run)
+    torch.testing.assert_close(found, expected)
+    assert few < (len(ran) - few) / 3

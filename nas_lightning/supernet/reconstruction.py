@@ -1,0 +1,239 @@
+"""The supernet of unrolled reconstructions: every state is a mean of candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, final
+
+import torch
+from torch import Tensor, nn
+
+from nas_lightning.errors import UsageError
+from nas_lightning.spaces import RECONSTRUCTION_PRIMITIVES, Cell, SearchSpace, reconstruction_space
+from nas_lightning.spaces.patches import spread
+from nas_lightning.spaces.reconstruction_parts import (
+    OPERATIONS,
+    DataGradient,
+    GradientStep,
+    Measurement,
+    Nothing,
+    Problem,
+    Regularizer,
+    ResidualCNN,
+    Shift,
+    Sizes,
+    State,
+    problem_of,
+)
+from nas_lightning.supernet.mixing import Active, Mixing
+from nas_lightning.supernet.network import Supernet, SupernetFactory, check_primitives
+
+
+class Running(NamedTuple):
+    """An operation that runs, from one state to another.
+
+    Attributes:
+        source: The state that it reads.
+        target: The state that it leads to.
+        op: The operation.
+        share: Its share in that state ().
+    """
+
+    source: int
+    target: int
+    op: nn.Module
+    share: Tensor
+
+
+class MixedReconstruction(Supernet):
+    """A reconstruction whose states are mixed (DARTS, equation 2, as a mean).
+
+    With weights w of operations and e of edges, and o_m(u_s) what operation m makes of state s:
+
+        u_t = sum over edges l = (s, t) and operations m of e_l w_lm o_m(u_s)
+              / sum over the same of e_l w_lm.
+
+    A sum would not do here: states are signals, and a sum over t edges is about t times too
+    large, so that data gradients would be those of another signal. As a mean, a state has the
+    scale of a signal whether its edges count equally, by β, or one alone does, as in a genotype.
+    Where the w of each edge sum to one, as in most methods, this divides by the sum of the e_l.
+    `none` gives zeros and has its share: it damps.
+
+    The operations are those of the discrete network, but they do not run one by one. All filters
+    that look at a state do so in one matrix product, and what they see is spread into the next
+    state by one more, whose columns are scaled by the shares.
+
+    Args:
+        cell: The cell.
+        problem: The inverse problem.
+        sizes: Sizes of the operations.
+    """
+
+    def __init__(self, cell: Cell, problem: Problem, sizes: Sizes) -> None:
+        super().__init__()
+        self.cell = cell
+        self.operator = problem.operator
+        self.edges = nn.ModuleList(
+            nn.ModuleDict({name: OPERATIONS[name](problem, sizes) for name in cell.primitives})
+            for _ in cell.edges
+        )
+
+    def forward(self, x: Tensor, mixing: Mixing) -> Tensor:
+        """Reconstructions (B, C, *n) of measurements x (B, C, *m)."""
+        kind = self.cell.kind
+        shares = self.shares(mixing.ops[kind], mixing.edges[kind])
+        running = self._running(shares, mixing.active.get(kind))
+        states = [Measurement(self.operator, x).start()]
+        seen: dict[nn.Module, Tensor] = {}
+        for node in self.cell.nodes:
+            seen |= _seen(states[-1], [r.op for r in running if r.source == node - 1])
+            into = [r for r in running if r.target == node]
+            states.append(states[0].then(_mixed(states, into, seen)))
+        return states[-1].u
+
+    def shares(self, ops: Tensor, edges: Tensor) -> Tensor:
+        """Share of every operation in its state (E, O); those of a state sum to one.
+
+        Args:
+            ops: Weights of the operations (E, O).
+            edges: Weights of the edges (E,).
+        """
+        weights = ops * edges[:, None]
+        # a state that keeps no edge is zero, not 0 / 0
+        tiny = torch.finfo(weights.dtype).tiny
+        nodes = torch.split(weights, list(self.cell.fan_in))
+        return torch.cat([rows / rows.sum().clamp_min(tiny) for rows in nodes])
+
+    def _running(self, shares: Tensor, active: Active | None) -> list[Running]:
+        """The operations that run, by edge."""
+        found = []
+        for row, edge in enumerate(self.cell.edges):
+            ops = self.edges[row]
+            assert isinstance(ops, nn.ModuleDict)
+            candidates = list(zip(ops.values(), shares[row].unbind(), strict=True))
+            chosen = candidates if active is None else [candidates[m] for m in active[row]]
+            found += [Running(edge.source, edge.target, op, share) for op, share in chosen]
+        return found
+
+
+def _seen(state: State, ops: Sequence[nn.Module]) -> dict[nn.Module, Tensor]:
+    """What the filters of operations see in a state, each (F or H, B·n)."""
+    slopes = [op for op in ops if isinstance(op, Regularizer)]
+    nets = [op for op in ops if isinstance(op, ResidualCNN)]
+    seen: dict[nn.Module, Tensor] = {}
+    if slopes:
+        rows = torch.tanh(torch.cat([op.filters for op in slopes]) @ state.patches)
+        seen |= zip(slopes, rows.chunk(len(slopes)), strict=True)
+    if nets:
+        weight = torch.cat([op.first.weight for op in nets])
+        bias = torch.cat([op.first.bias for op in nets])[:, None]
+        hidden = torch.addmm(bias, weight, state.patches).relu()
+        hidden = hidden.view(len(nets), -1, hidden.shape[-1])
+        weight = torch.stack([op.second.weight for op in nets])
+        bias = torch.stack([op.second.bias for op in nets])[:, :, None]
+        seen |= zip(nets, torch.baddbmm(bias, weight, hidden).relu().unbind(), strict=True)
+    return seen
+
+
+def _mixed(
+    states: Sequence[State], into: Sequence[Running], seen: Mapping[nn.Module, Tensor]
+) -> Tensor:
+    """A state (B, C, *n) from the operations that lead into it."""
+    mixed = torch.zeros_like(states[0].u)
+    terms = [
+        term
+        for source, state in enumerate(states)
+        for term in _terms(state, [r for r in into if r.source == source])
+    ]
+    if terms:
+        factors, parts = zip(*terms, strict=True)
+        signals = torch.stack(parts)
+        mixed = torch.tensordot(torch.stack(factors).to(signals), signals, dims=1)
+    if filtering := [r for r in into if r.op in seen]:
+        columns = torch.cat([_columns(r.op, r.share) for r in filtering], dim=1)
+        rows = torch.cat([seen[r.op] for r in filtering])
+        mixed = mixed + spread(columns @ rows, mixed.shape)
+    return mixed
+
+
+def _terms(state: State, running: Sequence[Running]) -> list[tuple[Tensor, Tensor]]:
+    """What operations give beside what their filters see: pairs of a factor () and a signal."""
+    keeping = [r.share for r in running if not isinstance(r.op, Nothing | Shift)]
+    stepping = [
+        -r.share * r.op.size() for r in running if isinstance(r.op, DataGradient | GradientStep)
+    ]
+    shifting = [r.share for r in running if isinstance(r.op, Shift)]
+    terms = []
+    if keeping:
+        terms.append((torch.stack(keeping).sum(), state.u))
+    if stepping:
+        terms.append((torch.stack(stepping).sum(), state.data_gradient))
+    if shifting:
+        terms.append((torch.stack(shifting).sum(), state.shifted))
+    return terms
+
+
+def _columns(op: nn.Module, share: Tensor) -> Tensor:
+    """What spreads what an operation's filters see, scaled by its share (P, F or H)."""
+    if isinstance(op, Regularizer):
+        return -share * op.size() * op.filters.T
+    assert isinstance(op, ResidualCNN)
+    return share * op.last
+
+
+@final
+class ReconstructionSupernet(SupernetFactory):
+    """The supernet of unrolled reconstructions, for measurements of a known operator.
+
+    Inspired by DARTS for inverse problems (Geiping et al., 2021); sizes and operations are ours.
+
+    Args:
+        nodes: States behind the initial one.
+        filters: Filters F of a regulariser.
+        channels: Channels H inside `residual_cnn`.
+        primitives: Candidate operations on every edge.
+        reach: How many states back a state may follow: none for all of them, 1 for a chain.
+
+    Raises:
+        UsageError: Sizes or primitives that make no search.
+    """
+
+    def __init__(
+        self,
+        nodes: int = 4,
+        filters: int = 8,
+        channels: int = 16,
+        primitives: Sequence[str] = RECONSTRUCTION_PRIMITIVES,
+        reach: int | None = None,
+    ) -> None:
+        check_primitives(primitives, RECONSTRUCTION_PRIMITIVES)
+        for name, size in (("nodes", nodes), ("reach", reach)):
+            if size is not None and size < 1:
+                raise UsageError(f"{name} must be at least 1, found {size}")
+        self.nodes = nodes
+        self.filters = filters
+        self.channels = channels
+        self.primitives = list(primitives)
+        self.reach = reach
+        self._sizes = Sizes(filters, channels)
+        self._space = reconstruction_space(nodes, primitives, reach)
+
+    @property
+    def space(self) -> SearchSpace:
+        """The space with these states and primitives."""
+        return self._space
+
+    def build(
+        self, data_spec: Mapping[str, Any], k: int, auxiliary: bool = False
+    ) -> MixedReconstruction:
+        """Build it; needs `operator`, `in_channels` and `dims`.
+
+        Raises:
+            UsageError: Partial channels or an auxiliary head are asked for, or the data is of
+                another kind.
+        """
+        if k != 1:
+            raise UsageError(f"a reconstruction has no channels to mix a part of: K = {k}")
+        if auxiliary:
+            raise UsageError("a reconstruction has no auxiliary head: set auxiliary_weight 0")
+        return MixedReconstruction(self.space.cells[0], problem_of(data_spec), self._sizes)
