@@ -9,7 +9,6 @@ import torch
 from nas_lightning.cli import main
 from nas_lightning.data import Synthetic
 from nas_lightning.errors import UsageError
-from nas_lightning.genotype import from_string
 from nas_lightning.search import SearchModule
 from tests.conftest import SearchFactory, TrainerFactory
 
@@ -86,24 +85,3 @@ def test_the_page_of_estimators_holds_what_the_example_prints(
     importlib.import_module("estimators").main()
     page = (DOCS / "methods" / "estimators.md").read_text(encoding="utf-8")
     assert capsys.readouterr().out in page
-
-
-def test_cells_of_nas_bench_201_are_looked_up(tmp_path: Path) -> None:
-    truth = importlib.import_module("nas_bench_201_truth")
-    strings = [
-        f"|{op}~0|+|{op}~0|{op}~1|+|{op}~0|{op}~1|{op}~2|" for op in ("none", "skip_connect")
-    ]
-    table = tmp_path / "table.csv"
-    rows = [
-        f"{text},{accuracy}" for text, accuracy in zip([*strings, "|x|"], (10, 80, 90), strict=True)
-    ]
-    table.write_text("\n".join(["arch,cifar10_test", *rows]))
-    for name, text in zip("ab", strings, strict=True):
-        from_string(text).save(tmp_path / name / "genotype.json")
-    lines = truth.report(table, [tmp_path / "a", tmp_path / "b"]).splitlines()
-    assert lines[1].split() == ["a", "10.00", "3", strings[0]]
-    assert lines[2].split() == ["b", "80.00", "2", strings[1]]
-    assert lines[3].split() == ["mean", "of", "2,", "worst", "10.00", "45.00"]
-    assert lines[4].split()[-1] == "60.00"
-    assert lines[5].split() == ["mean", "of", "2", "without", "none", "85.00"]
-    assert lines[6].split()[-1] == "90.00"

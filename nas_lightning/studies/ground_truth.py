@@ -1,0 +1,161 @@
+"""A table of true accuracies: what every cell of NAS-Bench-201 is worth once it is trained."""
+
+from __future__ import annotations
+
+import bisect
+import csv
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from nas_lightning.errors import DataError, GenotypeError, UsageError
+from nas_lightning.genotype import Genotype, from_string, to_string
+from nas_lightning.genotype.nas_bench_201 import SPACE
+
+COLUMN = "cifar10_test"
+KEY = "arch"
+PICKLES = (".pth", ".pbz2", ".pickle", ".pkl")
+"""Files of the benchmark's own programs."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a cell stands among all.
+
+    Attributes:
+        accuracy: True accuracy, 0 to 1.
+        rank: 1 is the best; cells of one accuracy share a rank.
+        of: Number of cells.
+        percentile: Percentage of the other cells that are worse.
+        regret: What the best cell has more, 0 to 1.
+    """
+
+    accuracy: float
+    rank: int
+    of: int
+    percentile: float
+    regret: float
+
+
+class GroundTruth:
+    """True accuracies of cells.
+
+    Args:
+        accuracies: Accuracy, 0 to 1, by architecture string.
+        source: Where they come from, for messages.
+    """
+
+    def __init__(self, accuracies: Mapping[str, float], source: str) -> None:
+        self.accuracies = dict(accuracies)
+        self.source = source
+        self._sorted = sorted(self.accuracies.values())
+
+    @classmethod
+    def load(cls, path: Path, column: str | None = None) -> GroundTruth:
+        """Read a table: a CSV file with the column `arch` and columns of accuracies in percent.
+
+        The files of NAS-Bench-201 and NATS-Bench themselves are refused: they are pickles.
+
+        Args:
+            path: The file.
+            column: Which accuracies; `cifar10_test` by default.
+
+        Raises:
+            UsageError: It has no such column; lists those that it has.
+            DataError: It is missing, no such table, or has a malformed row; names the line.
+        """
+        if path.is_dir() or path.suffix in PICKLES:
+            raise DataError(
+                f"{path} holds pickles, and reading them would run whatever code they name: export "
+                f"them to a CSV file, as docs/methods/nas_bench_201.md shows"
+            )
+        try:
+            with path.open(encoding="utf-8", newline="") as file:
+                return cls(_read(csv.DictReader(file), path, column or COLUMN), str(path))
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise DataError(f"cannot read the table {path}: {error}") from error
+
+    def __len__(self) -> int:
+        """Number of cells."""
+        return len(self.accuracies)
+
+    def __iter__(self) -> Iterator[str]:
+        """Architecture strings, in the order of the table."""
+        return iter(self.accuracies)
+
+    @property
+    def best(self) -> float:
+        """The highest accuracy, 0 to 1."""
+        return self._sorted[-1]
+
+    @property
+    def mean(self) -> float:
+        """Mean accuracy of all cells, 0 to 1."""
+        return fmean(self._sorted)
+
+    def accuracy(self, genotype: Genotype) -> float:
+        """True accuracy of a cell, 0 to 1; an edge that it does not hold is `none`.
+
+        Raises:
+            GenotypeError: It has two operations on one edge.
+            UsageError: It is of another space, or the table does not hold it.
+        """
+        if genotype.space != SPACE:
+            raise UsageError(
+                f"the table {self.source} is of the space {SPACE!r}, the cell of {genotype.space!r}"
+            )
+        cell = to_string(genotype)
+        if cell not in self.accuracies:
+            raise UsageError(f"the table {self.source} does not hold the cell {cell}")
+        return self.accuracies[cell]
+
+    def standing(self, genotype: Genotype) -> Standing:
+        """Where a cell stands among all.
+
+        Raises:
+            GenotypeError: It has two operations on one edge.
+            UsageError: It is of another space, or the table does not hold it.
+        """
+        accuracy = self.accuracy(genotype)
+        worse = bisect.bisect_left(self._sorted, accuracy)
+        better = len(self) - bisect.bisect_right(self._sorted, accuracy)
+        percentile = 100.0 * worse / (len(self) - 1) if len(self) > 1 else 100.0
+        return Standing(accuracy, 1 + better, len(self), percentile, self.best - accuracy)
+
+
+def _read(rows: csv.DictReader[str], path: Path, column: str) -> dict[str, float]:
+    columns = [name for name in rows.fieldnames or () if name != KEY]
+    if KEY not in (rows.fieldnames or ()):
+        raise DataError(f"{path} is not a table of accuracies: it has no column {KEY!r}")
+    if column not in columns:
+        raise UsageError(
+            f"{path} has no column {column!r}: choose one by --column; it has {', '.join(columns)}"
+        )
+    table: dict[str, float] = {}
+    for row in rows:
+        where = f"{path}, line {rows.line_num}"
+        cell, accuracy = _entry(row[KEY], row[column], where)
+        if cell in table:
+            raise DataError(f"{where}: the cell {cell} stands here a second time")
+        table[cell] = accuracy
+    if not table:
+        raise DataError(f"the table {path} holds no cell")
+    return table
+
+
+def _entry(cell: str | None, percent: str | None, where: str) -> tuple[str, float]:
+    """A cell and its accuracy, 0 to 1."""
+    try:
+        from_string(cell or "")
+    except GenotypeError as error:
+        raise DataError(f"{where}: {error}") from error
+    try:
+        accuracy = float(percent or "") / 100
+    except ValueError:
+        accuracy = math.nan
+    if not 0 <= accuracy <= 1:
+        raise DataError(f"{where}: expected an accuracy of 0 to 100 %, found {percent!r}")
+    assert cell is not None
+    return cell, accuracy

@@ -1,0 +1,140 @@
+"""How far a study is, read from its folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+
+from nas_lightning.genotype import Genotype
+from nas_lightning.studies.plan import (
+    RANDOM,
+    Study,
+    random_cell,
+    retrain_dir,
+    retrain_seeds,
+    search_dir,
+)
+from nas_lightning.studies.results import read_failure, read_result
+
+
+@dataclass(frozen=True)
+class Line:
+    """What is done one after the other: a search and its retrainings, or those of a random cell.
+
+    Args:
+        method: Name of the method, or `random`.
+        seed: Seed of the search, or number of the random cell.
+    """
+
+    method: str
+    seed: int
+
+    def __str__(self) -> str:
+        """Short name."""
+        return f"{self.method} {self.seed}"
+
+
+def lines(study: Study) -> list[Line]:
+    """All lines of a study: first all methods on the first seed, then on the next.
+
+    A study that is stopped early has then seen all methods alike.
+    """
+    found = [Line(method.name, seed) for seed in range(study.seeds) for method in study.methods]
+    retrains = 0 if study.retrain is None else study.random
+    return found + [Line(RANDOM, number) for number in range(retrains)]
+
+
+@dataclass
+class Tasks:
+    """Searches or retrainings of some lines.
+
+    Attributes:
+        ended: Seconds that each took which has ended well.
+        failed: How many failed.
+        open: How many have not ended.
+    """
+
+    ended: list[float] = field(default_factory=list)
+    failed: int = 0
+    open: int = 0
+
+    def count(self, place: Path | None) -> None:
+        """Count what runs in a folder; none if it is not known yet."""
+        if place is not None and (result := read_result(place)) is not None:
+            self.ended.append(result["seconds"])
+        elif place is not None and read_failure(place) is not None:
+            self.failed += 1
+        else:
+            self.open += 1
+
+
+def count(folder: Path, study: Study, some: Collection[Line]) -> tuple[Tasks, Tasks]:
+    """The searches and the retrainings of some lines."""
+    searches, retrains = Tasks(), Tasks()
+    for line in some:
+        path = random_cell(folder, line.seed)
+        if line.method != RANDOM:
+            place = search_dir(folder, line.method, line.seed)
+            failed = searches.failed
+            searches.count(place)
+            if searches.failed > failed:  # nothing to retrain
+                continue
+            path = place / "genotype.json" if read_result(place) else place / "none"
+        if study.retrain is None:
+            continue
+        genotype = Genotype.load(path) if path.exists() else None
+        for seed in retrain_seeds(line.seed, study.retrain_seeds):
+            retrains.count(None if genotype is None else retrain_dir(folder, genotype, seed))
+    return searches, retrains
+
+
+class Progress:
+    """Says how far a study is, and for how long it will still run.
+
+    Args:
+        folder: The study's folder.
+        study: Its plan.
+        some: The lines that are to be run.
+    """
+
+    def __init__(self, folder: Path, study: Study, some: Sequence[Line]) -> None:
+        self.folder, self.study, self.lines = folder, study, some
+        self.began = time.monotonic()
+        self.before = self._weights(*count(folder, study, some))[0]
+
+    def text(self, running: Collection[Line]) -> str:
+        """One line: done, running, failed, time left."""
+        searches, retrains = count(self.folder, self.study, self.lines)
+        ended = len(searches.ended) + len(retrains.ended)
+        failed = searches.failed + retrains.failed
+        total = ended + failed + searches.open + retrains.open
+        parts = [f"{ended}/{total} runs done", f"{failed} failed"]
+        if running:
+            parts.append(f"running: {', '.join(map(str, sorted(running, key=str)))}")
+        done, left = self._weights(searches, retrains)
+        if left and done > self.before:
+            seconds = (time.monotonic() - self.began) * left / (done - self.before)
+            parts.append(f"about {duration(seconds)} left")
+        return "  ".join(parts)
+
+    @staticmethod
+    def _weights(searches: Tasks, retrains: Tasks) -> tuple[float, float]:
+        """Seconds of work that have been done, and that are left as far as can be told."""
+        known = searches.ended + retrains.ended
+        typical = fmean(known) if known else 0.0
+        left = sum(
+            tasks.open * (fmean(tasks.ended) if tasks.ended else typical)
+            for tasks in (searches, retrains)
+        )
+        return sum(known), left
+
+
+def duration(seconds: float) -> str:
+    """A time for people."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

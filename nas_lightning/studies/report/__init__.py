@@ -1,0 +1,99 @@
+"""The report of a study: one HTML page, the same as Markdown, and its numbers for programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from nas_lightning.files import write_text
+from nas_lightning.studies.report.analysis import Analysis, analyse
+from nas_lightning.studies.report.export import to_csv, to_json
+from nas_lightning.studies.report.html import to_html
+from nas_lightning.studies.report.markdown import PICTURES, to_markdown
+from nas_lightning.studies.report.numbers import count, listed
+from nas_lightning.studies.report.page import Section
+from nas_lightning.studies.report.plotting import as_file
+from nas_lightning.studies.report.sections import (
+    cells,
+    comparisons,
+    cost,
+    distribution,
+    edges,
+    entropy,
+    plan,
+    proxies,
+    ranking,
+    runs,
+    skips,
+    standing,
+    summary,
+    weights,
+)
+from nas_lightning.studies.results import read_results
+
+SECTIONS = (
+    plan,
+    summary,
+    distribution,
+    comparisons,
+    proxies,
+    ranking,
+    entropy,
+    weights,
+    skips,
+    cells,
+    edges,
+    cost,
+    standing,
+    runs,
+)
+"""In the order of the report."""
+
+
+class Report(NamedTuple):
+    """What was written.
+
+    Attributes:
+        page: The page.
+        summary: Its summary, a sentence or two each.
+    """
+
+    page: Path
+    summary: tuple[str, ...]
+
+
+def write_report(folder: Path) -> Report:
+    """Write report.html, report.md, report.json and report.csv into the folder of a study.
+
+    The pictures are in the page; those that Markdown shows are files in the folder `report`. A
+    report that is made twice from the same results is the same, byte for byte. The report of half
+    a study says what is missing.
+
+    Raises:
+        UsageError: The folder holds no study.
+    """
+    analysis = analyse(folder, read_results(folder))
+    sections = [module.section(analysis) for module in SECTIONS]
+    title = _title(analysis)
+    _write_pictures(folder / PICTURES, sections)
+    write_text(folder / "report.json", to_json(analysis))
+    write_text(folder / "report.csv", to_csv(analysis))
+    write_text(folder / "report.md", to_markdown(title, sections))
+    page = folder / "report.html"
+    write_text(page, to_html(title, sections))
+    return Report(page, sections[SECTIONS.index(summary)].words)
+
+
+def _title(a: Analysis) -> str:
+    names = listed(a.searches) if a.searches else "random cells"
+    return f"Study: {names}, {count(a.results.study.seeds, 'seed')}"
+
+
+def _write_pictures(folder: Path, sections: list[Section]) -> None:
+    """Write the pictures, and remove those of an earlier report that are no longer in it."""
+    pictures = {f"{p.name}.svg": p.svg for section in sections for p in section.pictures}
+    for name, svg in pictures.items():
+        write_text(folder / name, as_file(svg))
+    for path in folder.glob("*.svg"):
+        if path.name not in pictures:
+            path.unlink()

@@ -1,0 +1,100 @@
+"""All that a report says, as numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from nas_lightning.studies.ground_truth import GroundTruth, Standing
+from nas_lightning.studies.report.agreement import (
+    Agreement,
+    FoundCell,
+    agreements,
+    found_cells,
+)
+from nas_lightning.studies.report.collapse import Collapse, collapses
+from nas_lightning.studies.report.contrasts import Contrast, contrasts
+from nas_lightning.studies.report.numbers import Scale
+from nas_lightning.studies.report.proxies import Coefficients, Ranking, correlations, rankings
+from nas_lightning.studies.results import Results, Run
+from nas_lightning.studies.statistics import Summary, summarize
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """The numbers of a study, read and computed once for all sections.
+
+    Attributes:
+        folder: Of the study.
+        results: What ran.
+        scale: How values of the metric are written.
+        summaries: Of the final metric, by method.
+        contrasts: Every two methods.
+        correlations: By proxy, then by method.
+        rankings: Of the random cells, one a search that scored them.
+        agreements: By method.
+        cells: What was found, the most frequent first.
+        collapses: Cells that are mostly skip connections.
+        standings: Of the cells in the table of true accuracies, by method and seed; empty
+            without a table.
+        best: The highest accuracy in that table.
+    """
+
+    folder: Path
+    results: Results
+    scale: Scale
+    summaries: Mapping[str, Summary]
+    contrasts: tuple[Contrast, ...]
+    correlations: Mapping[str, Mapping[str, Coefficients]]
+    rankings: tuple[Ranking, ...]
+    agreements: Mapping[str, Agreement]
+    cells: tuple[FoundCell, ...]
+    collapses: tuple[Collapse, ...]
+    standings: Mapping[tuple[str, int], Standing]
+    best: float | None
+
+    @property
+    def searches(self) -> list[str]:
+        """Names of the methods that search."""
+        return [method.name for method in self.results.study.methods]
+
+    @property
+    def missing(self) -> list[Run]:
+        """Runs without a final metric."""
+        return [run for run in self.results.runs if run.final is None]
+
+
+def analyse(folder: Path, results: Results) -> Analysis:
+    """Compute all that a report says."""
+    study = results.study
+    truth = GroundTruth.load(Path(study.table), study.column) if study.table else None
+    return Analysis(
+        folder=folder,
+        results=results,
+        scale=Scale(results.metric),
+        summaries={method: summarize(finals(results, method)) for method in results.methods},
+        contrasts=contrasts(results),
+        correlations=correlations(results),
+        rankings=rankings(results),
+        agreements=agreements(results),
+        cells=found_cells(results),
+        collapses=collapses(results),
+        standings=_standings(results, truth),
+        best=None if truth is None else truth.best,
+    )
+
+
+def finals(results: Results, method: str) -> list[float]:
+    """Final metrics of a method's runs that have one."""
+    return [run.final for run in results.of(method) if run.final is not None]
+
+
+def _standings(results: Results, truth: GroundTruth | None) -> dict[tuple[str, int], Standing]:
+    if truth is None:
+        return {}
+    return {
+        (run.method, run.seed): truth.standing(run.genotype)
+        for run in results.runs
+        if run.genotype is not None
+    }

@@ -1,0 +1,1 @@
+"""The sections of a report, one a file: what each says, draws and tabulates."""

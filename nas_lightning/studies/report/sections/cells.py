@@ -1,0 +1,67 @@
+"""Which cells were found."""
+
+from __future__ import annotations
+
+from nas_lightning.reports.drawing import draw_genotype
+from nas_lightning.studies.report.agreement import FoundCell
+from nas_lightning.studies.report.analysis import Analysis
+from nas_lightning.studies.report.collapse import counts
+from nas_lightning.studies.report.numbers import count
+from nas_lightning.studies.report.page import Picture, Section, Table
+from nas_lightning.studies.report.plotting import MANY, to_svg
+
+
+def section(a: Analysis) -> Section:
+    """Each distinct cell, how often it was found and by whom, and a drawing for each method."""
+    title = "Found cells"
+    reading = (
+        "A digest names a cell, here the same operations on the same edges; drawn is for each "
+        "method the cell that it found most often, or that of its first seed."
+    )
+    if not a.cells:
+        return Section(title, reading, ("No search has found a cell yet.",))
+    found = sum(len(cell.runs) for cell in a.cells)
+    words = [f"{found} searches found {count(len(a.cells), 'distinct cell')}."]
+    pictures = tuple(
+        picture
+        for number, method in enumerate(a.searches)
+        if (picture := _picture(a, method, number)) is not None
+    )
+    if not pictures:
+        words.append(f"Cells of more than {MANY} kinds are not drawn here.")
+    return Section(title, reading, tuple(words), pictures, (_table(a),))
+
+
+def _table(a: Analysis) -> Table:
+    rows = tuple(
+        (cell.digest, _found_by(cell), str(len(cell.runs)), str(_skips(cell))) for cell in a.cells
+    )
+    return Table("Distinct cells", ("cell", "found by", "times", "skips"), rows, labels=2)
+
+
+def _found_by(cell: FoundCell) -> str:
+    seeds: dict[str, list[str]] = {}
+    for run in cell.runs:
+        seeds.setdefault(run.method, []).append(str(run.seed))
+    return "; ".join(
+        f"{method}, seed{'s' * (len(numbers) > 1)} {', '.join(numbers)}"
+        for method, numbers in seeds.items()
+    )
+
+
+def _skips(cell: FoundCell) -> int:
+    return sum(counts(cell.genotype, kind)[0] for kind in cell.genotype.cells)
+
+
+def _picture(a: Analysis, method: str, number: int) -> Picture | None:
+    """The cell that a method found most often; of several, the one of the lowest seed."""
+    own = {cell.digest: [r.seed for r in cell.runs if r.method == method] for cell in a.cells}
+    cells = [cell for cell in a.cells if own[cell.digest]]
+    if not cells or len(cells[0].genotype.cells) > MANY:
+        return None
+    best = min(cells, key=lambda cell: (-len(own[cell.digest]), own[cell.digest][0]))
+    times = len(own[best.digest])
+    how = "once" if times == 1 else f"{times} times"
+    figure = draw_genotype(best.genotype)
+    title = f"{method} found {best.digest} {how}, first with seed {own[best.digest][0]}"
+    return Picture(f"cell_{number}", title, to_svg(figure))

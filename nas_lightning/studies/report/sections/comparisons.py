@@ -1,0 +1,69 @@
+"""Every two methods against each other."""
+
+from __future__ import annotations
+
+from nas_lightning.studies.report.analysis import Analysis
+from nas_lightning.studies.report.contrasts import FEWEST, LEVEL, Contrast
+from nas_lightning.studies.report.numbers import (
+    NOTHING,
+    coefficient,
+    interval,
+    listed,
+    probability,
+)
+from nas_lightning.studies.report.page import Section, Table
+
+HEAD = (
+    "first", "second", "pairs", "difference", "95 % interval", "p", "p (Holm)", "d_z",
+    "pairs needed",
+)  # fmt: skip
+
+
+def section(a: Analysis) -> Section:
+    """Paired differences."""
+    title = "Comparisons"
+    reading = (
+        "Differences are first less second on the same seed; those to random cells pair by number. "
+        f"Two methods are told apart where p, adjusted by Holm for all comparisons, is below "
+        f"{LEVEL}."
+    )
+    if not a.contrasts:
+        return Section(title, reading, ("There is nothing to compare: only one method ran.",))
+    if all(contrast.comparison.n == 0 for contrast in a.contrasts):
+        return Section(title, reading, ("No two methods have a seed that ended for both yet.",))
+    tests = list(dict.fromkeys(c.comparison.test for c in a.contrasts if c.comparison.n))
+    words = (
+        f"p: {listed(tests)}. d_z is the mean difference in standard deviations of the "
+        "differences. Pairs needed: with so many, a paired t test at the 5 % level finds a "
+        f"difference of this size in 80 % of all studies; at least {FEWEST}, since with fewer the "
+        "sign-flip test cannot reach that level.",
+    )
+    notes = [
+        f"{c.comparison.first} and {c.comparison.second}: {c.comparison.note}."
+        for c in a.contrasts
+        if c.comparison.note
+    ]
+    table = Table(
+        f"Differences in {a.scale.metric.replace('_', ' ')}"
+        + (f", in{a.scale.difference_unit}" if a.scale.unit else ""),
+        HEAD,
+        tuple(_row(a, contrast) for contrast in a.contrasts),
+        labels=2,
+        note=" ".join(notes),
+    )
+    return Section(title, reading, words, tables=(table,))
+
+
+def _row(a: Analysis, contrast: Contrast) -> tuple[str, ...]:
+    c, signed = contrast.comparison, a.scale.signed
+    return (
+        c.first,
+        c.second,
+        str(c.n),
+        signed(c.difference),
+        interval(signed(c.low), signed(c.high)),
+        probability(c.p),
+        probability(contrast.adjusted),
+        coefficient(c.effect),
+        NOTHING if contrast.pairs_needed is None else f"{contrast.pairs_needed:,}",
+    )

@@ -1,0 +1,134 @@
+"""How far the found cells agree, edge by edge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.patches import Rectangle
+
+from nas_lightning.genotype import state_name
+from nas_lightning.reports.layout import short_name
+from nas_lightning.spaces import get_space
+from nas_lightning.studies.plan import RANDOM
+from nas_lightning.studies.report.agreement import Agreement
+from nas_lightning.studies.report.analysis import Analysis
+from nas_lightning.studies.report.numbers import cell_name, percent
+from nas_lightning.studies.report.page import Picture, Section, Table
+from nas_lightning.studies.report.plotting import FAINT, INK, MANY, SMALL, drawing, short, to_svg
+
+COLOUR = "#0072b2"
+STRONGEST = 0.55
+"""Opacity of a box that all runs chose: text stays legible on light and on dark paper."""
+ROW = 0.155
+"""Height of a row of a map in inches."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the cells of a kind have in common.
+
+    Attributes:
+        kind: Name of the kind.
+        inputs: Number of input states.
+        edges: Source and target of every edge that a cell may keep.
+        primitives: Operations that it may carry.
+    """
+
+    kind: str
+    inputs: int
+    edges: tuple[tuple[int, int], ...]
+    primitives: tuple[str, ...]
+
+
+def section(a: Analysis) -> Section:
+    """A map for each method and kind of cell, and one number for each method."""
+    title = "Agreement, edge by edge"
+    reading = (
+        "A box says in how many runs of 100 an edge was kept with an operation; the last column "
+        "says how often it was kept at all. Seeds that agree give few strong boxes, random cells "
+        "an even pattern."
+    )
+    found = {method: made for method, made in a.agreements.items() if made.runs}
+    if not found:
+        return Section(title, reading, ("No search has found a cell yet.",))
+    kinds = len(next(iter(found.values())).kept)
+    words = ["Agreement is a mean over pairs of seeds: the share of a node's inputs, as source "
+             "and operation, that both keep."]  # fmt: skip
+    if RANDOM in found:
+        words.append("That of the random cells is what chance gives.")
+    if kinds > MANY:
+        words.append(f"With {kinds} kinds of cells the maps are left out.")
+    pictures = [
+        _map(method, number, made, shape)
+        for number, (method, made) in enumerate(found.items())
+        for shape in (_shapes(a) if kinds <= MANY else ())
+    ]
+    return Section(title, reading, (" ".join(words),), tuple(pictures), (_table(found),))
+
+
+def _table(found: dict[str, Agreement]) -> Table:
+    rows = tuple(
+        (method, str(made.runs), str(made.distinct), percent(made.agreement))
+        for method, made in found.items()
+    )
+    short = [method for method, made in found.items() if made.agreement is None]
+    note = f"{', '.join(short)}: agreement needs two cells." if short else ""
+    return Table(
+        "Agreement between seeds", ("method", "cells", "distinct", "agreement"), rows, note=note
+    )
+
+
+def _shapes(a: Analysis) -> list[Shape]:
+    """Shapes as the genotypes have them: a space may have been searched with fewer nodes."""
+    genotype = next(run.genotype for run in a.results.runs if run.genotype is not None)
+    shapes = []
+    for kind, cell in genotype.cells.items():
+        used = {name for made in a.agreements.values() for _, _, name in made.kept.get(kind, ())}
+        known = get_space(genotype.space).cell(kind).primitives
+        names = [name for name in known if name in used or name != "none"]
+        states = range(cell.inputs, cell.inputs + len(cell.nodes))
+        edges = tuple((source, target) for target in states for source in range(target))
+        shapes.append(Shape(kind, cell.inputs, edges, (*names, *sorted(used - set(known)))))
+    return shapes
+
+
+def _map(method: str, number: int, made: Agreement, shape: Shape) -> Picture:
+    edges, names = shape.edges, shape.primitives
+    kept = made.kept[shape.kind]
+    shares = np.zeros((len(edges), len(names) + 1))  # (E, O + 1), the last: kept at all
+    for row, (source, target) in enumerate(edges):
+        for column, name in enumerate(names):
+            shares[row, column] = kept.get((target, source, name), 0) / made.runs
+            shares[row, -1] += 0 if name == "none" else shares[row, column]
+    columns = [*map(short_name, names), "kept"]
+    rows = [f"{_state(s, shape.inputs)} → {_state(t, shape.inputs)}" for s, t in edges]
+    with drawing((SMALL[0], 0.95 + ROW * len(edges))) as figure:
+        axes = figure.add_subplot()
+        axes.grid(visible=False)
+        axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(edges) - 0.5, -0.5))
+        for (row, column), share in np.ndenumerate(shares):
+            if share:
+                opacity = STRONGEST * min(share, 1.0)
+                box = (column - 0.5, row - 0.5)
+                axes.add_patch(_box(box, opacity, last=column == len(columns) - 1))
+                text = f"{100 * share:.0f}"
+                axes.text(column, row, text, ha="center", va="center_baseline", fontsize=6.5)
+        axes.set_xticks(range(len(columns)), columns, rotation=40, ha="right", parse_math=False)
+        for label in axes.get_xticklabels():
+            label.set_rotation_mode("anchor")
+        axes.set_yticks(range(len(edges)), rows)
+        axes.tick_params(length=0, labelsize=6.5)
+        axes.spines[:].set_visible(False)
+        axes.set_title(f"{short(method)}, {cell_name(shape.kind)}", parse_math=False, color=INK)
+        title = f"How often {method} kept each edge with each operation, {cell_name(shape.kind)}"
+        return Picture(f"edges_{number}_{shape.kind}", title, to_svg(figure), small=True)
+
+
+def _box(corner: tuple[float, float], opacity: float, *, last: bool) -> Rectangle:
+    return Rectangle(corner, 0.94, 0.94, facecolor=FAINT if last else COLOUR, alpha=opacity)
+
+
+def _state(state: int, inputs: int) -> str:
+    """Name of a state in plain text, such as `k-2` for an input."""
+    return state_name(state, inputs).replace("c_{", "").rstrip("}")

@@ -1,0 +1,66 @@
+"""How decided the searches were, epoch by epoch."""
+
+from __future__ import annotations
+
+from nas_lightning.studies.report.analysis import Analysis
+from nas_lightning.studies.report.numbers import cell_name
+from nas_lightning.studies.report.page import Picture, Section
+from nas_lightning.studies.report.plotting import (
+    MANY,
+    SMALL,
+    WIDE,
+    drawing,
+    legend,
+    looks,
+    short,
+    to_svg,
+    whole_numbers,
+)
+from nas_lightning.studies.report.trajectories import kinds, mean_curve
+
+PREFIX = "search/entropy_"
+
+
+def section(a: Analysis) -> Section:
+    """Entropy of the operation weights, a line a search."""
+    title = "Entropy over the epochs"
+    reading = (
+        "Mean entropy of the operation weights of an edge, in nats: high where all operations "
+        "weigh the same, 0 where each edge has decided. Every line is a search."
+    )
+    found = kinds(a.results.runs, PREFIX)
+    if not found:
+        return Section(title, reading, ("No search has logged it.",))
+    if len(found) > MANY:
+        words = f"A mean over the {len(found)} kinds of cells."
+        picture = _picture(a, "all cells", [PREFIX + kind for kind in found], small=False)
+        return Section(title, reading, (words,), (picture,))
+    pictures = tuple(
+        _picture(a, cell_name(kind), [PREFIX + kind], small=len(found) > 1) for kind in found
+    )
+    return Section(title, reading, pictures=pictures)
+
+
+def _picture(a: Analysis, what: str, keys: list[str], *, small: bool) -> Picture:
+    look = looks(a.results.methods)
+    with drawing(SMALL if small else WIDE) as figure:
+        axes = figure.add_subplot()
+        for method in a.searches:
+            curves = [c for run in a.results.of(method) if (c := mean_curve(run, keys))]
+            for index, line in enumerate(curves):
+                axes.plot(
+                    line.epochs,
+                    line.values,
+                    color=look[method].colour,
+                    linewidth=0.9,
+                    alpha=0.7,
+                    label="" if index else short(method),
+                )
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("entropy, nats")
+        axes.set_title(what, parse_math=False)
+        whole_numbers(axes.xaxis)
+        legend(figure, axes)
+        title = f"Entropy of the operation weights over the epochs, {what}"
+        return Picture(f"entropy_{what.replace(' ', '_')}", title, to_svg(figure), small)

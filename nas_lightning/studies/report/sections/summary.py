@@ -1,0 +1,204 @@
+"""What the study says, in words that are computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from statistics import fmean
+
+from nas_lightning.studies.plan import RANDOM
+from nas_lightning.studies.report.analysis import Analysis
+from nas_lightning.studies.report.contrasts import Contrast
+from nas_lightning.studies.report.numbers import (
+    coefficient,
+    count,
+    interval,
+    listed,
+    percent,
+    probability,
+)
+from nas_lightning.studies.report.page import Section
+from nas_lightning.studies.report.proxies import ALL, CLEAR, Coefficients, strength
+from nas_lightning.studies.report.sections.ranking import taus
+from nas_lightning.studies.report.sections.runs import state
+from nas_lightning.studies.report.sections.standing import regrets
+
+MANY = 6
+"""From more comparisons than this only those that tell methods apart get a sentence."""
+PROXY_WORDS = {
+    "against": "The one-shot metric runs against the final one",
+    "does not": "As far as these searches show, the one-shot metric does not reflect the final one",
+    "weakly": "The one-shot metric weakly reflects the final one",
+    "clearly": "The one-shot metric clearly reflects the final one",
+}
+
+
+def section(a: Analysis) -> Section:
+    """Medians, differences, proxies, collapse, and what is missing."""
+    reading = "Computed from the runs; medians and intervals, never the best of several runs."
+    words = [
+        *_missing(a),
+        *_medians(a),
+        *_differences(a),
+        *_one_shot(a),
+        *_ranking(a),
+        *_collapse(a),
+        *_agreement(a),
+        *_standing(a),
+    ]
+    return Section("Summary", reading, tuple(words))
+
+
+def _missing(a: Analysis) -> list[str]:
+    if not a.results.runs:
+        return ["No runs are planned."]
+    if not a.missing:
+        return []
+    states = [
+        "not yet retrained" if (name := state(run)).endswith("retrained") else name
+        for run in a.missing
+    ]
+    kinds = listed([f"{states.count(name)} {name}" for name in dict.fromkeys(states)])
+    return [
+        f"{len(a.missing)} of {count(len(a.results.runs), 'run')} have no final metric: {kinds}. "
+        "All below is of the others."
+    ]
+
+
+def _medians(a: Analysis) -> list[str]:
+    parts = [
+        f"{method} {a.scale.show(s.median)}{a.scale.unit} (IQR {a.scale.show(s.iqr)}, n = {s.n})"
+        for method, s in a.summaries.items()
+        if s.n
+    ]
+    name = a.scale.metric.replace("_", " ")
+    return [f"Median final {name}: {'; '.join(parts)}."] if parts else ["Nothing has ended yet."]
+
+
+def _differences(a: Analysis) -> list[str]:
+    tested = [contrast for contrast in a.contrasts if contrast.comparison.n]
+    if not tested:
+        return []
+    if len(tested) <= MANY:
+        return [_contrast(a, contrast) for contrast in tested]
+    apart = [contrast for contrast in tested if contrast.told_apart]
+    rest = len(tested) - len(apart)
+    words = [_contrast(a, contrast) for contrast in apart]
+    if rest:
+        words.append(
+            f"{rest} of {len(tested)} comparisons cannot be told from chance; the table below says "
+            "how many pairs each would need."
+        )
+    return words
+
+
+def _contrast(a: Analysis, contrast: Contrast) -> str:
+    c = contrast.comparison
+    names = ["the random cells" if name == RANDOM else name for name in (c.first, c.second)]
+    assert c.difference is not None
+    size = f"{a.scale.show(abs(c.difference))}{a.scale.difference_unit}"
+    if contrast.told_apart:
+        better = (c.difference > 0) == a.results.higher_is_better
+        first, second = names if better else reversed(names)
+        between = interval(a.scale.signed(c.low), a.scale.signed(c.high))
+        return (
+            f"{_capital(first)} {_verb(first, 'is', 'are')} better than {second} by {size} on "
+            f"average (95 % interval of the difference {between}; p = "
+            f"{probability(contrast.adjusted).replace('< ', '<')} after Holm, n = {c.n} pairs)."
+        )
+    chance = f"{_capital(count(c.n, 'pair'))} of runs cannot tell {listed(names)} apart"
+    if not c.difference:
+        return f"{chance}: their means are equal."
+    p = f"p = {probability(contrast.adjusted).replace('< ', '<')} after Holm"
+    needed = contrast.pairs_needed
+    if needed is None:
+        return f"{chance} (difference {size}, {p})."
+    if needed <= c.n:
+        return (
+            f"{chance} (difference {size}, {p}); {needed} pairs could do for this difference "
+            "alone, without a correction for several comparisons."
+        )
+    return f"{chance} (difference {size}, {p}): {needed:,} would be needed."
+
+
+def _one_shot(a: Analysis) -> list[str]:
+    found = a.correlations["one_shot"]
+    name = ALL if ALL in found else next(iter(found), None)
+    if name is None or not found[name][2].n:
+        return []
+    tau = found[name][2]
+    how = strength(tau)
+    if how == "undefined":
+        why = tau.note or "no reason is known"
+        return [f"Whether the one-shot metric reflects the final one is undefined: {why}."]
+    between = interval(coefficient(tau.low), coefficient(tau.high))
+    return [
+        f"{PROXY_WORDS[how]} (Kendall's τ = "
+        f"{coefficient(tau.value)}, 95 % interval {between}, n = {count(tau.n, 'search')} of "
+        f"{name}). In these words: it does not if the interval holds 0, weakly if it lies above 0 "
+        f"and τ is below {CLEAR}, clearly if τ is {CLEAR} or more.",
+        *([_within(found)] if name == ALL else []),
+    ]
+
+
+def _within(found: Mapping[str, Coefficients]) -> str:
+    """The same of each method: together they may only reflect that the methods differ."""
+    parts = [
+        f"{method} {strength(c[2])} ({coefficient(c[2].value)}, n = {c[2].n})"
+        for method, c in found.items()
+        if method != ALL
+    ]
+    return f"Within one method, by the same words and τ: {'; '.join(parts)}."
+
+
+def _ranking(a: Analysis) -> list[str]:
+    means = {method: taus(a, method) for method in a.searches}
+    parts = [
+        f"{method} {coefficient(fmean(values))} (n = {len(values)})"
+        for method, values in means.items()
+        if values
+    ]
+    return [f"Mean τ of supernets over the random cells: {'; '.join(parts)}."] if parts else []
+
+
+def _collapse(a: Analysis) -> list[str]:
+    ended = [m for m in a.searches if any(run.genotype is not None for run in a.results.of(m))]
+    if not ended:
+        return []
+    flagged = {(c.run.method, c.run.seed) for c in a.collapses}
+    if not flagged:
+        return ["No search collapsed to skip connections."]
+    parts = [
+        f"{sum(name == method for name, _ in flagged)} of {a.agreements[method].runs} of {method}"
+        for method in ended
+        if any(name == method for name, _ in flagged)
+    ]
+    return [
+        f"Collapsed, with more than half of a cell's kept edges skip connections: {listed(parts)}."
+    ]
+
+
+def _agreement(a: Analysis) -> list[str]:
+    parts = [
+        f"{percent(made.agreement)} {'among random cells' if method == RANDOM else f'by {method}'}"
+        for method, made in a.agreements.items()
+        if made.agreement is not None
+    ]
+    return [f"Two seeds share of a node's inputs on average {listed(parts)}."] if parts else []
+
+
+def _standing(a: Analysis) -> list[str]:
+    parts = [
+        f"{method} {a.scale.show(fmean(values))}"
+        for method in a.results.methods
+        if (values := regrets(a, method))
+    ]
+    return [f"Mean regret against the best cell, in points: {'; '.join(parts)}."] if parts else []
+
+
+def _capital(text: str) -> str:
+    """A sentence's start; names of methods stay as they are."""
+    return f"T{text[1:]}" if text.startswith("the random") else text
+
+
+def _verb(subject: str, one: str, several: str) -> str:
+    return several if subject.startswith("the random") else one

@@ -1,0 +1,96 @@
+"""Which operations the searches leaned to, epoch by epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from nas_lightning.reports.drawing import FAMILIES, family
+from nas_lightning.reports.layout import short_name
+from nas_lightning.studies.report.analysis import Analysis
+from nas_lightning.studies.report.numbers import cell_name
+from nas_lightning.studies.report.page import Picture, Section
+from nas_lightning.studies.report.plotting import (
+    SMALL,
+    drawing,
+    legend,
+    short,
+    to_svg,
+    whole_numbers,
+)
+from nas_lightning.studies.report.trajectories import Curve, operation_weights
+
+DASHES: tuple[object, ...] = ("-", (0, (3, 1.5)), (0, (1, 1.2)), (0, (4, 1.2, 1, 1.2)))
+"""Of the operations of one family, which share a colour."""
+
+
+def section(a: Analysis) -> Section:
+    """α as weights, mean over the edges of a cell, a line an operation and search."""
+    title = "Operation weights over the epochs"
+    reading = (
+        "Weight of each operation, a mean over the edges of a cell: softmax of α, or α itself "
+        "where a method keeps it on the simplex. Every thin line is a search."
+    )
+    if not any(run.history for run in a.results.runs):
+        return Section(title, reading, ("No search has logged its α.",))
+    pictures = [
+        _picture(method, number, kind, curves)
+        for number, method in enumerate(a.searches)
+        for kind, curves in _curves(a, method).items()
+    ]
+    if not pictures:
+        why = "The logs hold no single α: searches of more than four kinds of cells do not log it."
+        return Section(title, reading, (why,))
+    return Section(title, reading, pictures=tuple(pictures))
+
+
+def _curves(a: Analysis, method: str) -> dict[str, list[dict[str, Curve]]]:
+    """For each kind of cell the curves of each search that logged α."""
+    found: dict[str, list[dict[str, Curve]]] = {}
+    for run in a.results.of(method):
+        for kind in run.genotype.cells if run.genotype is not None else ():
+            if curves := operation_weights(run, kind):
+                found.setdefault(kind, []).append(curves)
+    return found
+
+
+def _picture(
+    method: str, number: int, kind: str, searches: Sequence[Mapping[str, Curve]]
+) -> Picture:
+    families = list(FAMILIES)
+    names = sorted(
+        {name for curves in searches for name in curves},
+        key=lambda name: (families.index(family(name)), name),
+    )
+    styles = _styles(names)
+    with drawing((SMALL[0], SMALL[1] + 0.5)) as figure:
+        axes = figure.add_subplot()
+        for name in names:
+            colour, dashes = styles[name]
+            for index, curves in enumerate(curves for curves in searches if name in curves):
+                axes.plot(
+                    curves[name].epochs,
+                    curves[name].values,
+                    color=colour,
+                    linestyle=dashes,
+                    linewidth=0.8,
+                    alpha=0.75,
+                    label="" if index else short_name(name),
+                )
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("mean weight")
+        axes.set_title(f"{short(method)}, {cell_name(kind)}", parse_math=False)
+        whole_numbers(axes.xaxis)
+        legend(figure, axes)
+        title = f"Operation weights of {method}, {cell_name(kind)}"
+        return Picture(f"weights_{number}_{kind}", title, to_svg(figure), small=True)
+
+
+def _styles(names: Sequence[str]) -> dict[str, tuple[str, object]]:
+    """Colour of the family, as in drawings of cells, and dashes that differ within it."""
+    styles: dict[str, tuple[str, object]] = {}
+    seen: dict[str, int] = {}
+    for name in names:
+        number = seen[family(name)] = seen.get(family(name), -1) + 1
+        styles[name] = FAMILIES[family(name)], DASHES[number % len(DASHES)]
+    return styles

@@ -1,0 +1,103 @@
+"""What searches logged epoch by epoch, as curves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, softmax
+
+from nas_lightning.reports.metrics import Row
+from nas_lightning.studies.results import Run
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A value over the epochs.
+
+    Attributes:
+        epochs: (T,).
+        values: (T,).
+    """
+
+    epochs: Values
+    values: Values
+
+
+def curve(run: Run, key: str) -> Curve | None:
+    """What a search logged under a name; none if it did not."""
+    rows = [row for row in run.history if key in row]
+    if not rows:
+        return None
+    return Curve(_column(rows, "epoch"), _column(rows, key))
+
+
+def mean_curve(run: Run, keys: Sequence[str]) -> Curve | None:
+    """Mean over several names of what a search logged; none if it logged none of them."""
+    curves = [found for key in keys if (found := curve(run, key)) is not None]
+    if not curves:
+        return None
+    return Curve(curves[0].epochs, np.mean([each.values for each in curves], axis=0))
+
+
+def kinds(runs: Sequence[Run], prefix: str) -> list[str]:
+    """What stands behind a prefix in the names of logged values, such as kinds of cells."""
+    names = (name for run in runs for row in run.history for name in row)
+    return list(dict.fromkeys(n.removeprefix(prefix) for n in names if n.startswith(prefix)))
+
+
+def operation_weights(run: Run, kind: str) -> dict[str, Curve]:
+    """For each primitive its weight, a mean over the edges of a cell.
+
+    α that a method keeps on the simplex are the weights themselves. Others go through the softmax,
+    or the sigmoid if the weights that the genotype was read off do not sum to one on each edge.
+
+    Args:
+        run: A search.
+        kind: Of the cell.
+
+    Returns:
+        Curves by primitive; empty if the search did not log α.
+    """
+    prefix = f"alpha/{kind}/"
+    names = [name.removeprefix(prefix) for name in _names(run) if name.startswith(prefix)]
+    rows = [row for row in run.history if all(prefix + name in row for name in names)]
+    if not names or not rows:
+        return {}
+    edges = list(dict.fromkeys(name.split("/")[0] for name in names))
+    primitives = list(dict.fromkeys(name.split("/")[1] for name in names))
+    alpha = np.asarray(
+        [[[row[f"{prefix}{edge}/{name}"] for name in primitives] for edge in edges] for row in rows]
+    )  # (T, E, O)
+    weights = _relax(alpha, _sums_to_one(run, kind)).mean(1)
+    epochs = _column(rows, "epoch")
+    return {name: Curve(epochs, weights[:, index]) for index, name in enumerate(primitives)}
+
+
+def _names(run: Run) -> list[str]:
+    return sorted({name for row in run.history for name in row})
+
+
+def _column(rows: Sequence[Row], key: str) -> Values:
+    return np.asarray([row[key] for row in rows], dtype=np.float64)
+
+
+def _relax(alpha: Values, shares: bool) -> Values:
+    """α (T, E, O) → weights (T, E, O)."""
+    if (alpha >= 0).all() and np.allclose(alpha.sum(-1), 1, atol=1e-4):
+        return alpha
+    relaxed: Any = softmax(alpha, axis=-1) if shares else expit(alpha)
+    return np.asarray(relaxed, dtype=np.float64)
+
+
+def _sums_to_one(run: Run, kind: str) -> bool:
+    """Whether the weights of an edge are shares; so if nothing says otherwise."""
+    mixing = {} if run.genotype is None else run.genotype.mixing.get(kind, {})
+    if not mixing.get("ops"):
+        return True
+    return bool(np.allclose(np.asarray(mixing["ops"]).sum(-1), 1, atol=1e-3))

@@ -1,0 +1,220 @@
+"""What the runs of a study came to, read from its folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from nas_lightning.files import write_text
+from nas_lightning.genotype import Genotype
+from nas_lightning.reports.metrics import Row, read_metrics
+from nas_lightning.studies.ground_truth import GroundTruth
+from nas_lightning.studies.plan import (
+    RANDOM,
+    Study,
+    random_cell,
+    read_study,
+    retrain_dir,
+    retrain_seeds,
+    search_dir,
+)
+
+RESULT = "result.json"
+FAILURE = "failure.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A search and the retrainings of what it found, or a randomly drawn cell and its retrainings.
+
+    Attributes:
+        method: Name of the method, or `random`.
+        seed: Seed of the search, or number of the random cell.
+        genotype: What was found or drawn; none as long as the search has not ended.
+        supernet: Metric of the supernet on the validation half at the end of the search; none
+            without such data, and of a random cell.
+        one_shot: Metric on the test data of the discrete cell with the supernet's weights; none
+            of a random cell.
+        scores: The same of the random cells in this search's supernet, by their number; cells
+            with an operation that the supernet does not have are left out.
+        finals: Metric on the test data of each retraining that has ended, or the table's.
+        expected: How many `finals` there are when all has run.
+        parameters: Of the retrained network.
+        search_seconds: Of the search, over all its starts.
+        retrain_seconds: Of all retrainings, over all their starts.
+        peak_memory_mib: The most that the search held.
+        links: Run directories, relative to the study's.
+        failures: What went wrong, a sentence each.
+        history: Logged metrics of the search, a row an epoch.
+    """
+
+    method: str
+    seed: int
+    genotype: Genotype | None = None
+    supernet: float | None = None
+    one_shot: float | None = None
+    scores: Mapping[int, float] = field(default_factory=dict)
+    finals: tuple[float, ...] = ()
+    expected: int = 1
+    parameters: int | None = None
+    search_seconds: float = 0.0
+    retrain_seconds: float = 0.0
+    peak_memory_mib: float | None = None
+    links: tuple[str, ...] = ()
+    failures: tuple[str, ...] = ()
+    history: tuple[Row, ...] = ()
+
+    @property
+    def final(self) -> float | None:
+        """Mean over the retrainings, once all have ended."""
+        return fmean(self.finals) if len(self.finals) == self.expected else None
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a study came to so far.
+
+    Attributes:
+        study: Its plan.
+        runs: All that were planned, by method in the order of the plan, `random` last, and seed.
+    """
+
+    study: Study
+    runs: tuple[Run, ...]
+
+    @property
+    def metric(self) -> str:
+        """Name of the metric, such as `accuracy` or `psnr`."""
+        return self.study.metric
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether larger values are better."""
+        return self.study.higher_is_better
+
+    def of(self, method: str) -> list[Run]:
+        """The runs of a method, or of `random`, by seed."""
+        return [run for run in self.runs if run.method == method]
+
+    @property
+    def methods(self) -> list[str]:
+        """Names of the methods, `random` last if there is such a baseline."""
+        return list(dict.fromkeys(run.method for run in self.runs))
+
+
+def write_result(folder: Path, values: Mapping[str, Any]) -> None:
+    """Say that what runs in a folder has ended well, and what it came to."""
+    write_text(folder / RESULT, json.dumps(values, indent=1) + "\n")
+    (folder / FAILURE).unlink(missing_ok=True)
+
+
+def write_failure(folder: Path, message: str) -> None:
+    """Say that what runs in a folder failed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / FAILURE, json.dumps({"message": message}) + "\n")
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """What ran in a folder came to; none as long as it has not ended well."""
+    return _read(folder / RESULT)
+
+
+def read_failure(folder: Path) -> str | None:
+    """Why what ran in a folder failed; none if it did not."""
+    found = _read(folder / FAILURE)
+    return None if found is None else str(found["message"])
+
+
+def read_results(folder: Path) -> Results:
+    """Read what a study came to so far.
+
+    Raises:
+        UsageError: The folder holds no study.
+    """
+    study = read_study(folder)
+    truth = GroundTruth.load(Path(study.table), study.column) if study.table else None
+    runs = [
+        _searched(folder, study, truth, method.name, seed)
+        for method in study.methods
+        for seed in range(study.seeds)
+    ]
+    runs += [_drawn(folder, study, truth, number) for number in range(study.random)]
+    return Results(study, tuple(runs))
+
+
+def _searched(folder: Path, study: Study, truth: GroundTruth | None, name: str, seed: int) -> Run:
+    place = search_dir(folder, name, seed)
+    link = str(place.relative_to(folder))
+    found = read_result(place)
+    if found is None:
+        failure = read_failure(place)
+        failures = () if failure is None else (failure,)
+        return Run(name, seed, expected=_expected(study), links=(link,), failures=failures)
+    genotype = Genotype.load(place / "genotype.json")
+    run = Run(
+        method=name,
+        seed=seed,
+        genotype=genotype,
+        supernet=found["supernet"],
+        one_shot=found["one_shot"],
+        scores={int(number): score for number, score in found["scores"].items()},
+        search_seconds=found["seconds"],
+        peak_memory_mib=found["peak_memory_mib"],
+        links=(link,),
+        history=tuple(_by_epoch(read_metrics(place))),
+    )
+    return _with_finals(run, folder, study, truth, genotype)
+
+
+def _drawn(folder: Path, study: Study, truth: GroundTruth | None, number: int) -> Run:
+    path = random_cell(folder, number)
+    if not path.exists():
+        return Run(RANDOM, number, expected=_expected(study))
+    genotype = Genotype.load(path)
+    return _with_finals(Run(RANDOM, number, genotype), folder, study, truth, genotype)
+
+
+def _with_finals(
+    run: Run, folder: Path, study: Study, truth: GroundTruth | None, genotype: Genotype
+) -> Run:
+    """The run with what its cell is worth: by the table, or by its retrainings."""
+    if truth is not None:
+        return replace(run, finals=(truth.accuracy(genotype),))
+    places = [
+        retrain_dir(folder, genotype, seed) for seed in retrain_seeds(run.seed, study.retrain_seeds)
+    ]
+    ended = [result for place in places if (result := read_result(place)) is not None]
+    return replace(
+        run,
+        finals=tuple(result["final"] for result in ended),
+        expected=_expected(study),
+        parameters=ended[0]["parameters"] if ended else None,
+        retrain_seconds=sum(result["seconds"] for result in ended),
+        links=(*run.links, *(str(place.relative_to(folder)) for place in places)),
+        failures=tuple(failure for place in places if (failure := read_failure(place))),
+    )
+
+
+def _expected(study: Study) -> int:
+    return 1 if study.table else study.retrain_seeds
+
+
+def _by_epoch(rows: Sequence[Row]) -> list[Row]:
+    """One row an epoch, with all that was logged in it."""
+    epochs: dict[float, Row] = {}
+    for row in rows:
+        if "epoch" in row:
+            epochs.setdefault(row["epoch"], {}).update(row)
+    return [epochs[epoch] for epoch in sorted(epochs)]
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return found
