@@ -119,6 +119,12 @@ class NASCLI(LightningCLI):
             default=None,
             help="CPU threads of PyTorch; by default all cores. Small images are faster with one.",
         )
+        parser.add_argument(
+            "--pictures",
+            type=bool,
+            default=True,
+            help="Draw a search's cells and weights for TensorBoard, seconds an epoch.",
+        )
         if self.verb == "fit":
             parser.add_argument("--print_plan", action=PrintPlan)
         parser.add_class_arguments(Stages, "stages")
@@ -231,7 +237,7 @@ class NASCLI(LightningCLI):
         if trainer.loggers:
             callbacks.append(LearningRateMonitor(logging_interval="epoch"))
         if isinstance(self.model, SearchModule):
-            callbacks.append(SearchMonitor(run_dir))
+            callbacks.append(SearchMonitor(run_dir, self._get(self.config, "pictures")))
         callbacks.append(PredictionWriter(run_dir))
         if self.subcommand == "fit":
             job = active_job()
@@ -242,13 +248,19 @@ class NASCLI(LightningCLI):
         return callbacks
 
     def _record(self, run_dir: Path, job: str | None) -> RunRecord:
-        parser = self._parser(self.subcommand)
-        config = yaml.safe_load(parser.dump(self.config[str(self.subcommand)], skip_none=False))
         checkpoint = self._get(self.config, "ckpt_path")
-        return RunRecord(run_dir, config_hash(config), checkpoint and Path(checkpoint), job)
+        digest = config_hash(self.plain_config())
+        return RunRecord(run_dir, digest, checkpoint and Path(checkpoint), job)
+
+    def plain_config(self) -> dict[str, Any]:
+        """The configuration of the run as plain data."""
+        parser = self._parser(self.subcommand)
+        text = parser.dump(self.config[str(self.subcommand)], skip_none=False)
+        found: dict[str, Any] = yaml.safe_load(text)
+        return found
 
 
-def data_spec(data: LightningDataModule) -> dict[str, int]:
+def data_spec(data: LightningDataModule) -> dict[str, Any]:
     """What a data module says of its sizes.
 
     Raises:

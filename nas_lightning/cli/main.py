@@ -21,11 +21,14 @@ run
   test       metrics on the test data (of a search: one-shot)
   predict    predictions for the test data, as a file
   submit     fit as a job of a SLURM cluster
+  study      search over many seeds, retrain, compare, report
 
 look
   derive     read the genotype off a checkpoint
   info       parameters and multiply-adds of a genotype
   draw       draw the cells of a genotype
+  report     make the report of a study anew
+  benchmark  true accuracy of cells of NAS-Bench-201, from its table
   doctor     what a run finds here; plan of a search; does a retraining agree?
   configs    list, show or copy the configurations that come with nas
   demo       search, retrain and test on handwritten digits, in minutes

@@ -5,9 +5,11 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nas_lightning.cli.allocation import count_devices
 from nas_lightning.cli.batch_script import SRUN, Request, script
@@ -17,6 +19,9 @@ from nas_lightning.cli.plan import PlanCLI
 from nas_lightning.cli.run_directory import AUTO, CONFIG, find_start, has_checkpoint
 from nas_lightning.errors import NASError, UsageError
 
+if TYPE_CHECKING:  # an extra that may be missing
+    from submitit import AutoExecutor
+
 SHARED_BY_ALL = "runs/default"
 """The run directory of a configuration that names none."""
 SUBMITITS_OWN = ("job-name", "nodes", "ntasks-per-node", "cpus-per-task", "output", "open-mode")
@@ -25,6 +30,21 @@ SUBMITITS_OWN = ("job-name", "nodes", "ntasks-per-node", "cpus-per-task", "outpu
 
 class SubmitError(NASError):
     """SLURM did not take a job."""
+
+    @classmethod
+    @contextmanager
+    def of_slurm(cls) -> Iterator[None]:
+        """Turn a refusal of SLURM into this error.
+
+        Raises:
+            SubmitError: SLURM refused.
+        """
+        from submitit.core.utils import FailedJobError
+
+        try:
+            yield
+        except FailedJobError as error:
+            raise cls(f"SLURM refused the job: {' '.join(str(error).split())}") from error
 
 
 class Parsed(PlanCLI):
@@ -117,6 +137,30 @@ def run_here(arguments: list[str]) -> None:
         raise SystemExit(code)
 
 
+def open_executor(folder: Path | str) -> AutoExecutor:
+    """What hands jobs to SLURM.
+
+    Args:
+        folder: For scripts and logs.
+
+    Raises:
+        UsageError: submitit or SLURM is not installed here.
+    """
+    try:
+        from submitit import AutoExecutor
+    except ImportError as error:
+        raise UsageError(
+            "SLURM jobs need submitit: pip install 'nas-lightning[slurm]'; or, for a single run, "
+            "give what nas submit --dry-run prints to sbatch"
+        ) from error
+    if shutil.which("sbatch") is None:
+        raise UsageError(
+            "there is no sbatch here: run this where you submit jobs; nas submit --dry-run shows "
+            "the script of a single run"
+        )
+    return AutoExecutor(folder=folder, cluster="slurm")
+
+
 def submit(submission: Submission) -> str:
     """Hand a job to SLURM.
 
@@ -127,19 +171,7 @@ def submit(submission: Submission) -> str:
         UsageError: submitit or SLURM is not installed here.
         SubmitError: SLURM refused.
     """
-    try:
-        from submitit import AutoExecutor
-        from submitit.core.utils import FailedJobError
-    except ImportError as error:
-        raise UsageError(
-            "nas submit needs submitit: pip install 'nas-lightning[slurm]'; or add --dry-run and "
-            "give what it prints to sbatch"
-        ) from error
-    if shutil.which("sbatch") is None:
-        raise UsageError(
-            "there is no sbatch here: run nas submit where you submit jobs, or add --dry-run to "
-            "see the script"
-        )
+    executor = open_executor(submission.request.logs)
     request = submission.request
     # what submitit has no name for, or another form, as it stands in the script of --dry-run
     additional = {
@@ -148,7 +180,6 @@ def submit(submission: Submission) -> str:
         if name not in SUBMITITS_OWN
     }
     cpus = ("$SLURM_CPUS_PER_TASK", str(request.cpus))  # submitit quotes what it passes on
-    executor = AutoExecutor(folder=request.logs, cluster="slurm")
     executor.update_parameters(
         name=request.name,
         nodes=request.nodes,
@@ -158,11 +189,8 @@ def submit(submission: Submission) -> str:
         slurm_srun_args=[argument.replace(*cpus) for argument in SRUN],
         slurm_additional_parameters=additional,
     )
-    try:
+    with SubmitError.of_slurm():
         job = executor.submit(run_here, submission.arguments)
-    except FailedJobError as error:
-        said = " ".join(str(error).split())
-        raise SubmitError(f"SLURM refused the job: {said}") from error
     return (
         f"{'job':<24} {job.job_id}\n"
         f"{'log':<24} {job.paths.stdout}\n"

@@ -42,8 +42,8 @@ def info(arguments: list[str]) -> None:
     parser.add_argument(
         "--channels",
         type=positive,
-        help="C, or hidden units (default: 36; 48 on ImageNet; supernet 16; nas_bench_201 16; "
-        "darts_recurrent 850, supernet 300)",
+        help="C, or hidden units (default: 36; 48 on ImageNet; supernet 16; nas_bench_201 and "
+        "reconstruction 16; darts_recurrent 850, supernet 300)",
     )
     parser.add_argument(
         "--layers",
@@ -110,8 +110,9 @@ def configs(arguments: list[str]) -> None:
     elif args.action == "copy":
         print(f"written to {shipped_configs.copy_config(args.name, args.folder)}")
     else:
-        for name, path in {**shipped_configs.shipped(), **shipped_configs.scripts()}.items():
-            print(f"{name:<24} {shipped_configs.summary(path)}")
+        found = shipped_configs.shipped() | shipped_configs.overlays() | shipped_configs.scripts()
+        for name, path in found.items():
+            print(f"{name:<29} {shipped_configs.summary(path)}")
 
 
 def doctor(arguments: list[str]) -> int:
@@ -148,6 +149,40 @@ def submit(arguments: list[str]) -> None:
     print(job.script().rstrip("\n") if given.dry_run else submission.submit(job))
 
 
+def study(arguments: list[str]) -> int:
+    """Search with several methods over several seeds, retrain, and report with statistics.
+
+    Returns:
+        1 if a run failed, 130 if it was interrupted, else 0.
+    """
+    from nas_lightning.cli.study_options import read
+
+    given = read(arguments[1:])
+    from nas_lightning.cli.study import run_study
+
+    return run_study(given)
+
+
+def report(arguments: list[str]) -> None:
+    """Make the report of a study anew: HTML, Markdown, JSON and CSV."""
+    parser = VerbParser("nas report", description=report.__doc__)
+    parser.add_argument("folder", type=Path, help="of the study; half of one will do")
+    args = parser.parse_args(arguments[1:])
+    from nas_lightning.cli.report import report_study
+
+    print(report_study(args.folder))
+
+
+def benchmark(arguments: list[str]) -> None:
+    """True accuracy of cells, from a benchmark's table; and whether a supernet ranks cells so."""
+    from nas_lightning.cli.benchmark_options import read
+
+    given = read(arguments[1:])
+    from nas_lightning.cli.benchmark import report
+
+    print(report(given))
+
+
 def demo(arguments: list[str]) -> None:
     """Search, retrain and test on handwritten digits, beside a randomly drawn cell."""
     parser = VerbParser("nas demo", description=demo.__doc__)
@@ -180,9 +215,12 @@ VERBS: dict[str, Verb] = {
     "derive": derive,
     "info": info,
     "draw": draw,
+    "benchmark": benchmark,
     "configs": configs,
     "doctor": doctor,
     "submit": submit,
+    "study": study,
+    "report": report,
     "demo": demo,
 }
 

@@ -48,10 +48,12 @@ class SearchMonitor(Callback):
 
     Args:
         folder: Where `genotype.json` goes.
+        pictures: Whether TensorBoard gets pictures, which take seconds an epoch.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, pictures: bool = True) -> None:
         self.folder = folder
+        self.pictures = pictures
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say what runs, and lay out one chart an edge."""
@@ -79,8 +81,12 @@ class SearchMonitor(Callback):
         self._scalars(pl_module, genotype, mixing)
         if trainer.is_global_zero:
             genotype.save(self.folder / "genotype.json")
+            epoch = trainer.current_epoch
             for board in _boards(trainer):
-                _pictures(board, trainer.current_epoch, pl_module, genotype, mixing)
+                lines = str(genotype).splitlines()
+                board.add_text("genotype", "\n".join(f"    {line}" for line in lines), epoch)
+                if self.pictures:
+                    _pictures(board, epoch, pl_module, genotype, mixing)
 
     def _scalars(self, module: SearchModule, genotype: Genotype, mixing: Mixing) -> None:
         few = _few(module)
@@ -142,7 +148,6 @@ def _boards(trainer: Trainer) -> list[SummaryWriter]:
 def _pictures(
     board: SummaryWriter, epoch: int, module: SearchModule, genotype: Genotype, mixing: Mixing
 ) -> None:
-    board.add_text("genotype", "\n".join(f"    {li}" for li in str(genotype).splitlines()), epoch)
     few, last = _few(module), epoch + 1 == module.trainer.max_epochs
     some = last or epoch % HEAT_MAPS_EVERY == 0
     if few or some:

@@ -7,6 +7,8 @@ import pytest
 
 from nas_lightning import __version__
 from nas_lightning.cli.verbs import VERBS
+from nas_lightning.genotype import random_genotype
+from nas_lightning.spaces import get_space
 from tests.cli.conftest import Nas
 
 
@@ -79,6 +81,22 @@ def test_info_of_other_spaces(nas: Nas) -> None:
     assert mixed["parameters"] == 10_000 * 31 + 60 * 60 + 8 * 30 * 60
     assert "--layers means nothing" in nas("info DARTS_RNN_V2 --layers 3").err
     assert "--imagenet means nothing" in nas("info supernet --space nas_bench_201 --imagenet").err
+
+
+def test_info_and_drawing_of_a_reconstruction(nas: Nas) -> None:
+    mixed = json.loads(nas("info supernet --space reconstruction --json").out)
+    for dims, name in ((1, "parameters_for_signals"), (2, "parameters_for_images")):
+        patch = 5**dims
+        # each of ten edges: three step sizes, twice eight filters, and a network of 16 channels
+        network = 16 * patch + 16 + 16 * 16 + 16 + patch * 16
+        assert mixed[name] == 10 * (3 + 2 * 8 * patch + network)
+    random_genotype(get_space("reconstruction"), seed=0).save("unrolled.json")
+    cell = json.loads(nas("info unrolled.json --json").out)
+    assert cell["parameters_for_signals"] < cell["parameters_for_images"]
+    assert "no channels to mix" in nas("info supernet --space reconstruction --k 2").err
+    assert "--classes means nothing" in nas("info unrolled.json --classes 3").err
+    assert nas("draw unrolled.json -o unrolled.svg").code == 0
+    assert "Unrolled cell" in Path("unrolled.svg").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,150 @@
+"""The options of `nas study`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from nas_lightning.cli.verb_parser import VerbParser, positive, whole
+from nas_lightning.studies.plan import RANDOM, Method, Study
+
+DESCRIPTION = """\
+Search with several methods over several seeds, retrain what they find, and say how far the result
+can be trusted. The same command goes on with a study that was stopped. Options of single runs stand
+beside those of the study: --search.KEY VALUE for all searches, --retrain.KEY VALUE for all
+retrainings, --all.KEY VALUE for both, such as --all.data.root data."""
+FORWARDED = re.compile(r"--(search|retrain|all)\.(.+)", re.DOTALL)
+NAME = re.compile(r"[\w.+-]+")
+
+
+class Given(NamedTuple):
+    """What the command line says.
+
+    Args:
+        folder: Where the study lies.
+        study: Its plan, not checked yet.
+        jobs: Processes that run at a time; none to choose.
+        retry_failed: Whether runs that failed are tried once more.
+        slurm: Options of a SLURM job array; none to run here.
+    """
+
+    folder: Path
+    study: Study
+    jobs: int | None
+    retry_failed: bool
+    slurm: dict[str, Any] | None
+
+
+def read(arguments: list[str]) -> Given:
+    """Read the command line behind the verb.
+
+    Raises:
+        UsageError: It is wrong.
+    """
+    own, options = _divide(arguments)
+    parser = _parser()
+    args = parser.parse_args(own)
+    if args.retrain and args.table:
+        parser.error("--table takes the place of retraining: give it or --retrain")
+    if not (args.retrain or args.table):
+        parser.error("say what a found cell is worth: --retrain CONFIG, or --table FILE")
+    if args.column and not args.table:
+        parser.error("--column is a column of --table")
+    methods = tuple(_method(parser, text) for text in args.config)
+    names = [method.name for method in methods]
+    if len(set(names)) < len(names) or RANDOM in names:
+        parser.error(f"methods need names of their own, found {', '.join(names)}: NAME=CONFIG")
+    study = Study(
+        methods,
+        seeds=args.seeds,
+        retrain=_method(parser, args.retrain) if args.retrain else None,
+        retrain_seeds=args.retrain_seeds,
+        random=args.random,
+        search_options=tuple(options["search"]),
+        retrain_options=tuple(options["retrain"]),
+        table=args.table,
+        column=args.column,
+        metric=args.metric,
+    )
+    slurm = {name: getattr(args, name) for name in SLURM} if args.slurm else None
+    return Given(args.dir, study, args.jobs, args.retry_failed, slurm)
+
+
+def _divide(arguments: list[str]) -> tuple[list[str], dict[str, list[str]]]:
+    """Our own options, and those of searches and retrainings."""
+    own: list[str] = []
+    options: dict[str, list[str]] = {"search": [], "retrain": []}
+    rest = iter(arguments)
+    for argument in rest:
+        found = FORWARDED.fullmatch(argument)
+        if found is None:
+            own.append(argument)
+            continue
+        # --search.a.b=1 is whole; --search.a.b 1 takes the next one along
+        parts = [f"--{found[2]}"] if "=" in found[2] else [f"--{found[2]}", *_next(rest)]
+        for stage in options if found[1] == "all" else (found[1],):
+            options[stage] += parts
+    return own, options
+
+
+def _next(rest: Any) -> list[str]:
+    return [value for value in (next(rest, None),) if value is not None]
+
+
+def _method(parser: VerbParser, text: str) -> Method:
+    """`[NAME=]CONFIG[,CONFIG…]`."""
+    name, equals, files = text.rpartition("=")
+    configs = tuple(part for part in files.split(",") if part)
+    if not configs:
+        parser.error(f"expected [NAME=]CONFIG[,CONFIG…], found {text!r}")
+    if not equals:
+        name = Path(configs[-1]).stem
+    if not NAME.fullmatch(name):
+        parser.error(f"a method's name is of letters, digits and . _ + -, found {name!r}")
+    return Method(name, configs)
+
+
+SLURM = ("partition", "account", "time", "gpus", "cpus_per_task", "mem", "at_once")
+
+
+def _parser() -> VerbParser:
+    parser = VerbParser(
+        "nas study",
+        DESCRIPTION,
+        usage="%(prog)s --config SEARCH [--config …] --retrain RETRAIN [options]",
+    )
+    add = parser.add_argument
+    text = (
+        "a method: the configuration of a search, a file or a shipped name, or several joined by "
+        "commas, of which later ones win, with a name of its own or without; repeat it to compare "
+        "methods on the same seeds"
+    )
+    add("-c", "--config", action="append", required=True, metavar="[NAME=]CONFIG[,…]", help=text)
+    add("--retrain", metavar="CONFIG[,…]", help="configuration of the retraining")
+    text = "table of true accuracies (NAS-Bench-201) in place of a retraining; see nas benchmark"
+    add("--table", metavar="FILE", help=text)
+    add("--column", help="column of the table (default: cifar10_test)")
+    add("--seeds", type=positive, default=10, metavar="N", help="searches a method (default: 10)")
+    text = "retrainings of each cell (default: 1)"
+    add("--retrain-seeds", type=positive, default=1, metavar="R", help=text)
+    text = "randomly drawn cells, judged like the found ones and by each supernet (default: 10)"
+    add("--random", type=whole, default=10, metavar="M", help=text)
+    add("--metric", help="what is compared (default: the first of the task: accuracy, psnr, …)")
+    add("--dir", type=Path, default=Path("runs/study"), help="the study's folder (default: "
+        "%(default)s)")  # fmt: skip
+    text = "runs at a time (default: one for each GPU, or one)"
+    add("--jobs", type=positive, metavar="J", help=text)
+    add("--retry-failed", action="store_true", help="try runs that failed once more")
+    add("--slurm", action="store_true", help="run as a job array of SLURM (needs submitit)")
+    slurm = parser.add_argument_group("with --slurm, of each job")
+    slurm.add_argument("--partition", help="default: SLURM's")
+    slurm.add_argument("--account", help="default: SLURM's")
+    slurm.add_argument("--time", default="24:00:00", help="time limit (default: %(default)s)")
+    slurm.add_argument("--gpus", type=whole, default=1, help="GPUs (default: 1)")
+    text = "CPU cores (default: 8)"
+    slurm.add_argument("--cpus-per-task", type=positive, default=8, metavar="C", help=text)
+    slurm.add_argument("--mem", help="memory (default: SLURM's)")
+    text = "jobs that run at a time (default: all)"
+    slurm.add_argument("--at-once", type=positive, metavar="N", help=text)
+    return parser

@@ -1,0 +1,65 @@
+"""Studies that are killed at random moments report what one does that was not."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nas_lightning.studies.results import read_results
+from tests.cli.test_study import STUDY, call, start, write_configurations
+
+pytestmark = pytest.mark.faults
+
+
+def facts(folder: Path) -> list[Any]:
+    """All that a study came to, less its times."""
+    return [
+        [
+            *(run.method, run.seed, run.genotype, run.supernet, run.one_shot, dict(run.scores)),
+            *(run.finals, run.parameters, run.links, run.failures, run.history),
+        ]
+        for run in read_results(folder).runs
+    ]
+
+
+def report(folder: Path) -> Any:
+    """The numbers of the report, less its times."""
+    found = json.loads((folder / "report.json").read_text())
+    found.pop("cost")
+    for run in found["runs"]:
+        run.pop("cost")
+    return found
+
+
+def test_killed_at_random_and_run_again_it_is_the_same(tmp_path: Path) -> None:
+    write_configurations(tmp_path)
+    began = time.monotonic()
+    code, said = call(STUDY.replace("--dir s", "--dir whole"), tmp_path)
+    assert code == 0, said
+    whole = time.monotonic() - began
+    generator = random.Random(7)
+    kills, ended = 0, False
+    while not ended and kills < 40:
+        process = start(STUDY, tmp_path)
+        try:
+            # about the first third goes into imports and the check of the plan
+            code = process.wait(timeout=whole * generator.uniform(0.3, 0.7))
+        except subprocess.TimeoutExpired:
+            kills += 1
+            # all processes at once, or the first alone
+            os.killpg(process.pid, signal.SIGKILL) if kills % 2 else process.kill()
+            process.wait()
+        else:
+            ended = True
+    print(f"\n{kills} kills of a study of {whole:.0f} s")
+    assert ended
+    assert code == 0, (tmp_path / "said.txt").read_text()
+    assert kills > 1
+    assert facts(tmp_path / "s") == facts(tmp_path / "whole")
+    assert report(tmp_path / "s") == report(tmp_path / "whole")
