@@ -11,8 +11,12 @@ WIDTH = 100
 """Columns of a terminal that the summary takes."""
 
 
-def report_study(folder: Path) -> str:
+def report_study(folder: Path, to: Path | None = None) -> str:
     """Write the report, and say what it says.
+
+    Args:
+        folder: Of the study.
+        to: Another folder to write into.
 
     Returns:
         Its summary, and where it is.
@@ -20,6 +24,6 @@ def report_study(folder: Path) -> str:
     Raises:
         UsageError: The folder holds no study.
     """
-    page, summary = write_report(folder)
+    page, summary = write_report(folder, to)
     said = "\n".join(textwrap.fill(text, WIDTH, subsequent_indent="  ") for text in summary)
     return f"{said}\n\n{page}, and beside it report.md, report.json and report.csv"

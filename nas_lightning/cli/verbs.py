@@ -167,10 +167,12 @@ def report(arguments: list[str]) -> None:
     """Make the report of a study anew: HTML, Markdown, JSON and CSV."""
     parser = VerbParser("nas report", description=report.__doc__)
     parser.add_argument("folder", type=Path, help="of the study; half of one will do")
+    text = "another folder to write into, without links to the runs: to show it to others"
+    parser.add_argument("--to", type=Path, metavar="FOLDER", help=text)
     args = parser.parse_args(arguments[1:])
     from nas_lightning.cli.report import report_study
 
-    print(report_study(args.folder))
+    print(report_study(args.folder, args.to))
 
 
 def benchmark(arguments: list[str]) -> None:

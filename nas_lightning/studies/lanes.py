@@ -49,7 +49,7 @@ def run_lanes(
     waiting, died = deque(items), Counter[Item]()
     lanes = dict(enumerate(map(_lane, environments)))
     running: dict[Future[None], tuple[int, Item]] = {}
-    before = signal.signal(signal.SIGTERM, _pass_on)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         while waiting or running:
             for lane in sorted(lanes.keys() - {lane for lane, _ in running.values()}):
@@ -69,7 +69,11 @@ def run_lanes(
                         waiting.append(item)
             tick({item for _, item in running.values()})
     except KeyboardInterrupt:
+        _tell_lanes()
         raise LanesStoppedError from None
+    except BaseException:
+        _tell_lanes()
+        raise
     finally:
         _end(lanes.values())
         signal.signal(signal.SIGTERM, before)
@@ -102,8 +106,7 @@ def _follow() -> None:
     os._exit(1)
 
 
-def _pass_on(*_: object) -> None:
-    """On SIGTERM tell the lanes, and stop as on Ctrl-C, which they get by themselves."""
+def _tell_lanes() -> None:
+    """Ask the lanes to stop; one that heard Ctrl-C by itself does not mind."""
     for process in multiprocessing.active_children():
         process.terminate()
-    raise KeyboardInterrupt

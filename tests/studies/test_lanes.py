@@ -36,8 +36,11 @@ def die_once(folder: Path, item: str) -> None:
     (folder / item).touch()
 
 
-def raise_it(item: str) -> None:
-    raise ValueError(item)
+def raise_it(folder: Path, item: str) -> None:
+    if item == "wrong":
+        raise ValueError(item)
+    time.sleep(600)
+    (folder / item).touch()
 
 
 def wait_for_ever(folder: Path, item: str) -> None:
@@ -78,9 +81,10 @@ def test_what_dies_under_an_item_is_tried_once_more(tmp_path: Path) -> None:
     assert not (tmp_path / "doomed").exists()
 
 
-def test_what_work_raises_comes_through(tmp_path: Path) -> None:
+def test_what_work_raises_comes_through_and_ends_the_others(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="wrong"):
-        run_lanes(raise_it, ["wrong"], [{}], lambda _: None)
+        run_lanes(partial(raise_it, tmp_path), ["long", "wrong"], [{}, {}], lambda _: None)
+    assert not list(tmp_path.iterdir())
 
 
 def test_sigterm_ends_the_lanes_too(tmp_path: Path) -> None:

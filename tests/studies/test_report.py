@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -360,6 +361,19 @@ def test_names_are_text_and_not_markup(tmp_path: Path) -> None:
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "<script" not in text.replace(r"\<", "")
     assert "<img" not in text.replace(r"\<", "")
+
+
+def test_a_report_to_show_has_no_links_to_the_runs(small: Path, tmp_path: Path) -> None:
+    page = write_report(small, tmp_path / "shown").page
+    assert page == tmp_path / "shown" / "report.html"
+    for text, links in (
+        (page.read_text(encoding="utf-8"), r'href="(?!#)'),
+        (page.with_suffix(".md").read_text(encoding="utf-8"), r"(?<!!)\[[^]]*\]\("),
+    ):
+        assert not re.search(links, text)
+    before = (small / "report.json").read_bytes()
+    assert (tmp_path / "shown" / "report.json").read_bytes() == before
+    assert list((tmp_path / "shown" / "report").glob("*.svg"))
 
 
 # -- what is missing -------------------------------------------------------------------------------

@@ -62,24 +62,30 @@ class Report(NamedTuple):
     summary: tuple[str, ...]
 
 
-def write_report(folder: Path) -> Report:
+def write_report(folder: Path, to: Path | None = None) -> Report:
     """Write report.html, report.md, report.json and report.csv into the folder of a study.
 
     The pictures are in the page; those that Markdown shows are files in the folder `report`. A
     report that is made twice from the same results is the same, byte for byte. The report of half
     a study says what is missing.
 
+    Args:
+        folder: Of the study.
+        to: Another folder to write into, to show the report without its runs: it then has no
+            links to their directories.
+
     Raises:
         UsageError: The folder holds no study.
     """
-    analysis = analyse(folder, read_results(folder))
+    target = to or folder
+    analysis = analyse(target, read_results(folder))
     sections = [module.section(analysis) for module in SECTIONS]
     title = _title(analysis)
-    _write_pictures(folder / PICTURES, sections)
-    write_text(folder / "report.json", to_json(analysis))
-    write_text(folder / "report.csv", to_csv(analysis))
-    write_text(folder / "report.md", to_markdown(title, sections))
-    page = folder / "report.html"
+    _write_pictures(target / PICTURES, sections)
+    write_text(target / "report.json", to_json(analysis))
+    write_text(target / "report.csv", to_csv(analysis))
+    write_text(target / "report.md", to_markdown(title, sections))
+    page = target / "report.html"
     write_text(page, to_html(title, sections))
     return Report(page, sections[SECTIONS.index(summary)].words)
 

@@ -26,7 +26,7 @@ class Analysis:
     """The numbers of a study, read and computed once for all sections.
 
     Attributes:
-        folder: Of the study.
+        folder: Where the report stands; links are relative to it.
         results: What ran.
         scale: How values of the metric are written.
         summaries: Of the final metric, by method.
@@ -66,7 +66,7 @@ class Analysis:
 
 
 def analyse(folder: Path, results: Results) -> Analysis:
-    """Compute all that a report says."""
+    """Compute all that a report says, which stands in a folder."""
     study = results.study
     truth = GroundTruth.load(Path(study.table), study.column) if study.table else None
     return Analysis(
