@@ -530,6 +530,14 @@ def test_how_values_are_written(metric: str, value: float | None, shown: str, si
     assert (Scale(metric).show(value), Scale(metric).signed(value)) == (shown, signed)
 
 
+@pytest.mark.parametrize(
+    ("metric", "label"),
+    [("accuracy", "accuracy, %"), ("top5_accuracy", "top5 accuracy, %"), ("psnr", "PSNR, dB")],
+)
+def test_how_axes_are_labelled(metric: str, label: str) -> None:
+    assert Scale(metric).label == label
+
+
 def test_a_small_p_is_not_zero() -> None:
     assert [probability(p) for p in (0.0004, 0.001, 0.25, None)] == [
         "< 0.001",

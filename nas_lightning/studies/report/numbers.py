@@ -7,6 +7,9 @@ from dataclasses import dataclass
 NOTHING = "–"
 """Stands where there is no number."""
 
+ACRONYMS = ("psnr", "ssim")
+"""Metrics whose names are written in capitals."""
+
 WHOLE = 1000
 """From here on values without a unit are written without digits behind the point."""
 
@@ -37,10 +40,14 @@ class Scale:
         return " points" if "accuracy" in self.metric else self.unit
 
     @property
+    def name(self) -> str:
+        """Name of the metric in a sentence."""
+        return self.metric.upper() if self.metric in ACRONYMS else self.metric.replace("_", " ")
+
+    @property
     def label(self) -> str:
         """Name and unit, for axes and heads of tables."""
-        name = self.metric.replace("_", " ")
-        return f"{name},{self.unit}" if self.unit else name
+        return f"{self.name},{self.unit}" if self.unit else self.name
 
     def show(self, value: float | None) -> str:
         """A value without its unit."""

@@ -44,7 +44,7 @@ def section(a: Analysis) -> Section:
         if c.comparison.note
     ]
     table = Table(
-        f"Differences in {a.scale.metric.replace('_', ' ')}"
+        f"Differences in {a.scale.name}"
         + (f", in{a.scale.difference_unit}" if a.scale.unit else ""),
         HEAD,
         tuple(_row(a, contrast) for contrast in a.contrasts),

@@ -48,7 +48,7 @@ def _metric(a: Analysis) -> str:
     unit = a.scale.unit.strip()
     shown = f", in {unit}" if unit else ""
     return (
-        f"The metric is {a.results.metric.replace('_', ' ')} on the test data{shown}: "
+        f"The metric is {a.scale.name} on the test data{shown}: "
         f"{better} is better."
     )
 

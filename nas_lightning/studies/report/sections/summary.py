@@ -70,7 +70,7 @@ def _medians(a: Analysis) -> list[str]:
         for method, s in a.summaries.items()
         if s.n
     ]
-    name = a.scale.metric.replace("_", " ")
+    name = a.scale.name
     return [f"Median final {name}: {'; '.join(parts)}."] if parts else ["Nothing has ended yet."]
 
 
