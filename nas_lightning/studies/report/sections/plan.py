@@ -47,10 +47,7 @@ def _metric(a: Analysis) -> str:
     better = "higher" if a.results.higher_is_better else "lower"
     unit = a.scale.unit.strip()
     shown = f", in {unit}" if unit else ""
-    return (
-        f"The metric is {a.scale.name} on the test data{shown}: "
-        f"{better} is better."
-    )
+    return f"The metric is {a.scale.name} on the test data{shown}: {better} is better."
 
 
 def _base(path: str) -> str:
