@@ -89,7 +89,12 @@ class MixedReconstruction(Supernet):
             seen |= _seen(states[-1], [r.op for r in running if r.source == node - 1])
             into = [r for r in running if r.target == node]
             states.append(states[0].then(_mixed(states, into, seen)))
-        return states[-1].u
+        return self._with_graph(states[-1].u)
+
+    def _with_graph(self, u: Tensor) -> Tensor:
+        """The same signals; a drawn cell without weights has gradients that are zero, not none."""
+        anchor = next(self.parameters(), None)
+        return u if u.requires_grad or anchor is None else u + 0 * anchor.sum()
 
     def shares(self, ops: Tensor, edges: Tensor) -> Tensor:
         """Share of every operation in its state (E, O); those of a state sum to one.

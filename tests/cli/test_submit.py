@@ -242,8 +242,8 @@ def test_scripts_are_shown_and_copied(nas: Nas, work: Path, name: str) -> None:
     assert nas(f"configs show {name}").out == text
     assert nas(f"configs copy {name} mine").code == 0
     assert (work / "mine/one_node.sbatch").read_text("utf-8") == text
-    listed = nas("configs list").out
-    assert "slurm/many_nodes.sbatch  A search on ImageNet on four nodes" in listed
+    listed = " ".join(nas("configs list").out.split())
+    assert "slurm/many_nodes.sbatch A search on ImageNet on four nodes" in listed
 
 
 def test_a_script_is_no_configuration(nas: Nas) -> None:

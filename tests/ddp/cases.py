@@ -101,13 +101,14 @@ def config(name: str, **settings: Any) -> Case:
         arguments += [f"--stages.{k}={small[k]}" for k in given.get("stages", {}) if k in small]
         arguments += [f"--data.batch_size={BATCH}"]
         arguments += [] if text else [f"--data.train_size={SIZE}"]
-        if not (text or needs_room(CONFIGS[name])):
+        configs = [CONFIGS[name], synthetic(CONFIGS[name], folder)]
+        images = yaml.safe_load(configs[1].read_text())["data"]["class_path"] == "Synthetic"
+        if images and not needs_room(CONFIGS[name]):
             arguments += ["--data.image_size=8"]
         if part == "network":
             random_genotype(get_space(space_of(CONFIGS[name])), seed=0).save(folder / "g.json")
             arguments += ["--model.genotype", str(folder / "g.json")]
-        configs = [str(CONFIGS[name]), str(synthetic(CONFIGS[name], folder))]
-        cli = PlanCLI(["fit", *(x for c in configs for x in ("--config", c)), *arguments])
+        cli = PlanCLI(["fit", *(x for c in configs for x in ("--config", str(c))), *arguments])
         assert isinstance(cli.model, Stage)
         cli.model.drop_path = 0.0
         return cli.model, cli.datamodule

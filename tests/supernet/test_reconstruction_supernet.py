@@ -151,6 +151,27 @@ def test_only_active_operations_run() -> None:
                 assert all(weight.grad is None for weight in op.parameters())
 
 
+def test_a_drawn_cell_without_weights_has_zero_gradients() -> None:
+    supernet = built(1)
+    y, mixing = measured(supernet, 1), drawn(supernet).detach()
+    for operation in ("none", "skip_connect"):
+        runs = ((RECONSTRUCTION_PRIMITIVES.index(operation),),) * len(supernet.cell.edges)
+        output = supernet(y, Mixing(mixing.ops, mixing.edges, {KIND: runs}))
+        start = supernet.operator.adjoint(y)
+        torch.testing.assert_close(output, start if operation == "skip_connect" else 0 * start)
+        gradients = torch.autograd.grad(
+            output.sum(), list(supernet.parameters()), materialize_grads=True
+        )
+        assert not any(gradient.any() for gradient in gradients)
+
+
+def test_a_chain() -> None:
+    space = ReconstructionSupernet(nodes=6, reach=1).space
+    assert [str(edge) for edge in space.cells[0].edges] == [f"{s}-{s + 1}" for s in range(6)]
+    edges = ReconstructionSupernet(nodes=4, reach=2).space.cells[0].edges
+    assert [str(edge) for edge in edges] == ["0-1", "0-2", "1-2", "1-3", "2-3", "2-4", "3-4"]
+
+
 def test_a_fresh_supernet_keeps_the_scale_of_signals() -> None:
     """However the edges are weighted, u_4 is about as large as what was measured."""
     torch.manual_seed(0)
