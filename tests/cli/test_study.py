@@ -117,8 +117,9 @@ def test_two_methods_that_find_one_cell_share_its_retraining(done: Path) -> None
 
 
 def test_a_supernet_scores_a_random_cell_as_if_it_had_found_it(
-    done: Path, work: Path, nas: Nas
+    done: Path, work: Path, nas: Nas, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(done)  # where the run directory lies
     # the test of a search takes the cells that alpha and beta say: make them say the random cell
     folder = done / "s/searches/pcdarts/seed_0"
     last = folder / "checkpoints/last.ckpt"
@@ -131,7 +132,7 @@ def test_a_supernet_scores_a_random_cell_as_if_it_had_found_it(
             module.arch.beta[kind].data = 40 * mixing.edges[kind]
         steered = {**torch.load(last, weights_only=True), "state_dict": module.state_dict()}
         torch.save(steered, work / "steered.ckpt")
-        tested = nas(f"test --config {folder / 'config.yaml'} --ckpt_path steered.ckpt").out
+        tested = nas(f"test --config {folder / 'config.yaml'} --ckpt_path {work}/steered.ckpt").out
         score = run_of(done / "s", "pcdarts", 0).scores[number]
         assert score == pytest.approx(metric(tested, "one_shot/test_accuracy"))
 
