@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 T = TypeVar("T")
 
@@ -24,14 +26,37 @@ def mix_seed(*parts: int) -> int:
     Returns:
         A number in 0 .. 2**63 - 1, the same on every machine and in every process.
     """
-    state = 0
+    state: int = 0
     for part in parts:
-        # the step and the finaliser of the SplitMix64 generator (Steele et al., 2014)
-        state = (state ^ (part & _MASK)) + 0x9E3779B97F4A7C15 & _MASK
-        state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 & _MASK
-        state = (state ^ (state >> 27)) * 0x94D049BB133111EB & _MASK
-        state ^= state >> 31
+        state = _mix(state, part & _MASK)
     return state >> 1
+
+
+def mix_seeds(*parts: int | NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Mix arrays of integers, element by element, into the seeds that `mix_seed` gives.
+
+    Args:
+        parts: Integers, and arrays of them that broadcast against each other.
+
+    Returns:
+        Numbers in 0 .. 2**63 - 1, of the common shape.
+    """
+    state: NDArray[np.uint64] = np.zeros(1, dtype=np.uint64)
+    for part in parts:
+        word = np.asarray(part & _MASK if isinstance(part, int) else part)
+        state = _mix(state, word.astype(np.uint64))
+    return state >> np.uint64(1)
+
+
+def _mix(state: Any, part: Any) -> Any:
+    """The step and the finaliser of the SplitMix64 generator (Steele et al., 2014).
+
+    For integers and for arrays of uint64, which wrap by themselves.
+    """
+    state = (state ^ part) + 0x9E3779B97F4A7C15 & _MASK
+    state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 & _MASK
+    state = (state ^ (state >> 27)) * 0x94D049BB133111EB & _MASK
+    return state ^ (state >> 31)
 
 
 class ReplayedDraws:

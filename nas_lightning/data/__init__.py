@@ -7,8 +7,10 @@ from nas_lightning.data.digits import Digits
 from nas_lightning.data.folder import ImageFolder
 from nas_lightning.data.halves import HalvedData
 from nas_lightning.data.imagenet import ImageNet
+from nas_lightning.data.in_memory import InMemoryImages
 from nas_lightning.data.inverse import InverseData, Measurements
 from nas_lightning.data.photographs import Photographs
+from nas_lightning.data.preparation import Preparation
 from nas_lightning.data.sampler import EpochSampler
 from nas_lightning.data.signals import Signals
 from nas_lightning.data.split import split_indices
@@ -30,10 +32,12 @@ __all__ = [
     "ImageData",
     "ImageFolder",
     "ImageNet",
+    "InMemoryImages",
     "InverseData",
     "LabelledImages",
     "Measurements",
     "Photographs",
+    "Preparation",
     "Signals",
     "Synthetic",
     "SyntheticText",

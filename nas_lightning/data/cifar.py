@@ -4,16 +4,16 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch import nn
 from torchvision import datasets
 
-from nas_lightning.data.base import ImageData, Part
+from nas_lightning.data.base import Part
 from nas_lightning.data.dataset import TensorImages
-from nas_lightning.data.transforms import NormalizeBytes, shift_transform
+from nas_lightning.data.in_memory import InMemoryImages
+from nas_lightning.data.preparation import Preparation
 from nas_lightning.errors import DataError
 
 
-class CIFAR10(ImageData):
+class CIFAR10(InMemoryImages):
     """60,000 colour images of 32 by 32 pixels in 10 classes; 10,000 of them are the test set.
 
     Augmentation: shifts by up to four pixels, mirroring, and `cutout` if wanted.
@@ -21,7 +21,7 @@ class CIFAR10(ImageData):
     Args:
         root: Folder that holds the data set's folder, `cifar-10-batches-py`.
         download: Whether to fetch the data set into `root` if it is not there.
-        kwargs: Arguments of all data sets, see `ImageData`.
+        kwargs: Arguments of all data sets, see `InMemoryImages`.
 
     Raises:
         UsageError: If an argument is out of range.
@@ -69,13 +69,9 @@ class CIFAR10(ImageData):
         images = torch.from_numpy(stored.data).permute(0, 3, 1, 2).contiguous()
         return TensorImages(images, stored.targets)
 
-    def train_transform(self) -> list[nn.Module]:
+    def preparation(self) -> Preparation:
         """Shift by up to four pixels, mirror, normalise."""
-        return [*shift_transform(32, padding=4, flip=True), NormalizeBytes(self.mean, self.std)]
-
-    def eval_transform(self) -> list[nn.Module]:
-        """Normalise."""
-        return [NormalizeBytes(self.mean, self.std)]
+        return Preparation(padding=4, flip=True, mean=self.mean, std=self.std)
 
 
 class CIFAR100(CIFAR10):
@@ -86,7 +82,7 @@ class CIFAR100(CIFAR10):
     Args:
         root: Folder that holds the data set's folder, `cifar-100-python`.
         download: Whether to fetch the data set into `root` if it is not there.
-        kwargs: Arguments of all data sets, see `ImageData`.
+        kwargs: Arguments of all data sets, see `InMemoryImages`.
 
     Raises:
         UsageError: If an argument is out of range.

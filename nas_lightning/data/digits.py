@@ -4,25 +4,25 @@ from typing import Any
 
 import torch
 from sklearn.datasets import load_digits
-from torch import nn
 
-from nas_lightning.data.base import ImageData, Part
+from nas_lightning.data.base import Part
 from nas_lightning.data.dataset import TensorImages
+from nas_lightning.data.in_memory import InMemoryImages
+from nas_lightning.data.preparation import Preparation
 from nas_lightning.data.split import split_indices
-from nas_lightning.data.transforms import NormalizeBytes, shift_transform
 from nas_lightning.errors import UsageError
 
 # of all 1,797 images, in the scale 0 .. 1
 _MEAN, _STD = (0.3053,), (0.3760,)
 
 
-class Digits(ImageData):
+class Digits(InMemoryImages):
     """1,797 scans of handwritten digits, 8 by 8 pixels, grey. Augmentation: shifts by one pixel.
 
     Args:
         test_fraction: Share of the images that is the test set. Which ones does not depend on
             `seed`, so that runs with several seeds are comparable.
-        kwargs: Arguments of all data sets, see `ImageData`.
+        kwargs: Arguments of all data sets, see `InMemoryImages`.
 
     Raises:
         UsageError: If an argument is out of range.
@@ -50,10 +50,6 @@ class Digits(ImageData):
         indices = train if part == "train" else test
         return TensorImages(images[indices], labels[indices].tolist())
 
-    def train_transform(self) -> list[nn.Module]:
+    def preparation(self) -> Preparation:
         """Shift by up to one pixel, normalise."""
-        return [*shift_transform(8, padding=1, flip=False), NormalizeBytes(_MEAN, _STD)]
-
-    def eval_transform(self) -> list[nn.Module]:
-        """Normalise."""
-        return [NormalizeBytes(_MEAN, _STD)]
+        return Preparation(padding=1, mean=_MEAN, std=_STD)

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 from lightning.pytorch.utilities import CombinedLoader
 from torch.utils.data import Dataset
 
+from nas_lightning.data.device_loader import DeviceLoader
 from nas_lightning.data.loaders import Loader, make_loader
 from nas_lightning.data.resumable import ResumableData, check_trainer
 from nas_lightning.data.sampler import EpochSampler
@@ -17,6 +18,8 @@ from nas_lightning.randomness import mix_seed
 Part = Literal["train", "test"]
 S = TypeVar("S")
 """A training or test set, opened."""
+Batches = Loader | DeviceLoader
+"""What gives batches: of samples that are loaded, or that lie on the device."""
 
 
 class HalvedData(ResumableData, ABC, Generic[S]):
@@ -131,7 +134,7 @@ class HalvedData(ResumableData, ABC, Generic[S]):
         if stage in ("test", "predict", None) and "test" not in self._sets:
             self._sets["test"] = self.load("test")
 
-    def train_dataloader(self) -> CombinedLoader | Loader:
+    def train_dataloader(self) -> CombinedLoader | Batches:
         """Augmented, shuffled batches; goes on where a loaded checkpoint stopped."""
         first, second = self._indices
         epoch, batch = self._position()
@@ -146,22 +149,22 @@ class HalvedData(ResumableData, ABC, Generic[S]):
         }
         return CombinedLoader(loaders, mode="min_size")
 
-    def val_dataloader(self) -> Loader | list[Loader]:
+    def val_dataloader(self) -> Batches | list[Batches]:
         """Without augmentation: the architecture half, or the validation part (none if empty)."""
         indices = self._indices[1]
         return self._eval_loader("train", indices) if indices else []
 
-    def test_dataloader(self) -> Loader:
+    def test_dataloader(self) -> Batches:
         """The test set without augmentation."""
         return self._eval_loader("test", range(len(self.labels(self._sets["test"]))))
 
-    def predict_dataloader(self) -> Loader:
+    def predict_dataloader(self) -> Batches:
         """The same as `test_dataloader`."""
         return self.test_dataloader()
 
     def _train_loader(
         self, name: str, indices: Sequence[int], size: int, stream: int, epoch: int, batch: int
-    ) -> Loader:
+    ) -> Batches:
         """A loader of `size` augmented samples, all ranks together; `stream` varies the order."""
         rank, world_size = self._world()
         if len(indices) < self.batch_size * world_size:
@@ -176,12 +179,19 @@ class HalvedData(ResumableData, ABC, Generic[S]):
         sampler.resume(epoch, batch * self.batch_size)
         return self._loader("train", sampler, training=True)
 
-    def _eval_loader(self, part: Part, indices: Sequence[int]) -> Loader:
-        """A loader without augmentation, in the order given, each sample on one rank only."""
-        rank, world_size = self._world()
-        sampler = EpochSampler(indices, rank=rank, world_size=world_size, shuffle=False)
-        return self._loader(part, sampler, training=False)
+    def _eval_loader(self, part: Part, indices: Sequence[int]) -> Batches:
+        """A loader without augmentation."""
+        return self._loader(part, self._eval_sampler(indices), training=False)
 
-    def _loader(self, part: Part, sampler: EpochSampler, *, training: bool) -> Loader:
+    def _eval_sampler(self, indices: Sequence[int]) -> EpochSampler:
+        """The order given, each sample on one rank only."""
+        rank, world_size = self._world()
+        return EpochSampler(indices, rank=rank, world_size=world_size, shuffle=False)
+
+    def _loader(self, part: Part, sampler: EpochSampler, *, training: bool) -> Batches:
+        """Where batches come from; a subclass may know a shorter way."""
+        return self._sample_loader(part, sampler, training=training)
+
+    def _sample_loader(self, part: Part, sampler: EpochSampler, *, training: bool) -> Loader:
         dataset = self.dataset(self._sets[part], training=training)
         return make_loader(dataset, sampler, self.batch_size, self.num_workers, training=training)

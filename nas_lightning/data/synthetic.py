@@ -4,10 +4,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
-from nas_lightning.data.base import ImageData, Part
+from nas_lightning.data.base import Part
 from nas_lightning.data.dataset import TensorImages
+from nas_lightning.data.in_memory import InMemoryImages
+from nas_lightning.data.preparation import Preparation
 from nas_lightning.errors import UsageError
 from nas_lightning.randomness import mix_seed
 
@@ -15,7 +16,7 @@ _PATTERN_SIZE = 4  # pixels: coarse enough to survive pooling
 _NOISE = 0.5  # standard deviation; the patterns have about 1
 
 
-class Synthetic(ImageData):
+class Synthetic(InMemoryImages):
     """Noisy copies of one pattern per class. The images do not depend on `seed`.
 
     Args:
@@ -24,7 +25,7 @@ class Synthetic(ImageData):
         image_size: Height and width of an image in pixels.
         train_size: Number of training images, to be split as the mode says.
         test_size: Number of test images.
-        kwargs: Arguments of all data sets, see `ImageData`.
+        kwargs: Arguments of all data sets, see `InMemoryImages`.
 
     Raises:
         UsageError: If an argument is out of range.
@@ -73,10 +74,6 @@ class Synthetic(ImageData):
         images = patterns[labels] + _NOISE * torch.randn(shape, generator=generator)
         return TensorImages(images, labels.tolist())
 
-    def train_transform(self) -> list[nn.Module]:
+    def preparation(self) -> Preparation:
         """Nothing: mirrored or shifted patterns would not be those of the test set."""
-        return []
-
-    def eval_transform(self) -> list[nn.Module]:
-        """Nothing."""
-        return []
+        return Preparation()

@@ -62,27 +62,18 @@ class NormalizeBytes(nn.Module):
         std: Standard deviation of each channel, in the scale 0 .. 1.
     """
 
+    scale: Tensor
+    shift: Tensor
+
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         deviation = torch.tensor(std).view(-1, 1, 1)
-        self.scale = 1 / (255 * deviation)
-        self.shift = -torch.tensor(mean).view(-1, 1, 1) / deviation
+        self.register_buffer("scale", 1 / (255 * deviation))
+        self.register_buffer("shift", -torch.tensor(mean).view(-1, 1, 1) / deviation)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return the image, bytes (C, H, W), as normalised floats of the same shape."""
+        """Return bytes (…, C, H, W) as normalised floats of the same shape."""
         return torch.addcmul(self.shift, image.float(), self.scale)
-
-
-def shift_transform(size: int, padding: int, flip: bool) -> list[nn.Module]:
-    """Steps that shift by up to `padding` pixels, filling with zeros, and mirror half the images.
-
-    Args:
-        size: Height and width of the image in pixels.
-        padding: Largest shift in pixels.
-        flip: Whether to mirror left and right with probability one half.
-    """
-    steps: list[nn.Module] = [v2.RandomCrop(size, padding=padding)]
-    return [*steps, v2.RandomHorizontalFlip()] if flip else steps
 
 
 def resized_crop_transform(size: int) -> list[nn.Module]:
