@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
@@ -39,13 +38,13 @@ def run_study(given: Given) -> int:
     """
     quiet()
     folder = given.folder
-    with _claimed(folder):
+    with _claim(folder):
         study = prepare(folder, given.study)
         left = [line for line in lines(study) if _is_left(folder, study, line, given.retry_failed)]
         if given.slurm is not None and left:
             from nas_lightning.cli.study_slurm import submit_lines
 
-            print(submit_lines(folder, left, given.retry_failed, given.slurm))
+            print(submit_lines(folder, left, given.retry_failed, given.slurm, given.at_once))
             return 0
         try:
             died = run_lanes(
@@ -62,17 +61,15 @@ def run_study(given: Given) -> int:
         return _say_failures(results, died)
 
 
-@contextmanager
-def _claimed(folder: Path) -> Iterator[None]:
-    """Hold the folder of the study for this process.
+def _claim(folder: Path) -> AbstractContextManager[object]:
+    """Hold the folder of the study for this process, as long as the context lasts.
 
     Raises:
         UsageError: Another one holds it, or it cannot be made.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / LOCK).acquire(timeout=0):
-            yield
+        return FileLock(folder / LOCK).acquire(timeout=0)
     except Timeout as error:
         raise UsageError(
             f"{folder} is in use by another nas study: wait for it or stop it"

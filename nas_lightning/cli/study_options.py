@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from argparse import Namespace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from nas_lightning.cli.batch_script import Request
 from nas_lightning.cli.verb_parser import VerbParser, positive, whole
 from nas_lightning.studies.plan import RANDOM, Method, Study
 
@@ -26,14 +28,16 @@ class Given(NamedTuple):
         study: Its plan, not checked yet.
         jobs: Processes that run at a time; none to choose.
         retry_failed: Whether runs that failed are tried once more.
-        slurm: Options of a SLURM job array; none to run here.
+        slurm: What each job of a SLURM job array asks for; none to run here.
+        at_once: Jobs of the array that run at a time; none for all.
     """
 
     folder: Path
     study: Study
     jobs: int | None
     retry_failed: bool
-    slurm: dict[str, Any] | None
+    slurm: Request | None
+    at_once: int | None
 
 
 def read(arguments: list[str]) -> Given:
@@ -67,8 +71,8 @@ def read(arguments: list[str]) -> Given:
         column=args.column,
         metric=args.metric,
     )
-    slurm = {name: getattr(args, name) for name in SLURM} if args.slurm else None
-    return Given(args.dir, study, args.jobs, args.retry_failed, slurm)
+    slurm = _request(args) if args.slurm else None
+    return Given(args.dir, study, args.jobs, args.retry_failed, slurm, args.at_once)
 
 
 def _divide(arguments: list[str]) -> tuple[list[str], dict[str, list[str]]]:
@@ -105,7 +109,21 @@ def _method(parser: VerbParser, text: str) -> Method:
     return Method(name, configs)
 
 
-SLURM = ("partition", "account", "time", "gpus", "cpus_per_task", "mem", "at_once")
+def _request(args: Namespace) -> Request:
+    """What each job asks for."""
+    folder = args.dir.resolve()  # jobs start elsewhere
+    return Request(
+        name=folder.name,
+        logs=str(folder / "logs"),
+        gpus=args.gpus,
+        tasks=1,
+        cpus=args.cpus_per_task,
+        memory=args.mem,
+        time=args.time,
+        lead=args.lead,
+        partition=args.partition,
+        account=args.account,
+    )
 
 
 def _parser() -> VerbParser:
@@ -141,6 +159,8 @@ def _parser() -> VerbParser:
     slurm.add_argument("--partition", help="default: SLURM's")
     slurm.add_argument("--account", help="default: SLURM's")
     slurm.add_argument("--time", default="24:00:00", help="time limit (default: %(default)s)")
+    text = "seconds ahead of the limit at which a job saves and is requeued (default: 300)"
+    slurm.add_argument("--lead", type=positive, default=300, metavar="SECONDS", help=text)
     slurm.add_argument("--gpus", type=whole, default=1, help="GPUs (default: 1)")
     text = "CPU cores (default: 8)"
     slurm.add_argument("--cpus-per-task", type=positive, default=8, metavar="C", help=text)

@@ -137,15 +137,39 @@ def run_here(arguments: list[str]) -> None:
         raise SystemExit(code)
 
 
-def open_executor(folder: Path | str) -> AutoExecutor:
-    """What hands jobs to SLURM.
+def configured(request: Request, **more: Any) -> AutoExecutor:
+    """What hands jobs to SLURM that ask for what a request says.
 
     Args:
-        folder: For scripts and logs.
+        request: The request, for each job.
+        more: Further parameters of submitit.
 
     Raises:
         UsageError: submitit or SLURM is not installed here.
     """
+    executor = _open(request.logs)
+    # what submitit has no name for, or another form, as it stands in the script of --dry-run
+    additional = {
+        name: True if value is None else value
+        for name, value in request.directives().items()
+        if name not in SUBMITITS_OWN
+    }
+    cpus = ("$SLURM_CPUS_PER_TASK", str(request.cpus))  # submitit quotes what it passes on
+    executor.update_parameters(
+        name=request.name,
+        nodes=request.nodes,
+        tasks_per_node=request.tasks,
+        cpus_per_task=request.cpus,
+        slurm_stderr_to_stdout=True,
+        slurm_srun_args=[argument.replace(*cpus) for argument in SRUN],
+        slurm_additional_parameters=additional,
+        **more,
+    )
+    return executor
+
+
+def _open(folder: str) -> AutoExecutor:
+    """The executor of a folder for scripts and logs, if jobs can be handed over from here."""
     try:
         from submitit import AutoExecutor
     except ImportError as error:
@@ -171,24 +195,7 @@ def submit(submission: Submission) -> str:
         UsageError: submitit or SLURM is not installed here.
         SubmitError: SLURM refused.
     """
-    executor = open_executor(submission.request.logs)
-    request = submission.request
-    # what submitit has no name for, or another form, as it stands in the script of --dry-run
-    additional = {
-        name: True if value is None else value
-        for name, value in request.directives().items()
-        if name not in SUBMITITS_OWN
-    }
-    cpus = ("$SLURM_CPUS_PER_TASK", str(request.cpus))  # submitit quotes what it passes on
-    executor.update_parameters(
-        name=request.name,
-        nodes=request.nodes,
-        tasks_per_node=request.tasks,
-        cpus_per_task=request.cpus,
-        slurm_stderr_to_stdout=True,
-        slurm_srun_args=[argument.replace(*cpus) for argument in SRUN],
-        slurm_additional_parameters=additional,
-    )
+    executor = configured(submission.request)
     with SubmitError.of_slurm():
         job = executor.submit(run_here, submission.arguments)
     return (

@@ -12,13 +12,8 @@ from nas_lightning.errors import UsageError
 from nas_lightning.genotype import CellGenotype, Genotype
 from nas_lightning.retrain.base import NetworkFactory, RetrainNetwork
 from nas_lightning.spaces import RECONSTRUCTION_NAME
-from nas_lightning.spaces.reconstruction_parts import (
-    OPERATIONS,
-    Measurement,
-    Problem,
-    Sizes,
-    problem_of,
-)
+from nas_lightning.spaces.reconstruction_parts import OPERATIONS, Sizes
+from nas_lightning.spaces.reconstruction_states import Measurement, Problem, problem_of
 
 
 class DiscreteReconstruction(RetrainNetwork):

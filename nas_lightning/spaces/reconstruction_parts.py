@@ -6,9 +6,8 @@ All of it keeps the shape (B, C, *n) of a state. Convolutions wrap around, as ci
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -16,34 +15,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas_lightning.errors import UsageError
-from nas_lightning.operators import Operator, build_operator
-from nas_lightning.spaces.patches import patch_size, patches, spread
+from nas_lightning.spaces.patches import spread
+from nas_lightning.spaces.reconstruction_states import Problem, State
 
 FRESH_STEP = 0.5413
 """softplus of it is 1: the step size τ that a fresh operation starts from."""
 
 FRESH_SLOPE = 0.1
 """Mean of the eigenvalues of K'K for fresh filters K; from 2 on, u - K'Ku would overshoot."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """An inverse problem, as the data module says it.
-
-    Attributes:
-        operator: A.
-        channels: Channels C of a signal.
-        dims: Its spatial dimensions, 1 or 2.
-    """
-
-    operator: Operator
-    channels: int
-    dims: int
-
-    @property
-    def patch(self) -> int:
-        """Numbers P in what a filter reads at a place."""
-        return patch_size(self.channels, self.dims)
 
 
 @dataclass(frozen=True)
@@ -68,56 +47,42 @@ class Sizes:
                 raise UsageError(f"{name} must be at least 1, found {size}")
 
 
-@dataclass(frozen=True)
-class Measurement:
-    """What is known of the signals: measurements y (B, C, *m) and the operator A behind them."""
-
-    operator: Operator
-    y: Tensor
-
-    def start(self) -> State:
-        """The initial state u_0 = A'y."""
-        return State(self, self.operator.adjoint(self.y))
-
-
-@dataclass(frozen=True)
-class State:
-    """A state u (B, C, *n) of the reconstruction of a measurement.
-
-    What several operations need of it is computed once, when it is first asked for.
-    """
-
-    measurement: Measurement
-    u: Tensor
-
-    @cached_property
-    def data_gradient(self) -> Tensor:
-        """A'(Au - y) (B, C, *n)."""
-        operator, y = self.measurement.operator, self.measurement.y
-        return operator.adjoint(operator(self.u) - y)
-
-    @cached_property
-    def patches(self) -> Tensor:
-        """The patch around every place (P, B·n)."""
-        return patches(self.u)
-
-    @cached_property
-    def shifted(self) -> Tensor:
-        """U (B, C, *n), rolled by a quarter of its size in each dimension."""
-        spatial = tuple(range(2, self.u.dim()))
-        return self.u.roll([self.u.shape[dim] // 4 for dim in spatial], spatial)
-
-    def then(self, u: Tensor) -> State:
-        """Another state of the same reconstruction."""
-        return State(self.measurement, u)
-
-
 class Operation(nn.Module, ABC):
-    """An operation on an edge."""
+    """An operation on an edge.
+
+    It runs alone, or it has a share in a mixture, of which all operations are computed together:
+    the sum of its factors times their signals, and what its filters see, if it has any.
+    """
 
     @abstractmethod
     def forward(self, state: State) -> Tensor:
         """What the edge gives (B, C, *n)."""
+
+    def factors(self, share: Tensor) -> Mapping[str, Tensor]:
+        """What it takes of a state as it is: factors (), by name of the signal in `SIGNALS`.
+
+        Args:
+            share: Its share in the mixture ().
+        """
+        return {"u": share}
+
+
+class Filtering(Operation, ABC):
+    """An operation that looks at a state through filters, and spreads what they see."""
+
+    @staticmethod
+    @abstractmethod
+    def look(ops: Sequence[Any], state: State) -> Sequence[Tensor]:
+        """What the filters of operations see in a state, each (F or H, B·n), in one product.
+
+        Args:
+            ops: Operations that have this way to look in common.
+            state: The state.
+        """
+
+    @abstractmethod
+    def columns(self, share: Tensor) -> Tensor:
+        """What spreads what the filters see, scaled by a share () in a mixture (P, F or H)."""
 
 
 class Nothing(Operation):
@@ -126,6 +91,10 @@ class Nothing(Operation):
     def forward(self, state: State) -> Tensor:
         """Zeros (B, C, *n)."""
         return torch.zeros_like(state.u)
+
+    def factors(self, share: Tensor) -> Mapping[str, Tensor]:
+        """None: its share damps."""
+        return {}
 
 
 class Keep(Operation):
@@ -145,6 +114,10 @@ class Shift(Operation):
     def forward(self, state: State) -> Tensor:
         """The state, rolled (B, C, *n)."""
         return state.shifted
+
+    def factors(self, share: Tensor) -> Mapping[str, Tensor]:
+        """That of the rolled state."""
+        return {"shifted": share}
 
 
 class Stepping(Operation, ABC):
@@ -174,8 +147,12 @@ class DataGradient(Stepping):
         """A'(Au - y) (B, C, *n)."""
         return state.data_gradient
 
+    def factors(self, share: Tensor) -> Mapping[str, Tensor]:
+        """Those of the state and of the slope."""
+        return {"u": share, "data_gradient": -share * self.size()}
 
-class Regularizer(Stepping):
+
+class Regularizer(Stepping, Filtering):
     """`regularizer`: down the slope of a learned penalty, the sum of log cosh(Ku).
 
     The slope is R(u) = K' tanh(Ku), with F filters K and K' the transposed convolution.
@@ -196,6 +173,16 @@ class Regularizer(Stepping):
         seen = torch.tanh(self.filters @ state.patches)
         return spread(self.filters.T @ seen, state.u.shape)
 
+    @staticmethod
+    def look(ops: Sequence[Regularizer], state: State) -> Sequence[Tensor]:
+        """tanh(Ku) of each (F, B·n)."""
+        rows = torch.tanh(torch.cat([op.filters for op in ops]) @ state.patches)
+        return rows.chunk(len(ops))
+
+    def columns(self, share: Tensor) -> Tensor:
+        """K', scaled by the step (P, F)."""
+        return -share * self.size() * self.filters.T
+
 
 class GradientStep(Regularizer):
     """`gradient_step`: down the slope of both together."""
@@ -204,8 +191,12 @@ class GradientStep(Regularizer):
         """A'(Au - y) + R(u) (B, C, *n)."""
         return state.data_gradient + super().direction(state)
 
+    def factors(self, share: Tensor) -> Mapping[str, Tensor]:
+        """Those of the state and of the slope of the data term."""
+        return {"u": share, "data_gradient": -share * self.size()}
 
-class ResidualCNN(Operation):
+
+class ResidualCNN(Filtering):
     """`residual_cnn`: u + N(u), N three convolutions of widths 5, 1, 5 with ReLU between them.
 
     Args:
@@ -229,6 +220,21 @@ class ResidualCNN(Operation):
         hidden = torch.addmm(second.bias[:, None], second.weight, hidden).relu()
         return state.u + spread(self.last @ hidden, state.u.shape)
 
+    @staticmethod
+    def look(ops: Sequence[ResidualCNN], state: State) -> Sequence[Tensor]:
+        """What the last convolution of each reads (H, B·n)."""
+        weight = torch.cat([op.first.weight for op in ops])
+        bias = torch.cat([op.first.bias for op in ops])[:, None]
+        hidden = torch.addmm(bias, weight, state.patches).relu()
+        hidden = hidden.view(len(ops), -1, hidden.shape[-1])
+        weight = torch.stack([op.second.weight for op in ops])
+        bias = torch.stack([op.second.bias for op in ops])[:, :, None]
+        return torch.baddbmm(bias, weight, hidden).relu().unbind()
+
+    def columns(self, share: Tensor) -> Tensor:
+        """The last convolution, scaled (P, H)."""
+        return share * self.last
+
 
 OPERATIONS: Mapping[str, Callable[[Problem, Sizes], Operation]] = {
     "none": lambda problem, sizes: Nothing(),  # noqa: ARG005 (one signature for all)
@@ -240,19 +246,3 @@ OPERATIONS: Mapping[str, Callable[[Problem, Sizes], Operation]] = {
     "shift": lambda problem, sizes: Shift(),  # noqa: ARG005 (as above)
 }
 """Name → builder."""
-
-
-def problem_of(data_spec: Mapping[str, Any]) -> Problem:
-    """The inverse problem of a data module: `operator`, `in_channels` and `dims`.
-
-    Raises:
-        UsageError: The data is of another kind.
-    """
-    missing = [name for name in ("operator", "in_channels", "dims") if name not in data_spec]
-    if missing:
-        raise UsageError(
-            f"a reconstruction needs measurements of signals, and the data is of another kind: "
-            f"its data_spec has no {missing[0]}, only {', '.join(data_spec)}"
-        )
-    operator = build_operator(data_spec["operator"])
-    return Problem(operator, data_spec["in_channels"], data_spec["dims"])

@@ -75,17 +75,17 @@ def count(folder: Path, study: Study, some: Collection[Line]) -> tuple[Tasks, Ta
     """The searches and the retrainings of some lines."""
     searches, retrains = Tasks(), Tasks()
     for line in some:
-        path = random_cell(folder, line.seed)
+        path: Path | None = random_cell(folder, line.seed)
         if line.method != RANDOM:
             place = search_dir(folder, line.method, line.seed)
             failed = searches.failed
             searches.count(place)
             if searches.failed > failed:  # nothing to retrain
                 continue
-            path = place / "genotype.json" if read_result(place) else place / "none"
+            path = place / "genotype.json" if read_result(place) else None
         if study.retrain is None:
             continue
-        genotype = Genotype.load(path) if path.exists() else None
+        genotype = None if path is None else Genotype.load(path)
         for seed in retrain_seeds(line.seed, study.retrain_seeds):
             retrains.count(None if genotype is None else retrain_dir(folder, genotype, seed))
     return searches, retrains

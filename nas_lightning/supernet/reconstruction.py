@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, cast, final
 
 import torch
 from torch import Tensor, nn
@@ -11,17 +11,11 @@ from torch import Tensor, nn
 from nas_lightning.errors import UsageError
 from nas_lightning.spaces import RECONSTRUCTION_PRIMITIVES, Cell, SearchSpace, reconstruction_space
 from nas_lightning.spaces.patches import spread
-from nas_lightning.spaces.reconstruction_parts import (
-    OPERATIONS,
-    DataGradient,
-    GradientStep,
+from nas_lightning.spaces.reconstruction_parts import OPERATIONS, Filtering, Operation, Sizes
+from nas_lightning.spaces.reconstruction_states import (
+    SIGNALS,
     Measurement,
-    Nothing,
     Problem,
-    Regularizer,
-    ResidualCNN,
-    Shift,
-    Sizes,
     State,
     problem_of,
 )
@@ -41,7 +35,7 @@ class Running(NamedTuple):
 
     source: int
     target: int
-    op: nn.Module
+    op: Operation
     share: Tensor
 
 
@@ -84,7 +78,7 @@ class MixedReconstruction(Supernet):
         shares = self.shares(mixing.ops[kind], mixing.edges[kind])
         running = self._running(shares, mixing.active.get(kind))
         states = [Measurement(self.operator, x).start()]
-        seen: dict[nn.Module, Tensor] = {}
+        seen: dict[Operation, Tensor] = {}
         for node in self.cell.nodes:
             seen |= _seen(states[-1], [r.op for r in running if r.source == node - 1])
             into = [r for r in running if r.target == node]
@@ -115,33 +109,28 @@ class MixedReconstruction(Supernet):
         for row, edge in enumerate(self.cell.edges):
             ops = self.edges[row]
             assert isinstance(ops, nn.ModuleDict)
-            candidates = list(zip(ops.values(), shares[row].unbind(), strict=True))
+            each = cast("Iterable[Operation]", ops.values())
+            candidates = list(zip(each, shares[row].unbind(), strict=True))
             chosen = candidates if active is None else [candidates[m] for m in active[row]]
             found += [Running(edge.source, edge.target, op, share) for op, share in chosen]
         return found
 
 
-def _seen(state: State, ops: Sequence[nn.Module]) -> dict[nn.Module, Tensor]:
+def _seen(state: State, ops: Sequence[Operation]) -> dict[Operation, Tensor]:
     """What the filters of operations see in a state, each (F or H, B·n)."""
-    slopes = [op for op in ops if isinstance(op, Regularizer)]
-    nets = [op for op in ops if isinstance(op, ResidualCNN)]
-    seen: dict[nn.Module, Tensor] = {}
-    if slopes:
-        rows = torch.tanh(torch.cat([op.filters for op in slopes]) @ state.patches)
-        seen |= zip(slopes, rows.chunk(len(slopes)), strict=True)
-    if nets:
-        weight = torch.cat([op.first.weight for op in nets])
-        bias = torch.cat([op.first.bias for op in nets])[:, None]
-        hidden = torch.addmm(bias, weight, state.patches).relu()
-        hidden = hidden.view(len(nets), -1, hidden.shape[-1])
-        weight = torch.stack([op.second.weight for op in nets])
-        bias = torch.stack([op.second.bias for op in nets])[:, :, None]
-        seen |= zip(nets, torch.baddbmm(bias, weight, hidden).relu().unbind(), strict=True)
-    return seen
+    alike: dict[Callable[..., Sequence[Tensor]], list[Filtering]] = {}
+    for op in ops:
+        if isinstance(op, Filtering):
+            alike.setdefault(op.look, []).append(op)
+    return {
+        op: rows
+        for look, group in alike.items()
+        for op, rows in zip(group, look(group, state), strict=True)
+    }
 
 
 def _mixed(
-    states: Sequence[State], into: Sequence[Running], seen: Mapping[nn.Module, Tensor]
+    states: Sequence[State], into: Sequence[Running], seen: Mapping[Operation, Tensor]
 ) -> Tensor:
     """A state (B, C, *n) from the operations that lead into it."""
     mixed = torch.zeros_like(states[0].u)
@@ -154,36 +143,22 @@ def _mixed(
         factors, parts = zip(*terms, strict=True)
         signals = torch.stack(parts)
         mixed = torch.tensordot(torch.stack(factors).to(signals), signals, dims=1)
-    if filtering := [r for r in into if r.op in seen]:
-        columns = torch.cat([_columns(r.op, r.share) for r in filtering], dim=1)
-        rows = torch.cat([seen[r.op] for r in filtering])
+    if filtering := [(r.op, r.share) for r in into if isinstance(r.op, Filtering)]:
+        columns = torch.cat([op.columns(share) for op, share in filtering], dim=1)
+        rows = torch.cat([seen[op] for op, _ in filtering])
         mixed = mixed + spread(columns @ rows, mixed.shape)
     return mixed
 
 
 def _terms(state: State, running: Sequence[Running]) -> list[tuple[Tensor, Tensor]]:
-    """What operations give beside what their filters see: pairs of a factor () and a signal."""
-    keeping = [r.share for r in running if not isinstance(r.op, Nothing | Shift)]
-    stepping = [
-        -r.share * r.op.size() for r in running if isinstance(r.op, DataGradient | GradientStep)
+    """What operations take of a state as it is: pairs of a factor () and a signal (B, C, *n)."""
+    taken = [r.op.factors(r.share) for r in running]
+    by_signal = {name: [given[name] for given in taken if name in given] for name in SIGNALS}
+    return [
+        (torch.stack(factors).sum(), getattr(state, name))  # a signal that nobody takes is not made
+        for name, factors in by_signal.items()
+        if factors
     ]
-    shifting = [r.share for r in running if isinstance(r.op, Shift)]
-    terms = []
-    if keeping:
-        terms.append((torch.stack(keeping).sum(), state.u))
-    if stepping:
-        terms.append((torch.stack(stepping).sum(), state.data_gradient))
-    if shifting:
-        terms.append((torch.stack(shifting).sum(), state.shifted))
-    return terms
-
-
-def _columns(op: nn.Module, share: Tensor) -> Tensor:
-    """What spreads what an operation's filters see, scaled by its share (P, F or H)."""
-    if isinstance(op, Regularizer):
-        return -share * op.size() * op.filters.T
-    assert isinstance(op, ResidualCNN)
-    return share * op.last
 
 
 @final

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
-from nas_lightning.cli.study import environments
+from nas_lightning.cli.study import environments, run_study
 from nas_lightning.cli.study_options import read
 from nas_lightning.cli.study_plan import prepare
 from nas_lightning.genotype import Genotype
@@ -222,6 +222,29 @@ def test_a_folder_in_use_is_refused(work: Path, nas: Nas) -> None:
         result = nas("study --config search.yaml --retrain retrain.yaml --dir s")
     assert result.code == 2
     assert "in use by another" in result.err
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), Timeout("elsewhere")])
+def test_what_goes_wrong_in_a_study_is_not_taken_for_its_lock(
+    work: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("nas_lightning.cli.study.prepare", fail)
+    given = read(["--config", "search.yaml", "--retrain", "retrain.yaml", "--dir", "s"])
+    with pytest.raises(OSError) as raised:  # noqa: PT011 (it is compared below)
+        run_study(given)
+    assert raised.value is error
+    with FileLock(work / "s" / ".lock").acquire(timeout=0):  # it is free again
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_refused(work: Path, nas: Nas) -> None:
+    (work / "s").touch()
+    result = nas("study --config search.yaml --retrain retrain.yaml --dir s")
+    assert result.code == 2
+    assert "cannot write to s: File exists; choose another --dir" in result.err
 
 
 def test_each_lane_has_its_share_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from nas_lightning.cli.batch_script import Request
 from nas_lightning.cli.study_options import read
 from nas_lightning.errors import UsageError
 from nas_lightning.studies.plan import Method
@@ -39,9 +40,12 @@ def test_a_table_takes_the_place_of_retraining() -> None:
 
 
 def test_options_of_a_job_array() -> None:
-    given = read([*BASE, *["--slurm", "--gpus", "0", "--cpus-per-task", "2", "--at-once", "4"]])
-    assert given.slurm is not None
-    assert (given.slurm["gpus"], given.slurm["cpus_per_task"], given.slurm["at_once"]) == (0, 2, 4)
+    line = "--slurm --gpus 0 --cpus-per-task 2 --at-once 4 --time 1-0 --lead 60 --dir some/study"
+    given = read([*BASE, *line.split()])
+    logs = str(Path("some/study/logs").absolute())
+    wanted = Request("study", logs, 1, 0, tasks=1, cpus=2, memory=None, time="1-0", lead=60)
+    assert given.slurm == wanted
+    assert given.at_once == 4
 
 
 @pytest.mark.parametrize(
@@ -58,6 +62,8 @@ def test_options_of_a_job_array() -> None:
         ("--config a --retrain r --seeds 0", "at least 1"),
         ("--config a --retrain r --sedes 3", "did you mean 'seeds'"),
         ("--config a --retrain r --search.", "search."),
+        ("--config a --retrain r --slurm --time 9", "--time 9 is too short"),
+        ("--config a --retrain r --slurm --time soon", "--time soon"),
     ],
 )
 def test_what_is_wrong_is_said(line: str, reason: str) -> None:

@@ -12,7 +12,8 @@ from nas_lightning.operators import Blur, BlurDownsample, Operator
 from nas_lightning.retrain import DiscreteReconstruction, ReconstructionNetwork
 from nas_lightning.search.discretize import one_hot
 from nas_lightning.spaces import RECONSTRUCTION_PRIMITIVES
-from nas_lightning.spaces.reconstruction_parts import Measurement, Stepping
+from nas_lightning.spaces.reconstruction_parts import Stepping
+from nas_lightning.spaces.reconstruction_states import Measurement
 from nas_lightning.supernet import MixedReconstruction, Mixing, ReconstructionSupernet
 
 DIMS = pytest.mark.parametrize("dims", [1, 2])
