@@ -6,6 +6,7 @@ from nas_lightning.search.module import SearchModule
 from nas_lightning.search.plan import (
     ARCH_GRADIENT,
     ARCH_OPTIMIZER,
+    CELL_EXECUTION,
     DISCRETIZER,
     EDGE_RELAXATION,
     OP_RELAXATION,
@@ -21,6 +22,7 @@ from nas_lightning.search.strategy import ArchStep, SearchStrategy
 __all__ = [
     "ARCH_GRADIENT",
     "ARCH_OPTIMIZER",
+    "CELL_EXECUTION",
     "DISCRETIZER",
     "EDGE_RELAXATION",
     "OP_RELAXATION",

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from nas_lightning.distributed import mean_over_ranks
@@ -55,14 +54,3 @@ def first_order(problem: BilevelProblem) -> tuple[Tensor, ...]:
     One forward and backward pass.
     """
     return problem.grad(problem.outer(), list(problem.arch.values()))
-
-
-@contextmanager
-def unmoved_buffers(module: nn.Module) -> Iterator[None]:
-    """Put buffers back: evaluating a gradient must not move running statistics."""
-    kept = {name: buffer.clone() for name, buffer in module.named_buffers()}
-    try:
-        yield
-    finally:
-        for name, buffer in module.named_buffers():
-            buffer.copy_(kept[name])

@@ -29,6 +29,7 @@ from nas_lightning.search.checks import check_run
 from nas_lightning.search.discretize import one_hot
 from nas_lightning.search.plan import (
     ARCH_OPTIMIZER,
+    CELL_EXECUTION,
     DISCRETIZER,
     EDGE_RELAXATION,
     OP_RELAXATION,
@@ -100,7 +101,9 @@ class SearchModule(Stage):
         self.space = supernet.space
         self.plan = SearchPlan(self.space, self.strategies, arch_optimizer)
         k = self.plan[PARTIAL_CHANNELS]
-        self.supernet = supernet.build(data_spec, k, auxiliary=auxiliary_weight > 0)
+        self.supernet = supernet.build(
+            data_spec, k, auxiliary_weight > 0, self.plan[CELL_EXECUTION]
+        )
         ops = self.plan[OP_SAMPLING](self.plan[OP_RELAXATION])
         edges = self.plan[EDGE_RELAXATION]
         self.arch = ArchitectureParameters(self.space, ops, edges, seed=self.draw_seed)

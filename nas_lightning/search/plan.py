@@ -19,6 +19,7 @@ from nas_lightning.search.discretize import Discretizer, strongest_edges
 from nas_lightning.spaces import SearchSpace
 from nas_lightning.supernet import (
     ArchitectureParameters,
+    CellExecution,
     EdgeRelaxation,
     EqualEdges,
     OpRelaxation,
@@ -56,6 +57,7 @@ ARCH_GRADIENT: Slot[ArchGradient] = Slot("architecture gradient", "")
 ARCH_OPTIMIZER: Slot[OptimizerCallable] = Slot("architecture optimizer", "")
 DISCRETIZER: Slot[Discretizer] = Slot("discretizer", "")
 OUTER_BATCH: Slot[Literal["train", "val"]] = Slot("outer batch", "")
+CELL_EXECUTION: Slot[CellExecution] = Slot("cell execution", "")
 OP_SAMPLING: Slot[Callable[[OpRelaxation], OpRelaxation]] = Slot("operation sampling", "")
 
 
@@ -88,6 +90,7 @@ class SearchPlan:
             DISCRETIZER: strongest_edges,
             OUTER_BATCH: "val",
             OP_SAMPLING: no_sampling,
+            CELL_EXECUTION: CellExecution(),
         }
         self._filled: dict[Slot[Any], SearchStrategy | str] = {}
         if arch_optimizer is not None:
@@ -174,6 +177,6 @@ def _short(value: object) -> str:
     """Name of a function or class, text of a number, name of an object's class."""
     if isinstance(value, functools.partial):
         value = target(value)
-    if isinstance(value, int | str):
+    if isinstance(value, int | str | CellExecution):
         return str(value)
     return str(getattr(value, "__name__", type(value).__name__))

@@ -11,9 +11,10 @@ from torch.optim import Optimizer
 
 from nas_lightning.finite import check_finite
 from nas_lightning.randomness import ReplayedDraws
-from nas_lightning.search.bilevel import BilevelProblem, unmoved_buffers
+from nas_lightning.search.bilevel import BilevelProblem
 from nas_lightning.search.plan import ARCH_GRADIENT, OUTER_BATCH
 from nas_lightning.search.strategy import ArchStep
+from nas_lightning.supernet.execution import unmoved_buffers
 
 if TYPE_CHECKING:
     from nas_lightning.search.module import SearchModule

@@ -61,6 +61,10 @@ class Cell:
         """Indices into `edges` of the edges that end in state `node`."""
         return [i for i, edge in enumerate(self.edges) if edge.target == node]
 
+    def outgoing(self, state: int) -> list[int]:
+        """Indices into `edges` of the edges that start in a state."""
+        return [i for i, edge in enumerate(self.edges) if edge.source == state]
+
 
 @dataclass(frozen=True)
 class SearchSpace:

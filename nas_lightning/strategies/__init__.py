@@ -2,6 +2,7 @@
 
 from nas_lightning.strategies.amended import AmendedGradient
 from nas_lightning.strategies.backtracking import Backtracking
+from nas_lightning.strategies.cell_execution import CheckpointCells, ReferenceCell
 from nas_lightning.strategies.darts_plus import DartsPlus
 from nas_lightning.strategies.edge_normalization import EdgeNormalization
 from nas_lightning.strategies.exponentiated_gradient import (
@@ -23,6 +24,7 @@ __all__ = [
     "SNAS",
     "AmendedGradient",
     "Backtracking",
+    "CheckpointCells",
     "DartsPlus",
     "EdgeNormalization",
     "ExponentiatedGradient",
@@ -30,6 +32,7 @@ __all__ = [
     "FairDARTS",
     "Neumann",
     "PartialChannels",
+    "ReferenceCell",
     "RobustDARTS",
     "SingleLevel",
     "TwoStage",

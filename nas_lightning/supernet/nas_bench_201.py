@@ -15,9 +15,10 @@ from nas_lightning.spaces.nas_bench_201 import (
     nas_bench_201_space,
 )
 from nas_lightning.spaces.primitives import NormRule
-from nas_lightning.supernet.cells import check_partial_channels, mixed_edge, node_states
+from nas_lightning.supernet.execution import CellExecution
 from nas_lightning.supernet.mixing import Active, Mixing
 from nas_lightning.supernet.network import Supernet, SupernetFactory, check_primitives
+from nas_lightning.supernet.reference import check_partial_channels, mixed_edge
 
 
 class PlainSearchCell(nn.Module):
@@ -28,12 +29,21 @@ class PlainSearchCell(nn.Module):
         channels: Channels C of every state.
         k: K of partial channels; 1 mixes all channels.
         norm: Batch norm rule.
+        execution: How it is computed; fast by default.
     """
 
-    def __init__(self, cell: Cell, channels: int, k: int, norm: NormRule) -> None:
+    def __init__(
+        self,
+        cell: Cell,
+        channels: int,
+        k: int,
+        norm: NormRule,
+        execution: CellExecution | None = None,
+    ) -> None:
         super().__init__()
         check_partial_channels(channels, k)
         self.cell = cell
+        self.execution = execution or CellExecution()
         self.edges = nn.ModuleList(
             mixed_edge(cell.primitives, channels, 1, norm, k) for _ in cell.edges
         )
@@ -42,7 +52,10 @@ class PlainSearchCell(nn.Module):
         self, x: Tensor, ops: Tensor, edges: Tensor, active: Active | None = None
     ) -> Tensor:
         """(B, C, H, W) for x (B, C, H, W) and weights of operations (E, O) and edges (E,)."""
-        return node_states(self.cell, [x], self.edges, ops, edges, active)[-1]
+        return self.execution.run(self, self._compute, x, ops, edges, active)
+
+    def _compute(self, x: Tensor, ops: Tensor, edges: Tensor, active: Active | None) -> Tensor:
+        return self.execution.node_states(self.cell, [x], self.edges, ops, edges, active)[-1]
 
 
 class PlainSupernet(Supernet):
@@ -106,7 +119,13 @@ class NasBench201Supernet(SupernetFactory):
         """The space with these primitives."""
         return self._space
 
-    def build(self, data_spec: Mapping[str, Any], k: int, auxiliary: bool = False) -> PlainSupernet:
+    def build(
+        self,
+        data_spec: Mapping[str, Any],
+        k: int,
+        auxiliary: bool = False,
+        execution: CellExecution | None = None,
+    ) -> PlainSupernet:
         """Build it for images; needs `in_channels` and `num_classes`.
 
         Raises:
@@ -122,6 +141,6 @@ class NasBench201Supernet(SupernetFactory):
             self.channels,
             self.cells,
             self.running_stats,
-            lambda channels: PlainSearchCell(cell, channels, k, norm),
+            lambda channels: PlainSearchCell(cell, channels, k, norm, execution),
         )
         return PlainSupernet(self.space, skeleton)

@@ -27,6 +27,7 @@ from nas_lightning.spaces.macro import (
 )
 from nas_lightning.spaces.primitives import PRIMITIVES, NormRule
 from nas_lightning.supernet.cells import SearchCell
+from nas_lightning.supernet.execution import CellExecution
 from nas_lightning.supernet.mixing import Mixing
 
 
@@ -54,13 +55,20 @@ class SupernetFactory(ABC):
         """The search space that it covers."""
 
     @abstractmethod
-    def build(self, data_spec: Mapping[str, Any], k: int, auxiliary: bool = False) -> Supernet:
+    def build(
+        self,
+        data_spec: Mapping[str, Any],
+        k: int,
+        auxiliary: bool = False,
+        execution: CellExecution | None = None,
+    ) -> Supernet:
         """Build the supernet.
 
         Args:
             data_spec: Sizes of the data, from the data module.
             k: K of partial channels; 1 mixes all channels.
             auxiliary: Add an auxiliary head.
+            execution: How its cells are computed; fast by default.
 
         Raises:
             UsageError: These settings do not fit together.
@@ -69,6 +77,16 @@ class SupernetFactory(ABC):
     def __repr__(self) -> str:
         """Constructor call."""
         return describe(self)
+
+
+def check_one_execution(execution: CellExecution | None, what: str) -> None:
+    """Check that a supernet without cells of convolutions is computed as it always is.
+
+    Raises:
+        UsageError: Something else is asked for.
+    """
+    if execution not in (None, CellExecution()):
+        raise UsageError(f"{what} is computed in one way only: leave out {execution}")
 
 
 def check_primitives(primitives: Sequence[str], known: Collection[str]) -> None:
@@ -98,6 +116,7 @@ class CellSupernet(Supernet):
         norm: Batch norm rule inside the cells.
         auxiliary_size: Height and width of the features that an auxiliary head reads, in pixels;
             none for no such head.
+        execution: How the cells are computed; fast by default.
     """
 
     def __init__(
@@ -112,6 +131,7 @@ class CellSupernet(Supernet):
         k: int,
         norm: NormRule,
         auxiliary_size: int | None = None,
+        execution: CellExecution | None = None,
     ) -> None:
         super().__init__()
         self.auxiliary_at = auxiliary_cell(layers)
@@ -124,7 +144,9 @@ class CellSupernet(Supernet):
             reduction = role == "reduce"
             channels *= 2 if reduction else 1
             cell = space.cell(self.kinds[index])
-            self.cells.append(SearchCell(cell, before, channels, reduction, shrunk, k, norm))
+            self.cells.append(
+                SearchCell(cell, before, channels, reduction, shrunk, k, norm, execution)
+            )
             before, shrunk = (before[1], len(cell.nodes) * channels), reduction
             if auxiliary_size is not None and index == self.auxiliary_at:
                 self.auxiliary = AuxiliaryHead(before[1], num_classes, stem, auxiliary_size)
@@ -195,7 +217,13 @@ class DartsSupernet(SupernetFactory):
         """The DARTS cell space with these nodes and primitives."""
         return self._space
 
-    def build(self, data_spec: Mapping[str, Any], k: int, auxiliary: bool = False) -> CellSupernet:
+    def build(
+        self,
+        data_spec: Mapping[str, Any],
+        k: int,
+        auxiliary: bool = False,
+        execution: CellExecution | None = None,
+    ) -> CellSupernet:
         """Build the supernet for images; needs `in_channels`, `num_classes`, `image_size`."""
         sizes = feature_sizes(data_spec["image_size"], self.stem, cell_kinds(self.layers))
         return CellSupernet(
@@ -209,4 +237,5 @@ class DartsSupernet(SupernetFactory):
             k,
             NormRule(affine=False, after_pool=True, running_stats=self.running_stats),
             sizes[auxiliary_cell(self.layers)] if auxiliary else None,
+            execution,
         )

@@ -19,8 +19,14 @@ from nas_lightning.spaces.reconstruction_states import (
     State,
     problem_of,
 )
+from nas_lightning.supernet.execution import CellExecution
 from nas_lightning.supernet.mixing import Active, Mixing
-from nas_lightning.supernet.network import Supernet, SupernetFactory, check_primitives
+from nas_lightning.supernet.network import (
+    Supernet,
+    SupernetFactory,
+    check_one_execution,
+    check_primitives,
+)
 
 
 class Running(NamedTuple):
@@ -204,14 +210,19 @@ class ReconstructionSupernet(SupernetFactory):
         return self._space
 
     def build(
-        self, data_spec: Mapping[str, Any], k: int, auxiliary: bool = False
+        self,
+        data_spec: Mapping[str, Any],
+        k: int,
+        auxiliary: bool = False,
+        execution: CellExecution | None = None,
     ) -> MixedReconstruction:
         """Build it; needs `operator`, `in_channels` and `dims`.
 
         Raises:
-            UsageError: Partial channels or an auxiliary head are asked for, or the data is of
-                another kind.
+            UsageError: Partial channels, an auxiliary head or another execution are asked for, or
+                the data is of another kind.
         """
+        check_one_execution(execution, "a reconstruction")
         if k != 1:
             raise UsageError(f"a reconstruction has no channels to mix a part of: K = {k}")
         if auxiliary:

@@ -20,8 +20,14 @@ from nas_lightning.spaces.recurrent_parts import (
     masked,
     words_of,
 )
+from nas_lightning.supernet.execution import CellExecution
 from nas_lightning.supernet.mixing import Active, Mixing
-from nas_lightning.supernet.network import Supernet, SupernetFactory, check_primitives
+from nas_lightning.supernet.network import (
+    Supernet,
+    SupernetFactory,
+    check_one_execution,
+    check_primitives,
+)
 from nas_lightning.tasks import LanguageOutput, TextInput
 
 
@@ -195,13 +201,19 @@ class RecurrentSupernet(SupernetFactory):
         return self._space
 
     def build(
-        self, data_spec: Mapping[str, Any], k: int, auxiliary: bool = False
+        self,
+        data_spec: Mapping[str, Any],
+        k: int,
+        auxiliary: bool = False,
+        execution: CellExecution | None = None,
     ) -> MixedLanguageModel:
         """Build the supernet for texts; needs `num_tokens`.
 
         Raises:
-            UsageError: Partial channels or an auxiliary head are asked for, or there is no text.
+            UsageError: Partial channels, an auxiliary head or another execution are asked for, or
+                there is no text.
         """
+        check_one_execution(execution, "a recurrent cell")
         if k != 1:
             raise UsageError(f"a recurrent cell has no channels to mix a part of: K = {k}")
         if auxiliary:

@@ -51,6 +51,8 @@ NEEDS: dict[str, Sequence[SearchStrategy]] = {
     "Backtracking": (EdgeNormalization(),),
     "TwoStage": (EdgeNormalization(),),
 }
+# they compute the same bits in another way
+CHANGES_NOTHING = {"CheckpointCells"}
 CLASSES = [
     kind
     for _, kind in inspect.getmembers(nas_lightning.strategies, inspect.isclass)
@@ -160,7 +162,7 @@ def test_it_changes_the_run(
     strategies = build(kind)
     _, without = run(make_search, make_trainer, search_data, strategies[:-1], epochs=3)
     _, with_it = run(make_search, make_trainer, search_data, strategies, epochs=3)
-    assert not same(without, with_it)
+    assert same(without, with_it) == (kind.__name__ in CHANGES_NOTHING)
 
 
 @pytest.mark.parametrize("kind", CLASSES)

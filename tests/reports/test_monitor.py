@@ -19,7 +19,13 @@ from nas_lightning.reports.monitor import SearchMonitor, _edge_names, entropy
 from nas_lightning.search import SearchModule
 from nas_lightning.spaces import Cell, Edge, SearchSpace, darts_space, recurrent_space
 from nas_lightning.strategies import EdgeNormalization
-from nas_lightning.supernet import Mixing, RecurrentSupernet, Supernet, SupernetFactory
+from nas_lightning.supernet import (
+    CellExecution,
+    Mixing,
+    RecurrentSupernet,
+    Supernet,
+    SupernetFactory,
+)
 from nas_lightning.tasks import LanguageModeling
 from tests.conftest import PRIMITIVES, SPEC, SearchFactory, TrainerFactory
 
@@ -127,7 +133,13 @@ class ManyCells(SupernetFactory):
         cells = (Cell(f"cell_{i}", 2, edges, primitives) for i in range(self.count))
         return SearchSpace("many", tuple(cells), 2, frozenset({"skip_connect"}))
 
-    def build(self, data_spec: Mapping[str, int], k: int, auxiliary: bool = False) -> "Many":
+    def build(
+        self,
+        data_spec: Mapping[str, int],
+        k: int,
+        auxiliary: bool = False,
+        execution: CellExecution | None = None,
+    ) -> "Many":
         return Many(data_spec)
 
 

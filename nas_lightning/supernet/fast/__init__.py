@@ -1,0 +1,13 @@
+"""The fast cell: equal to the reference cell, with few large operations in place of many small.
+
+All edges that leave a state read the same channels, so for each state
+
+- operations without weights run once, and one matrix product mixes them for every target;
+- an operation with weights runs once for all edges, as convolutions over the channels of all;
+- weights of operations and edges are the scale of the last batch norm, which is there anyway;
+- a channel shuffle is a matrix product too, on the weighted sum of what leads into a node.
+"""
+
+from nas_lightning.supernet.fast.cell import fast_node_states
+
+__all__ = ["fast_node_states"]

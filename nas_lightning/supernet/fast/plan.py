@@ -1,0 +1,142 @@
+"""What runs together in a cell: a function of its structure, made once and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+from torch import nn
+
+from nas_lightning.spaces import Cell
+from nas_lightning.spaces.primitives import Zero
+from nas_lightning.supernet.fast.kernels import Kernels
+from nas_lightning.supernet.fast.stages import Stage, layers, stages
+from nas_lightning.supernet.mixing import Active
+
+KEPT = 16
+"""Plans kept for a cell: methods that draw operations ask for another one in every step."""
+
+
+class Branch(NamedTuple):
+    """An operation with weights.
+
+    Attributes:
+        edges: The edges that it runs on.
+        stages: What runs.
+    """
+
+    edges: tuple[int, ...]
+    stages: list[Stage]
+
+
+class Source(NamedTuple):
+    """A state, or several with like edges, and what leaves it.
+
+    Attributes:
+        states: The states.
+        edges: Edges on which anything runs, one state after the other.
+        pools: Layers of the operations that pool; each is the same on all edges.
+        skips: How many operations hand the state on.
+        branches: Operations with weights.
+    """
+
+    states: tuple[int, ...]
+    edges: tuple[int, ...]
+    pools: list[list[nn.Module]]
+    skips: int
+    branches: list[Branch]
+
+    @property
+    def depth(self) -> int:
+        """Stages of the longest operation."""
+        return max((len(branch.stages) for branch in self.branches), default=1)
+
+
+class Plan:
+    """How a cell is computed.
+
+    Attributes:
+        strides: Stride of every edge.
+        incoming: By node, the edges on which anything runs.
+        sources: What leaves the states, in the order of the states.
+        kernels: Gathers the kernels of all branches.
+        scales: Of each branch, where its weights are in the flat (E, O).
+        mixtures: Of each source that has pools or skips, where their weights are: operation by
+            operation, state by state, target by target. E · O stands for an operation that does
+            not run on an edge.
+    """
+
+    def __init__(
+        self, cell: Cell, edges: nn.ModuleList, active: Active | None, together: bool
+    ) -> None:
+        mixed: list[Any] = list(edges)  # of MixedEdge or PartialChannelEdge
+        self.strides = [edge.stride for edge in mixed]
+        width = len(cell.primitives)
+        self._runs = active or (tuple(range(width)),) * len(edges)
+        self.incoming = {n: [i for i in cell.incoming(n) if self._runs[i]] for n in cell.nodes}
+        self.kernels = Kernels()
+        self.scales: list[list[int]] = []
+        self.mixtures: list[list[int]] = []
+        self.sources = [
+            self._source(cell, states, [edge.mixed.ops for edge in mixed], width)
+            for states in self._groups(cell, together and active is None)
+        ]
+
+    def _groups(self, cell: Cell, together: bool) -> list[tuple[int, ...]]:
+        """States whose edges run together: each by itself, or the inputs as one."""
+        inputs = tuple(range(cell.inputs))
+        targets = {tuple(cell.edges[i].target for i in cell.outgoing(s)) for s in inputs}
+        first = [inputs] if together and len(targets) == 1 else [(s,) for s in inputs]
+        return [*first, *((s,) for s in range(cell.inputs, cell.nodes[-1]))]
+
+    def _source(
+        self, cell: Cell, states: tuple[int, ...], ops: Sequence[nn.ModuleList], width: int
+    ) -> Source:
+        edges = tuple(i for s in states for i in cell.outgoing(s) if self._runs[i])
+        pools: dict[int, list[nn.Module]] = {}
+        skips: list[int] = []
+        branches: list[Branch] = []
+        for m in sorted({m for i in edges for m in self._runs[i]}):
+            on = tuple(i for i in edges if m in self._runs[i])
+            first = list(layers(ops[on[0]][m]))
+            if isinstance(first[0], nn.Identity):
+                skips.append(m)
+            elif isinstance(first[0], nn.MaxPool2d | nn.AvgPool2d) and _stateless(first):
+                pools[m] = first
+            elif not isinstance(first[0], Zero):
+                these = stages([ops[i][m] for i in on], self.kernels, len(states))
+                branches.append(Branch(on, these))
+                self.scales.append([i * width + m for i in on])
+        if free := [*pools, *skips]:
+            nothing = len(ops) * width
+            self.mixtures.append(
+                [i * width + m if m in self._runs[i] else nothing for m in free for i in edges]
+            )
+        return Source(states, edges, list(pools.values()), len(skips), branches)
+
+
+def _stateless(op: Sequence[nn.Module]) -> bool:
+    tensors = (t for layer in op for t in (*layer.parameters(), *layer.buffers()))
+    return next(tensors, None) is None
+
+
+_plans: WeakKeyDictionary[nn.ModuleList, dict[Any, Plan]] = WeakKeyDictionary()
+
+
+def plan_of(cell: Cell, edges: nn.ModuleList, active: Active | None, together: bool) -> Plan:
+    """The plan of a cell.
+
+    Args:
+        cell: The cell.
+        edges: A mixed edge for each of its edges.
+        active: The operations that run on each edge; none for all.
+        together: Its inputs are so small that their edges shall run together.
+    """
+    plans = _plans.setdefault(edges, {})
+    key = active, together
+    if key not in plans:
+        if len(plans) == KEPT:
+            plans.pop(next(iter(plans)))
+        plans[key] = Plan(cell, edges, active, together)
+    return plans[key]

@@ -1,0 +1,161 @@
+"""An operation on several edges as one: convolutions over the channels of all."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nas_lightning.spaces.drop_path import DropPath
+from nas_lightning.spaces.primitives import FactorizedReduce
+from nas_lightning.supernet.fast.kernels import Kernels
+
+DENSE_FIRST = 32
+"""Up to this many channels an edge, depthwise and pointwise run as one dense convolution where
+all edges read the same channels; measured, see docs/speed.md."""
+
+DENSE_LATER = 4
+"""The same where each edge has channels of its own."""
+
+Run = Callable[[Tensor, Sequence[Tensor]], Tensor]
+"""State and kernels → state."""
+
+
+class Stage(NamedTuple):
+    """What an operation does up to a batch norm, on all of its edges.
+
+    Attributes:
+        rectify: Begin with ReLU.
+        runs: What follows: convolutions and pools.
+        norms: The batch norm of each edge; empty if none ends the stage, and so the operation.
+    """
+
+    rectify: bool
+    runs: Sequence[Run]
+    norms: Sequence[nn.Module]
+
+
+def layers(op: nn.Module) -> Iterator[nn.Module]:
+    """The layers of an operation in order, without drop path."""
+    if isinstance(op, nn.Sequential):
+        for child in op:
+            yield from layers(child)
+    elif isinstance(op, FactorizedReduce):
+        yield from (nn.ReLU(), op, op.norm)
+    elif not isinstance(op, DropPath):
+        yield op
+
+
+def batchable(op: nn.Module) -> bool:
+    """Whether `stages` knows all layers of an operation."""
+    return all(type(layer) in _KNOWN for layer in layers(op))
+
+
+_KNOWN = {nn.ReLU, nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d, FactorizedReduce}
+
+
+def stages(ops: Sequence[nn.Module], kernels: Kernels, states: int = 1) -> list[Stage]:
+    """The stages of an operation on n edges.
+
+    Args:
+        ops: The operation of each edge. What is not `batchable` runs edge by edge.
+        kernels: Gathers the kernels.
+        states: How many states the edges leave: as many from each, one state after the other.
+    """
+    if not batchable(ops[0]):
+        return [Stage(False, [functools.partial(_one_by_one, ops, states)], ())]
+    return _Reader(list(zip(*(layers(op) for op in ops), strict=True)), kernels, states).stages()
+
+
+def _one_by_one(ops: Sequence[nn.Module], states: int, x: Tensor, _: Sequence[Tensor]) -> Tensor:
+    inputs = _spread(x, states, len(ops) // states).chunk(len(ops), dim=1)
+    return torch.cat([op(part) for op, part in zip(ops, inputs, strict=True)], dim=1)
+
+
+class _Reader:
+    """Turns layers into stages.
+
+    Args:
+        columns: Layer by layer, that of every edge.
+        kernels: Gathers the kernels.
+        states: How many states the edges leave.
+    """
+
+    def __init__(self, columns: list[tuple[nn.Module, ...]], kernels: Kernels, states: int) -> None:
+        self.columns, self.kernels, self.states = columns, kernels, states
+        self.edges = len(columns[0])
+        # the edges of a state share its channels until a layer makes some for each
+        self.shared = True
+
+    def stages(self) -> list[Stage]:
+        """All of them."""
+        found = []
+        while self.columns:
+            rectify = isinstance(self.columns[0][0], nn.ReLU)
+            if rectify:
+                self.columns.pop(0)
+            runs: list[Run] = []
+            while self.columns and not isinstance(self.columns[0][0], nn.BatchNorm2d):
+                runs += self._runs(self.columns.pop(0))
+            norms = self.columns.pop(0) if self.columns else ()
+            found.append(Stage(rectify, [*runs, *self._share_out()], norms))
+        return found
+
+    def _runs(self, column: Sequence[Any]) -> list[Run]:
+        if isinstance(column[0], nn.Conv2d):
+            return self._convolve(column)
+        if isinstance(column[0], FactorizedReduce):
+            self.shared = False
+            here = self.kernels.ask([op.conv0 for op in column])
+            shifted = self.kernels.ask([op.conv1 for op in column])
+            return [functools.partial(_reduce, here, shifted, self.edges, self.states)]
+        return [lambda x, _: column[0](x)]
+
+    def _convolve(self, column: Sequence[Any]) -> list[Run]:
+        """A convolution, together with the pointwise one behind it where that is faster."""
+        conv = column[0]
+        before: list[Run] = []
+        pointwise: Sequence[Any] = ()
+        groups = 1
+        if conv.groups > 1:  # depthwise
+            if conv.in_channels <= (DENSE_FIRST if self.shared else DENSE_LATER):
+                pointwise = self.columns.pop(0)
+            else:
+                before, groups = self._share_out(), conv.groups
+        groups *= self.states if self.shared else self.edges
+        self.shared = False
+        place = self.kernels.ask(column, pointwise)
+        return [*before, functools.partial(_convolved, place, column, groups)]
+
+    def _share_out(self) -> list[Run]:
+        """Give every edge the channels that all of its state had together, if they still have."""
+        shared, self.shared = self.shared, False
+        times = self.edges // self.states
+        return [lambda x, _: _spread(x, self.states, times)] if shared and times > 1 else []
+
+
+def _convolved(
+    place: int, convs: Sequence[Any], groups: int, x: Tensor, kernels: Sequence[Tensor]
+) -> Tensor:
+    conv = convs[0]
+    bias = None if conv.bias is None else torch.cat([each.bias for each in convs])
+    return F.conv2d(x, kernels[place], bias, conv.stride, conv.padding, conv.dilation, groups)
+
+
+def _reduce(
+    here: int, shifted: int, edges: int, states: int, x: Tensor, kernels: Sequence[Tensor]
+) -> Tensor:
+    """Two strided 1x1 convolutions, the second shifted by a pixel, as one of 2x2 pixels."""
+    first, second = (torch.unflatten(kernels[place], 0, (edges, -1)) for place in (here, shifted))
+    both = torch.cat((F.pad(first, (0, 1, 0, 1)), F.pad(second, (1, 0, 1, 0))), dim=1)
+    return F.conv2d(x, both.flatten(0, 1), stride=2, groups=states)
+
+
+def _spread(x: Tensor, states: int, times: int) -> Tensor:
+    """The channels of each state, `times` times side by side."""
+    parts = x.chunk(states, dim=1)
+    return torch.cat([part for part in parts for _ in range(times)], dim=1)

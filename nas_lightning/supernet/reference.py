@@ -1,0 +1,146 @@
+"""The reference cell: edge by edge, as the papers write it. The fast cell must equal it."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nas_lightning.errors import UsageError
+from nas_lightning.spaces import Cell
+from nas_lightning.spaces.drop_path import with_drop_path
+from nas_lightning.spaces.primitives import PRIMITIVES, NormRule
+from nas_lightning.supernet.mixing import Active
+
+
+class MixedEdge(nn.Module):
+    """All candidate operations of an edge, mixed: sum over m of w_m · o_m(x) (DARTS, equation 2).
+
+    Args:
+        primitives: Names of the operations.
+        channels: Channels C in and out.
+        stride: 1, or 2 on edges that halve the image.
+        norm: Batch norm rule.
+    """
+
+    k = 1
+    """All channels are mixed."""
+
+    def __init__(
+        self, primitives: tuple[str, ...], channels: int, stride: int, norm: NormRule
+    ) -> None:
+        super().__init__()
+        self.stride = stride
+        self.ops = nn.ModuleList(
+            with_drop_path(name, PRIMITIVES[name](channels, stride, norm), stride)
+            for name in primitives
+        )
+
+    @property
+    def mixed(self) -> MixedEdge:
+        """Itself: an edge of partial channels has one inside."""
+        return self
+
+    def forward(self, x: Tensor, weights: Tensor, active: tuple[int, ...] | None = None) -> Tensor:
+        """(B, C, H/stride, W/stride) for x (B, C, H, W) and weights (O,).
+
+        Args:
+            x: What the edge reads.
+            weights: Of the operations.
+            active: The operations that run, at least one; none for all.
+        """
+        # unbind, not iteration by index: one node in the graph instead of one an operation
+        pairs = list(zip(weights.unbind(), self.ops, strict=True))
+        chosen = pairs if active is None else [pairs[m] for m in active]
+        out: Tensor = functools.reduce(operator.add, (w * op(x) for w, op in chosen))
+        return out
+
+
+class PartialChannelEdge(nn.Module):
+    """Mix a 1/K share of the channels and let the rest pass (PC-DARTS, equation 3).
+
+    The first C/K channels go through the operations, the others bypass them (max pooled on
+    stride-2 edges); a channel shuffle with K groups hands each successor other channels.
+
+    Args:
+        primitives: Names of the operations.
+        channels: Channels C, divisible by K.
+        stride: 1, or 2 on edges that halve the image.
+        norm: Batch norm rule.
+        k: K.
+    """
+
+    def __init__(
+        self, primitives: tuple[str, ...], channels: int, stride: int, norm: NormRule, k: int
+    ) -> None:
+        super().__init__()
+        self.k, self.stride = k, stride
+        self.mixed = MixedEdge(primitives, channels // k, stride, norm)
+
+    def forward(self, x: Tensor, weights: Tensor, active: tuple[int, ...] | None = None) -> Tensor:
+        """(B, C, H/stride, W/stride), see `MixedEdge`."""
+        share = x.shape[1] // self.k
+        bypass = x[:, share:]
+        if self.stride == 2:
+            bypass = F.max_pool2d(bypass, 2, 2)
+        out = torch.cat((self.mixed(x[:, :share], weights, active), bypass), dim=1)
+        # as (groups, members): member m of every group stands together afterwards
+        batch, channels, height, width = out.shape
+        groups = out.view(batch, self.k, share, height, width)
+        return groups.transpose(1, 2).reshape(batch, channels, height, width)
+
+
+def mixed_edge(
+    primitives: tuple[str, ...], channels: int, stride: int, norm: NormRule, k: int
+) -> nn.Module:
+    """An edge that mixes 1/k of the channels."""
+    if k == 1:
+        return MixedEdge(primitives, channels, stride, norm)
+    return PartialChannelEdge(primitives, channels, stride, norm, k)
+
+
+def check_partial_channels(channels: int, k: int) -> None:
+    """Check that K fits.
+
+    Raises:
+        UsageError: K does not divide the channels, or leaves fewer than two to mix.
+    """
+    if channels % k or channels // k < 2:
+        raise UsageError(
+            f"partial channels: K = {k} must divide the {channels} channels of a cell and "
+            f"leave at least 2 of them to mix"
+        )
+
+
+def node_states(
+    cell: Cell,
+    inputs: Sequence[Tensor],
+    edges: nn.ModuleList,
+    op_weights: Tensor,
+    edge_weights: Tensor,
+    active: Active | None = None,
+) -> list[Tensor]:
+    """The cell's inputs and the states of its nodes, each the weighted sum of its edges.
+
+    Args:
+        cell: The cell.
+        inputs: Its input states, all of one size.
+        edges: A mixed edge for each edge of the cell.
+        op_weights: (E, O).
+        edge_weights: (E,).
+        active: The operations that run on each edge; none for all. Every node keeps an edge.
+    """
+    states = list(inputs)
+    rows, scales = op_weights.unbind(), edge_weights.unbind()
+    for node in cell.nodes:
+        terms = (
+            scales[i] * edges[i](states[cell.edges[i].source], rows[i], active and active[i])
+            for i in cell.incoming(node)
+            if active is None or active[i]
+        )
+        states.append(functools.reduce(operator.add, terms))
+    return states

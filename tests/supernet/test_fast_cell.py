@@ -1,0 +1,377 @@
+"""The fast cell against the reference cell, in double precision: values and all gradients."""
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from nas_lightning.spaces import DARTS_PRIMITIVES, Cell, darts_space, nas_bench_201_space
+from nas_lightning.spaces.drop_path import set_drop_path
+from nas_lightning.spaces.primitives import PRIMITIVES, NormRule
+from nas_lightning.supernet import (
+    CellExecution,
+    DartsSupernet,
+    Mixing,
+    NasBench201Supernet,
+    Supernet,
+    SupernetFactory,
+    fast_node_states,
+    node_states,
+)
+from nas_lightning.supernet.fast import cell as fast_cell
+from nas_lightning.supernet.fast import norms, stages
+from nas_lightning.supernet.mixing import Active
+from nas_lightning.supernet.reference import mixed_edge
+
+SEARCH_NORM = NormRule(affine=False, after_pool=True, running_stats=False)
+WITH_NONE = tuple(PRIMITIVES)
+
+
+class Case(NamedTuple):
+    """A cell with weights and inputs."""
+
+    cell: Cell
+    edges: nn.ModuleList
+    inputs: list[Tensor]
+    ops: Tensor
+    scales: Tensor
+    active: Active | None
+
+
+def case(
+    cell: Cell,
+    channels: int = 8,
+    k: int = 1,
+    reduction: bool = False,
+    size: int = 6,
+    batch: int = 3,
+    norm: NormRule = SEARCH_NORM,
+    active: Active | None = None,
+    seed: int = 0,
+) -> Case:
+    """Random weights everywhere; some of the mixing weights negative."""
+    torch.manual_seed(seed)
+    edges = nn.ModuleList(
+        mixed_edge(
+            cell.primitives, channels, 2 if reduction and e.source < cell.inputs else 1, norm, k
+        )
+        for e in cell.edges
+    ).double()
+    for parameter in edges.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    shape = batch, channels, size, size
+    inputs = [torch.randn(shape, dtype=torch.float64) for _ in range(cell.inputs)]
+    ops = torch.randn(len(cell.edges), len(cell.primitives), dtype=torch.float64)
+    scales = torch.randn(len(cell.edges), dtype=torch.float64)
+    return Case(cell, edges, inputs, ops, scales, active)
+
+
+def results(compute: Callable[..., list[Tensor]], given: Case) -> list[Tensor]:
+    """States, gradients of inputs, mixing weights and parameters, buffers afterwards."""
+    edges = copy.deepcopy(given.edges)
+    leaves = [x.clone().requires_grad_() for x in (*given.inputs, given.ops, given.scales)]
+    *inputs, ops, scales = leaves
+    states = compute(given.cell, inputs, edges, ops, scales, given.active)
+    generator = torch.Generator().manual_seed(1)
+    loss = sum(
+        (state * torch.randn(state.shape, dtype=state.dtype, generator=generator)).sum()
+        for state in states
+    )
+    gradients = torch.autograd.grad(
+        torch.as_tensor(loss), [*leaves, *edges.parameters()], materialize_grads=True
+    )
+    return [state.detach() for state in states] + list(gradients) + list(edges.buffers())
+
+
+def assert_equal(given: Case) -> None:
+    reference, fast = results(node_states, given), results(fast_node_states, given)
+    assert len(reference) == len(fast)
+    for first, second in zip(reference, fast, strict=True):
+        scale = float(first.abs().max()) if first.numel() else 0.0
+        # relative to the largest entry: biases in front of a batch norm have gradients of zero
+        torch.testing.assert_close(second, first, rtol=1e-9, atol=1e-9 * max(scale, 1e-3))
+
+
+def darts_cell(nodes: int, primitives: Sequence[str]) -> Cell:
+    return darts_space(nodes, primitives).cells[0]
+
+
+def nas_bench_cell() -> Cell:
+    return nas_bench_201_space().cells[0]
+
+
+@pytest.fixture(autouse=True, params=["large", "small"])
+def _both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inputs that run one by one, and inputs that run together."""
+    monkeypatch.setattr(fast_cell, "SMALL", 0 if request.param == "large" else 2**30)
+
+
+@pytest.mark.parametrize("reduction", [False, True])
+@pytest.mark.parametrize(("channels", "k"), [(2, 1), (8, 1), (8, 4), (12, 2), (6, 3)])
+def test_the_darts_cell(channels: int, k: int, reduction: bool) -> None:
+    assert_equal(case(darts_cell(4, DARTS_PRIMITIVES), channels, k, reduction))
+
+
+@pytest.mark.parametrize("reduction", [False, True])
+def test_every_primitive(reduction: bool) -> None:
+    assert_equal(case(darts_cell(3, WITH_NONE), 4, 2, reduction))
+
+
+@pytest.mark.parametrize("affine", [False, True])
+@pytest.mark.parametrize("running", [False, True])
+def test_the_nas_bench_201_cell(affine: bool, running: bool) -> None:
+    norm = NormRule(affine, after_pool=False, running_stats=running)
+    assert_equal(case(nas_bench_cell(), norm=norm))
+
+
+@pytest.mark.parametrize("reduction", [False, True])
+def test_running_statistics_move_alike_and_are_used_alike(reduction: bool) -> None:
+    norm = NormRule(affine=False, after_pool=True, running_stats=True)
+    given = case(darts_cell(2, DARTS_PRIMITIVES), 4, 2, reduction, norm=norm)
+    assert_equal(given)
+    for buffer in given.edges.buffers():
+        if buffer.is_floating_point():
+            buffer.uniform_(0.5, 1.5)
+    given.edges.eval()
+    assert_equal(given)
+
+
+@pytest.mark.parametrize("first", [0, 1, 100])
+@pytest.mark.parametrize("later", [0, 100])
+@pytest.mark.parametrize("wide", [0, 1000])
+def test_every_way_to_run_convolutions_and_batch_norms(
+    first: int, later: int, wide: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stages, "DENSE_FIRST", first)
+    monkeypatch.setattr(stages, "DENSE_LATER", later)
+    monkeypatch.setattr(norms, "WIDE", wide)
+    for reduction in (False, True):
+        assert_equal(case(darts_cell(2, WITH_NONE), 4, 2, reduction))
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    nodes = draw(st.integers(1, 4))
+    primitives = draw(
+        st.lists(st.sampled_from(WITH_NONE), min_size=2, max_size=5, unique=True).map(tuple)
+    )
+    share, k = draw(st.integers(2, 5)), draw(st.sampled_from([1, 2, 4]))
+    cell = darts_cell(nodes, primitives)
+    active = None
+    if draw(st.booleans()):
+        subsets = st.sets(st.integers(0, len(primitives) - 1)).map(lambda s: tuple(sorted(s)))
+        rows = [draw(subsets) for _ in cell.edges]
+        for node in cell.nodes:  # every node keeps an edge
+            if not any(rows[i] for i in cell.incoming(node)):
+                rows[draw(st.sampled_from(cell.incoming(node)))] = (0,)
+        active = tuple(rows)
+    return case(
+        cell,
+        channels=2 * share * k,  # even: a skip of stride 2 halves them
+        k=k,
+        reduction=draw(st.booleans()),
+        size=draw(st.sampled_from([2, 4, 6])),
+        batch=draw(st.integers(2, 4)),
+        active=active,
+        seed=draw(st.integers(0, 99)),
+    )
+
+
+@settings(
+    max_examples=40, deadline=None, derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)  # fmt: skip
+@given(given=cases())
+def test_any_cell(given: Case) -> None:
+    assert_equal(given)
+
+
+def test_drop_path_has_the_draws_of_the_reference() -> None:
+    given = case(darts_cell(2, DARTS_PRIMITIVES), 4)
+    set_drop_path(given.edges, 0.5)
+    outputs = []
+    for compute in (node_states, fast_node_states):
+        torch.manual_seed(7)
+        outputs.append(results(compute, given))
+    for first, second in zip(*outputs, strict=True):
+        assert torch.equal(first, second)
+
+
+def test_an_operation_that_it_does_not_know_runs_by_itself() -> None:
+    """Such as batch norm over all processes, which replaces layers in place."""
+
+    class Scaled(nn.BatchNorm2d):
+        def forward(self, x: Tensor) -> Tensor:
+            return 3 * super().forward(x)
+
+    given = case(darts_cell(2, ("skip_connect", "sep_conv_3x3", "max_pool_3x3")), 4)
+    for edge in given.edges:
+        edge.ops[1][0][-1] = Scaled(4, affine=False, track_running_stats=False)
+    assert_equal(given)
+
+
+def test_it_stays_differentiable_twice() -> None:
+    given = case(darts_cell(2, DARTS_PRIMITIVES), 4, 2, size=4)
+    found = []
+    for compute in (node_states, fast_node_states):
+        ops = given.ops.clone().requires_grad_()
+        x = given.inputs[0].clone().requires_grad_()
+        states = compute(given.cell, [x, given.inputs[1]], given.edges, ops, given.scales)
+        (slope,) = torch.autograd.grad(states[-1].pow(3).sum(), ops, create_graph=True)
+        found.append(torch.autograd.grad(slope.square().sum(), [ops, x]))
+    for first, second in zip(*found, strict=True):
+        torch.testing.assert_close(second, first, rtol=1e-9, atol=1e-9)
+
+
+def test_weights_in_single_precision_do_for_a_network_in_double() -> None:
+    given = case(darts_cell(2, DARTS_PRIMITIVES), 4, 2)
+    given = given._replace(ops=given.ops.float(), scales=given.scales.float())
+    reference = node_states(given.cell, given.inputs, given.edges, given.ops, given.scales)
+    fast = fast_node_states(given.cell, given.inputs, given.edges, given.ops, given.scales)
+    for first, second in zip(reference, fast, strict=True):
+        assert second.dtype == torch.float64
+        torch.testing.assert_close(second, first, rtol=1e-6, atol=1e-6)
+
+
+# -- whole supernets -------------------------------------------------------------------------------
+
+FACTORIES: dict[str, tuple[SupernetFactory, int]] = {
+    "darts": (DartsSupernet(channels=8, layers=3, nodes=2), 2),
+    "individual": (DartsSupernet(channels=4, layers=3, nodes=2, individual=True), 1),
+    "nas_bench_201": (NasBench201Supernet(channels=4, cells=1), 1),
+}
+SPEC = {"in_channels": 3, "num_classes": 5, "image_size": 8}
+
+
+def pair(name: str) -> tuple[Supernet, Supernet]:
+    """A reference and a fast supernet, of which one has loaded the other's state."""
+    factory, k = FACTORIES[name]
+    torch.manual_seed(0)
+    first = factory.build(SPEC, k, execution=CellExecution(node_states)).double()
+    second = factory.build(SPEC, k).double()
+    second.load_state_dict(first.state_dict())
+    return first, second
+
+
+def mixing(factory: SupernetFactory) -> Mixing:
+    generator = torch.Generator().manual_seed(3)
+    ops, edges = {}, {}
+    for cell in factory.space.cells:
+        shape = len(cell.edges), len(cell.primitives)
+        ops[cell.kind] = torch.rand(shape, dtype=torch.float64, generator=generator)
+        edges[cell.kind] = torch.rand(shape[0], dtype=torch.float64, generator=generator)
+    return Mixing(ops, edges)
+
+
+@pytest.mark.parametrize("name", FACTORIES)
+def test_state_dicts_load_into_either_supernet_which_then_agree(name: str) -> None:
+    weights = mixing(FACTORIES[name][0])
+    x = torch.randn(4, 3, 8, 8, dtype=torch.float64)
+    outputs = []
+    for network in pair(name):
+        out = network(x, weights)
+        gradients = torch.autograd.grad(
+            F.cross_entropy(out, torch.arange(4)), list(network.parameters())
+        )
+        outputs.append([out, *gradients])
+    for first, second in zip(*outputs, strict=True):
+        torch.testing.assert_close(second, first, rtol=1e-9, atol=1e-12)
+    first, second = pair(name)
+    first.load_state_dict(second.state_dict())
+
+
+@pytest.mark.parametrize("name", FACTORIES)
+def test_a_checkpointed_supernet_gives_the_same_bits_and_keeps_less(name: str) -> None:
+    factory, k = FACTORIES[name]
+    x = torch.randn(4, 3, 8, 8, dtype=torch.float64)
+    found, kept = [], []
+    for checkpoint in (False, True):
+        torch.manual_seed(0)
+        network = factory.build(SPEC, k, execution=CellExecution(checkpoint=checkpoint)).double()
+        sizes: dict[int, int] = {}
+
+        def pack(t: Tensor, sizes: dict[int, int] = sizes) -> Tensor:
+            sizes[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
+            return t
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+            loss = network(x, mixing(factory)).square().sum()
+            kept.append(sum(sizes.values()))
+        found.append([loss, *torch.autograd.grad(loss, list(network.parameters()))])
+    for first, second in zip(*found, strict=True):
+        assert torch.equal(first, second)
+    assert kept[1] < kept[0] / 3
+
+
+def test_a_checkpointed_cell_moves_running_statistics_once() -> None:
+    x = torch.randn(4, 3, 8, 8, dtype=torch.float64)
+    states = []
+    for checkpoint in (False, True):
+        torch.manual_seed(0)
+        factory = DartsSupernet(channels=4, layers=2, nodes=2, running_stats=True)
+        network = factory.build(SPEC, 1, execution=CellExecution(checkpoint=checkpoint)).double()
+        network(x, mixing(factory)).sum().backward()
+        states.append(network.state_dict())
+    for name, value in states[0].items():
+        assert torch.equal(value, states[1][name]), name
+
+
+def test_what_evaluation_kept_serves_training() -> None:
+    """Lightning evaluates in inference mode, whose tensors no gradient may be taken through."""
+    for cached in (fast_cell._index, fast_cell._identity, fast_cell._shuffle):
+        cached.cache_clear()
+    factory = DartsSupernet(channels=8, layers=2, nodes=2)
+    network = factory.build(SPEC, 2).double()
+    x = torch.randn(4, 3, 8, 8, dtype=torch.float64)
+    with torch.inference_mode():
+        network(x, mixing(factory))
+    network(x, mixing(factory)).sum().backward()
+
+
+# -- kernels ---------------------------------------------------------------------------------------
+
+
+class Kernels(TorchDispatchMode):
+    """Counts operators below autograd that compute: no views, no bare memory."""
+
+    count = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> object:
+        name = func._schema.name
+        if not func.is_view and name != "aten::detach" and not name.startswith("aten::empty"):
+            self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("step", ["weight", "arch"])
+def test_a_pass_of_pc_darts_takes_at_most_4000_kernels(
+    step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """16 channels, 8 cells, K = 4, as in the published CIFAR-10 search; the batch plays no part."""
+    monkeypatch.undo()
+    factory = DartsSupernet()
+    network = factory.build({"in_channels": 3, "num_classes": 10, "image_size": 32}, k=4)
+    weights = {
+        kind: [t.float().requires_grad_(step == "arch") for t in (ops, edges)]
+        for (kind, ops), edges in zip(
+            mixing(factory).ops.items(), mixing(factory).edges.values(), strict=True
+        )
+    }
+    given = Mixing({k: v[0] for k, v in weights.items()}, {k: v[1] for k, v in weights.items()})
+    leaves = (
+        [t for pair in weights.values() for t in pair]
+        if step == "arch"
+        else list(network.parameters())
+    )
+    with Kernels() as kernels:
+        torch.autograd.grad(network(torch.randn(2, 3, 32, 32), given).sum(), leaves)
+    assert 2000 < kernels.count <= 4000
