@@ -40,9 +40,18 @@ class CheckpointError(NASError):
 
 
 class DivergedError(NASError):
-    """A loss or a gradient is not finite; the step that it belongs to was not taken."""
+    """A loss or a gradient is not finite.
+
+    Args:
+        text: Where and what.
+        taken: Whether the step that it belongs to was taken before that was known.
+    """
 
     everywhere = True
+
+    def __init__(self, text: str, taken: bool = False) -> None:
+        super().__init__(text)
+        self.taken = taken
 
 
 class RunFailedError(NASError):

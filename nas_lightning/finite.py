@@ -1,9 +1,16 @@
-"""Whether the loss and the gradients of a step are finite, before its optimizer takes it."""
+"""Whether the loss and the gradients of a step are finite.
+
+The CPU knows before the optimizer steps. A GPU works behind the host, and a host that asks it in
+every step leaves it idle in between: there the answer is looked at a few steps later, and always
+before a checkpoint is written.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 from lightning import LightningModule
@@ -16,6 +23,116 @@ from nas_lightning.errors import DivergedError
 
 SHOWN = 3
 """How many broken tensors a message names."""
+LAG = 4
+"""How many checks later a device's answer is looked at: behind two batches of a search."""
+
+Arrival = Callable[[], Tensor]
+"""Waits for values that are on their way to the host."""
+
+
+def sent_to_host(values: Tensor) -> Arrival:
+    """Begin to copy values from a CUDA device, without waiting for them."""
+    host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+    host.copy_(values, non_blocking=True)
+    copied = torch.cuda.Event()  # type: ignore[no-untyped-call] # torch
+    copied.record()
+
+    def arrived() -> Tensor:
+        copied.synchronize()
+        return host
+
+    return arrived
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A step whose answer is on its way.
+
+    Attributes:
+        place: Epoch, batch and step.
+        name: What the step is called.
+        rate: Its learning rate.
+        values: Loss and largest entry of the gradients (2,).
+    """
+
+    place: str
+    name: str
+    rate: float
+    values: Arrival
+
+    def look(self) -> None:
+        loss, largest = self.values().tolist()
+        if not math.isfinite(loss + largest):
+            raise DivergedError(
+                f"{self.place}: loss of the {self.name} {loss:g}, largest entry of its gradients "
+                f"{largest:g}, learning rate {self.rate:g}",
+                taken=True,
+            )
+
+
+class FiniteSteps:
+    """Checks the steps of a run; on a CUDA device without waiting for it.
+
+    There the answer of a step is looked at `lag` checks later. It is a fixed number, and not
+    whenever the answer happens to be there: so all processes stop at the same step, and a run that
+    is repeated ends at the same place.
+
+    Args:
+        send: Begins to copy values to the host; by default `sent_to_host` for values on a CUDA
+            device, while all other values are looked at at once.
+        lag: How many checks later a value that was sent is looked at.
+    """
+
+    def __init__(self, send: Callable[[Tensor], Arrival] | None = None, lag: int = LAG) -> None:
+        self._send = send
+        self._lag = lag
+        self._pending: deque[_Step] = deque()
+
+    def check(
+        self,
+        module: LightningModule,
+        step: str,
+        loss: Tensor,
+        optimizer: Optimizer,
+        scaled: bool = False,
+        at_once: bool = False,
+    ) -> None:
+        """Check a step, see `check_finite`; here the step may be an earlier one.
+
+        Args:
+            module: What is trained, in a trainer.
+            step: What the step is called in the message.
+            loss: The loss () of this process.
+            optimizer: What is about to step.
+            scaled: Whether a gradient scaler watches the gradients.
+            at_once: Wait for the answer, so that a broken step is not taken.
+
+        Raises:
+            DivergedError: This step is not finite and was not taken, or an earlier one was not.
+        """
+        send = self._send or (sent_to_host if loss.is_cuda else None)
+        if at_once or send is None:
+            check_finite(module, step, loss, optimizer, scaled)
+            return
+        values = send(_loss_and_largest(loss, optimizer, scaled))
+        self._pending.append(_Step(_place(module), step, optimizer.param_groups[0]["lr"], values))
+        self._look_at_all_but(self._lag)
+
+    def settle(self) -> None:
+        """Look at all answers that are still on their way.
+
+        Raises:
+            DivergedError: A step was not finite.
+        """
+        self._look_at_all_but(0)
+
+    def forget(self) -> None:
+        """Drop what an earlier run left."""
+        self._pending.clear()
+
+    def _look_at_all_but(self, newest: int) -> None:
+        while len(self._pending) > newest:
+            self._pending.popleft().look()
 
 
 def check_finite(
@@ -36,18 +153,30 @@ def check_finite(
     Raises:
         DivergedError: Something is not finite; says where and what.
     """
+    values = _loss_and_largest(loss, optimizer, scaled)
+    if bool(values.isfinite().all()):
+        return
+    raise DivergedError(
+        f"{_place(module)}: loss of the {step} {float(values[0]):g}, "
+        f"{_verdict(module, optimizer)}, learning rate {optimizer.param_groups[0]['lr']:g}"
+    )
+
+
+def _loss_and_largest(loss: Tensor, optimizer: Optimizer, scaled: bool) -> Tensor:
+    """Mean loss of all processes, and the largest entry of the gradients in size (2,)."""
     (mean,) = mean_over_ranks([loss.detach()])
     gradients = [] if scaled else [gradient for _, gradient in _gradients(optimizer)]
     # the largest entry: a sum of squares may overflow where every entry is finite
-    largest = get_total_norm(gradients, math.inf)
-    if bool(torch.isfinite(largest + mean)):
-        return
+    largest = get_total_norm(gradients, math.inf) if gradients else torch.zeros_like(mean)
+    kind = torch.promote_types(mean.dtype, largest.dtype)
+    return torch.stack((mean.to(kind), largest.to(kind)))
+
+
+def _place(module: LightningModule) -> str:
+    """`epoch 2, batch 3 (step 11)`."""
     trainer = module.trainer
-    raise DivergedError(
-        f"epoch {trainer.current_epoch}, batch {trainer.fit_loop.batch_idx} "
-        f"(step {trainer.global_step}): loss of the {step} {float(mean):g}, "
-        f"{_verdict(module, optimizer)}, learning rate {optimizer.param_groups[0]['lr']:g}"
-    )
+    batch = trainer.fit_loop.batch_idx
+    return f"epoch {trainer.current_epoch}, batch {batch} (step {trainer.global_step})"
 
 
 def _gradients(optimizer: Optimizer) -> Iterator[tuple[nn.Parameter, Tensor]]:

@@ -34,9 +34,16 @@ def sound_checkpoint(
     return None
 
 
-def advice(trainer: Trainer) -> str:
-    """What to do about a run whose numbers are no longer finite."""
+def advice(trainer: Trainer, taken: bool = False) -> str:
+    """What to do about a run whose numbers are no longer finite.
+
+    Args:
+        trainer: In the middle of a fit.
+        taken: Whether the step was taken before that was known.
+    """
     kept = "the step was not taken and no checkpoint was touched"
+    if taken:
+        kept = "it was taken before that was known, and no checkpoint was written since"
     found = sound_checkpoint(trainer)
     if found is None:
         return f"{kept}; there is no checkpoint yet: begin again with a lower learning rate"

@@ -10,12 +10,14 @@ import torch
 from lightning import LightningModule
 from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch.utilities import rank_zero_warn
-from torch import nn
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from nas_lightning import checkpoints, recovery
 from nas_lightning.data.position import training_position
 from nas_lightning.distributed import gather_from_ranks
 from nas_lightning.errors import DivergedError, UsageError
+from nas_lightning.finite import FiniteSteps
 from nas_lightning.randomness import mix_seed
 from nas_lightning.schedules import planned_epochs
 from nas_lightning.spaces.drop_path import set_drop_path
@@ -58,6 +60,7 @@ class Stage(LightningModule, ABC):
         self.streams = Streams(task, data_spec, self.names)
         self.draw_seed = torch.initial_seed() % 2**63
         self._resumed: list[dict[str, Any]] | None = None
+        self.finite = FiniteSteps()
         self.rolls_back = False
         """Whether somebody goes back to a checkpoint behind a broken step."""
         self.diverged: DivergedError | None = None
@@ -83,6 +86,7 @@ class Stage(LightningModule, ABC):
 
     def on_fit_start(self) -> None:
         """Take the seed of the first process."""
+        self.finite.forget()
         self.draw_seed = self.trainer.strategy.broadcast(self.draw_seed)
 
     def on_train_start(self) -> None:
@@ -110,6 +114,19 @@ class Stage(LightningModule, ABC):
             epochs = planned_epochs(self.trainer)
             set_drop_path(self.trained, self.drop_path * self.current_epoch / epochs)
 
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Look at what is known of the epoch's steps before anything is made of them."""
+        if self.trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            self.settle_steps()
+
+    def on_train_end(self) -> None:
+        """Look at what is known of the last steps, also of a run that ends within an epoch."""
+        self.settle_steps()
+
+    def on_validation_start(self) -> None:
+        """Do not validate what is broken."""
+        self.settle_steps()
+
     def on_validation_epoch_start(self) -> None:
         """Begin the stream of validation batches anew."""
         self.streams.restart("val")
@@ -121,8 +138,38 @@ class Stage(LightningModule, ABC):
             DivergedError: Nobody rolls back.
         """
         if not self.rolls_back:
-            raise DivergedError(f"{error}; {recovery.advice(self.trainer)}") from error
+            advice = recovery.advice(self.trainer, error.taken)
+            raise DivergedError(f"{error}; {advice}", error.taken) from error
         self.diverged = error
+
+    def check_step(
+        self, step: str, loss: Tensor, optimizer: Optimizer, scaled: bool = False
+    ) -> None:
+        """Check a step before its optimizer takes it.
+
+        On a CUDA device the answer comes some steps later, unless somebody rolls back.
+
+        Args:
+            step: What the step is called in the message.
+            loss: Its loss ().
+            optimizer: What is about to step.
+            scaled: Whether a gradient scaler watches the gradients.
+
+        Raises:
+            DivergedError: This step or an earlier one is not finite; `taken` says which.
+        """
+        self.finite.check(self, step, loss, optimizer, scaled, at_once=self.rolls_back)
+
+    def settle_steps(self) -> None:
+        """Wait for what is known of the steps so far.
+
+        Raises:
+            DivergedError: One was not finite.
+        """
+        try:
+            self.finite.settle()
+        except DivergedError as error:
+            self.give_way(error)
 
     def go_back(self, checkpoint: dict[str, Any]) -> None:
         """Take the weights of a checkpoint in the middle of a fit, where the streams begin anew."""
@@ -131,6 +178,7 @@ class Stage(LightningModule, ABC):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say what the checkpoint is of, and keep what a resumed run needs."""
+        self.settle_steps()  # a checkpoint never holds a broken step
         checkpoints.stamp(checkpoint, self.kind, self.space_name)
         within = training_position(self.trainer)[1] > 0
         state = self.streams.state(*self.train_streams) if within else None

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import SGD
 
 from nas_lightning.errors import DivergedError
-from nas_lightning.finite import check_finite
+from nas_lightning.finite import Arrival, FiniteSteps, check_finite
 from tests.processes import run_two_processes
 
 FINITE = torch.tensor(1.0)
@@ -131,3 +131,93 @@ def test_two_processes_say_the_same(tmp_path: Path) -> None:
     first, second = ((tmp_path / f"{rank}.txt").read_text("utf-8") for rank in range(2))
     assert "loss of the weight step inf, all gradients finite" in first
     assert first == second
+
+
+class Device:
+    """Values take their time to the host: they are read, in order, only when they are waited for.
+
+    Attributes:
+        waited: For each value that was waited for, how many had been sent by then.
+    """
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.waited: list[tuple[int, int]] = []
+
+    def send(self, values: Tensor) -> Arrival:
+        """Begin to copy."""
+        number, copied = self.sent, values.clone()
+        self.sent += 1
+
+        def arrived() -> Tensor:
+            self.waited.append((number, self.sent))
+            return copied
+
+        return arrived
+
+
+def late(steps: FiniteSteps, net: Net, loss: Tensor = FINITE, **kwargs: Any) -> None:
+    steps.check(net, "weight step", loss, SGD(net.parameters(), lr=0.025), **kwargs)  # type: ignore[arg-type]
+
+
+def test_a_late_answer_is_looked_at_so_many_steps_later() -> None:
+    device, net = Device(), Net()
+    steps = FiniteSteps(device.send, lag=3)
+    for batch in range(5):
+        net.trainer.fit_loop.batch_idx = batch
+        late(steps, net, torch.tensor(math.nan if batch == 2 else 1.0))
+    # the answers of steps 0 and 1, each when three more had been sent
+    assert device.waited == [(0, 4), (1, 5)]
+    with pytest.raises(DivergedError) as caught:
+        late(steps, net)
+    assert str(caught.value) == (
+        "epoch 2, batch 2 (step 11): loss of the weight step nan, largest entry of its gradients "
+        f"{largest(net):g}, learning rate 0.025"
+    )
+    assert caught.value.taken
+
+
+def largest(net: Net) -> float:
+    return max(float(gradient(net, i).abs().max()) for i in range(len(net.parts)))
+
+
+def test_settling_looks_at_all_that_are_on_their_way() -> None:
+    device, net = Device(), Net()
+    steps = FiniteSteps(device.send, lag=3)
+    late(steps, net)
+    gradient(net, 1)[3] = -math.inf
+    late(steps, net)
+    assert device.waited == []
+    with pytest.raises(DivergedError, match="step 1, largest entry of its gradients inf"):
+        steps.settle()
+    assert device.waited == [(0, 2), (1, 2)]
+    steps.settle()  # nothing is left
+
+
+def test_what_was_sent_is_not_what_stands_there_later() -> None:
+    """The gradients of the next step overwrite those that were asked about."""
+    device, net = Device(), Net()
+    steps = FiniteSteps(device.send)
+    gradient(net, 0).fill_(math.nan)
+    late(steps, net)
+    gradient(net, 0).fill_(0)
+    with pytest.raises(DivergedError):
+        steps.settle()
+
+
+def test_at_once_names_the_tensor_and_is_not_taken() -> None:
+    device, net = Device(), Net()
+    gradient(net, 1)[3] = math.nan
+    with pytest.raises(DivergedError, match=r"in parts\.1 \(1 nan of 7\)") as caught:
+        late(FiniteSteps(device.send), net, at_once=True)
+    assert not caught.value.taken
+    assert device.sent == 0
+    with pytest.raises(DivergedError, match=r"in parts\.1 \(1 nan of 7\)"):
+        late(FiniteSteps(), net)  # the CPU always looks at once
+
+
+def test_an_earlier_run_is_forgotten() -> None:
+    steps = FiniteSteps(Device().send)
+    late(steps, Net(), torch.tensor(math.nan))
+    steps.forget()
+    steps.settle()

@@ -12,6 +12,7 @@ from nas_lightning.callbacks.progress import RunProgressBar
 from nas_lightning.callbacks.ranks_agree import RanksAgree, RanksDisagreeError
 from nas_lightning.callbacks.roll_back import RollBackOnNaN
 from nas_lightning.callbacks.run_checkpoint import RunCheckpoint
+from nas_lightning.callbacks.speed import Speed
 
 __all__ = [
     "AverageWeights",
@@ -25,4 +26,5 @@ __all__ = [
     "RunInterruptedError",
     "RunProgressBar",
     "RunRequeuedError",
+    "Speed",
 ]

@@ -8,6 +8,9 @@ import time
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 
+REFRESH = 10
+"""Batches between two looks at the loss, where they wait for a device."""
+
 
 class RunProgressBar(TQDMProgressBar):
     """Lightning's bar for terminals; in log files a line an epoch."""
@@ -17,11 +20,17 @@ class RunProgressBar(TQDMProgressBar):
         super().__init__(refresh_rate=1 if self.terminal else 0)
         self._began = 0.0
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Look at the device now and then only: it would wait in between."""
+        super().setup(trainer, pl_module, stage)
+        if self.terminal and trainer.strategy.root_device.type != "cpu":
+            self._refresh_rate = REFRESH
+
     def get_metrics(
         self, trainer: Trainer, pl_module: LightningModule
     ) -> dict[str, int | str | float | dict[str, float]]:
         """What the bar shows: without the group before the slash, each metric once."""
-        items = super().get_metrics(trainer, pl_module)
+        items = {**super().get_metrics(trainer, pl_module), **_losses(trainer, "step")}
         items.pop("v_num", None)
         shown: dict[str, int | str | float | dict[str, float]] = {}
         for key, value in items.items():
@@ -46,12 +55,19 @@ class RunProgressBar(TQDMProgressBar):
         super().on_train_epoch_end(trainer, pl_module)
         if self.terminal or not trainer.is_global_zero:
             return
+        shown = {**trainer.progress_bar_metrics, **_losses(trainer, "epoch")}
         values = {
             key.rsplit("/", 1)[-1].removesuffix("_epoch"): value
-            for key, value in sorted(trainer.progress_bar_metrics.items())
+            for key, value in sorted(shown.items())
             if not key.endswith("_step")
         }
         text = "  ".join(f"{key} {value:.4g}" for key, value in values.items())
         seconds = time.monotonic() - self._began
         total = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else "?"
         print(f"epoch {trainer.current_epoch + 1}/{total}  {seconds:.1f} s  {text}", flush=True)
+
+
+def _losses(trainer: Trainer, of: str) -> dict[str, float]:
+    """The losses of training that are logged by step and epoch."""
+    found = trainer.callback_metrics.items()
+    return {name: float(value) for name, value in found if name.endswith(f"_loss_{of}")}

@@ -28,6 +28,7 @@ look
   info       parameters and multiply-adds of a genotype
   draw       draw the cells of a genotype
   report     make the report of a study anew
+  bench      what the steps of a search cost here: time, memory, kernels
   benchmark  true accuracy of cells of NAS-Bench-201, from its table
   doctor     what a run finds here; plan of a search; does a retraining agree?
   configs    list, show or copy the configurations that come with nas

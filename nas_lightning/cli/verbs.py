@@ -185,6 +185,16 @@ def benchmark(arguments: list[str]) -> None:
     print(report(given))
 
 
+def bench(arguments: list[str]) -> None:
+    """What the steps of a search cost here: time, kernels, FLOPs, memory."""
+    from nas_lightning.cli.bench_options import read
+
+    given = read(arguments[1:])
+    from nas_lightning.cli.bench import run
+
+    print(run(given, arguments))
+
+
 def demo(arguments: list[str]) -> None:
     """Search, retrain and test on handwritten digits, beside a randomly drawn cell."""
     parser = VerbParser("nas demo", description=demo.__doc__)
@@ -217,6 +227,7 @@ VERBS: dict[str, Verb] = {
     "derive": derive,
     "info": info,
     "draw": draw,
+    "bench": bench,
     "benchmark": benchmark,
     "configs": configs,
     "doctor": doctor,

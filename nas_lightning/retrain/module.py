@@ -11,7 +11,6 @@ from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from nas_lightning.errors import CheckpointError, DivergedError, UsageError
-from nas_lightning.finite import check_finite
 from nas_lightning.genotype import Genotype, load_genotype
 from nas_lightning.hparams import record_hyperparameters
 from nas_lightning.retrain.base import NetworkFactory
@@ -134,7 +133,7 @@ class RetrainModule(Stage):
         """
         scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
         try:
-            check_finite(self, "training step", self._loss, optimizer, scaled)
+            self.check_step("training step", self._loss, optimizer, scaled)
         except DivergedError as error:
             self.give_way(error)
             optimizer.zero_grad()  # there is nothing to step with now

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from nas_lightning.finite import check_finite
 from nas_lightning.randomness import ReplayedDraws
 from nas_lightning.search.bilevel import BilevelProblem
 from nas_lightning.search.plan import ARCH_GRADIENT, OUTER_BATCH
@@ -35,7 +34,7 @@ def arch_step(
         optimizer: Optimizer of α and β.
 
     Raises:
-        DivergedError: Loss or gradient is not finite; nothing was stepped.
+        DivergedError: Loss or gradient is not finite, see `Stage.check_step`.
     """
     replay = ReplayedDraws(module.device, module.arch.generator)
     half = module.plan[OUTER_BATCH]
@@ -62,7 +61,7 @@ def arch_step(
     for value, gradient in zip(arch.values(), gradients, strict=True):
         value.grad = gradient
     kept = {name: gradient.clone() for name, gradient in zip(arch, gradients, strict=True)}
-    check_finite(module, "arch step", seen[0][1], optimizer)
+    module.check_step("arch step", seen[0][1], optimizer)
     module.clip_gradients(optimizer, module.arch_gradient_clip, "norm")
     optimizer.step()
     optimizer.zero_grad()
@@ -87,12 +86,12 @@ def weight_step(module: SearchModule, batch: Any, optimizer: Optimizer) -> None:
         optimizer: Optimizer of the weights.
 
     Raises:
-        DivergedError: Loss or gradient is not finite; nothing was stepped.
+        DivergedError: Loss or gradient is not finite, see `Stage.check_step`.
     """
     output, loss, task_loss = module.training_loss(batch, arch_fixed=True)
     optimizer.zero_grad()
     module.manual_backward(loss)
-    check_finite(module, "weight step", loss, optimizer)
+    module.check_step("weight step", loss, optimizer)
     module.clip_gradients(optimizer, module.gradient_clip, "norm")
     optimizer.step()
     module.streams.report(module, "weight", "search/train", batch, output, task_loss)

@@ -50,6 +50,11 @@ class SearchStrategy(Callback):
     steps_alpha_and_beta: ClassVar[bool] = False
     """It needs α and β to be stepped together."""
 
+    @property
+    def differentiates_twice(self) -> bool:
+        """Whether it takes derivatives of derivatives of the supernet."""
+        return False
+
     def configure(self, plan: SearchPlan) -> None:
         """Fill or wrap slots of the plan; called once, at construction of the module."""
 

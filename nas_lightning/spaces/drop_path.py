@@ -10,19 +10,24 @@ class DropPath(nn.Module):
     Out of place: the input may be another edge's too.
 
     Attributes:
-        p: Probability of a zero; set from outside as the training goes on.
+        p: Probability of a zero; `set_drop_path` sets it as the training goes on.
+        dropping: Whether it is above 0.
+        keep: 1 - p () on the device. A compiled cell reads it: a number would be a constant
+            there, and every new one another cell to compile.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.p = 0.0
+        self.dropping = False
+        self.keep = torch.ones(())
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) like x; x itself in evaluation."""
-        if not self.training or self.p == 0.0:
+        if not (self.training and self.dropping):
             return x
-        keep = torch.full((x.shape[0], 1, 1, 1), 1 - self.p, dtype=x.dtype, device=x.device)
-        return x * torch.bernoulli(keep) / (1 - self.p)
+        kept = torch.bernoulli(self.keep.expand(x.shape[0], 1, 1, 1))
+        return x * kept.to(x.dtype) / self.keep
 
 
 def with_drop_path(primitive: str, op: nn.Module, stride: int) -> nn.Module:
@@ -37,7 +42,9 @@ def with_drop_path(primitive: str, op: nn.Module, stride: int) -> nn.Module:
 
 
 def set_drop_path(network: nn.Module, p: float) -> None:
-    """Set the probability with which the paths of a network are dropped."""
+    """Set the probability with which the paths of a network are dropped, where it is now."""
+    like = next(network.parameters(), torch.ones(()))
+    keep = torch.full((), 1 - p, dtype=like.dtype, device=like.device)
     for module in network.modules():
         if isinstance(module, DropPath):
-            module.p = p
+            module.p, module.dropping, module.keep = p, p > 0, keep

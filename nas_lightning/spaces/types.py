@@ -42,7 +42,7 @@ class Cell:
     primitives: tuple[str, ...]
     last_node_only: bool = False
 
-    @cached_property
+    @property  # read in cells: what `torch.compile` takes in must not hold the cache's lock
     def nodes(self) -> tuple[int, ...]:
         """State indices of the intermediate nodes."""
         return tuple(sorted({edge.target for edge in self.edges}))

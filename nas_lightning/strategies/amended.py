@@ -79,6 +79,11 @@ class AmendedGradient(SearchStrategy):
         self.epsilon = epsilon
         self._last: TwoTerms | None = None
 
+    @property
+    def differentiates_twice(self) -> bool:
+        """With `exact`."""
+        return self.exact
+
     def configure(self, plan: SearchPlan) -> None:
         """Take the gradient over."""
         plan.fill(ARCH_GRADIENT, self.amended, by=self)

@@ -184,13 +184,17 @@ class Backtracking(SearchStrategy):
         return Backtracked(logits, done.selected, done.kappa, done.clipped)
 
     def _log(self, module: SearchModule, kind: str, done: Backtracked, ratio: Tensor) -> None:
-        kappa = done.kappa[done.selected].flatten()
-        kappa = kappa.nan_to_num(posinf=torch.finfo(kappa.dtype).max)
-        quantiles = kappa.quantile(kappa.new_tensor([0.5, 0.95, 1.0]))
-        values = dict(zip(("kappa_median", "kappa_p95", "kappa_max"), quantiles, strict=True))
-        values["clipped"] = done.clipped[done.selected].float().mean()
+        # edges that were not chosen count as nan: to pick the others would wait for the device
+        kappa, clipped = (
+            values.reshape(len(done.alpha), -1) for values in (done.kappa, done.clipped)
+        )
+        chosen = done.selected[:, None].expand_as(kappa)
+        kappa = kappa.nan_to_num(posinf=torch.finfo(kappa.dtype).max).where(chosen, torch.nan)
+        quantiles = {"kappa_median": 0.5, "kappa_p95": 0.95, "kappa_max": 1.0}
+        values = {name: kappa.nanquantile(q) for name, q in quantiles.items()}
+        values["clipped"] = (clipped & chosen).sum() / chosen.sum()
         values["relative_size"] = ratio
-        for edge, chosen in zip(module.space.cell(kind).edges, done.selected, strict=True):
-            values[f"chosen/{edge}"] = chosen.float()
+        for edge, selected in zip(module.space.cell(kind).edges, done.selected, strict=True):
+            values[f"chosen/{edge}"] = selected.float()
         prefixed = {f"backtracking/{kind}/{name}": value for name, value in values.items()}
         module.streams.mean(module, prefixed)

@@ -32,7 +32,7 @@ def gumbel(like: Tensor, generator: torch.Generator) -> Tensor:
         generator: On the CPU; what it gives does not depend on the device of `like`.
     """
     uniform = torch.rand(like.shape, dtype=torch.float64, generator=generator)
-    return uniform.clamp(MARGIN, 1 - MARGIN).log().neg().log().neg().to(like)
+    return uniform.clamp(MARGIN, 1 - MARGIN).log().neg().log().neg().to(like, non_blocking=True)
 
 
 class GumbelSoftmax(OpRelaxation):

@@ -99,6 +99,11 @@ class Neumann(SearchStrategy):
         self.epsilon = epsilon
         self._last: tuple[TwoTerms, Tensor] | None = None
 
+    @property
+    def differentiates_twice(self) -> bool:
+        """With `exact`."""
+        return self.exact
+
     def configure(self, plan: SearchPlan) -> None:
         """Take the gradient over."""
         plan.fill(ARCH_GRADIENT, self.neumann, by=self)

@@ -93,6 +93,11 @@ class RobustDARTS(EarlyStop):
         self._eigenvalues: list[float] = []
         self._genotypes: list[dict[str, Any]] = []
 
+    @property
+    def differentiates_twice(self) -> bool:
+        """For the Hessian of α."""
+        return True
+
     def configure(self, plan: SearchPlan) -> None:
         """Look at the problem of the architecture steps."""
         plan.wrap(ARCH_GRADIENT, self.watched, by=self)

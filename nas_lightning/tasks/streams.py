@@ -64,7 +64,9 @@ class Streams(nn.Module):
         self.task.update(metrics, output, batch)
         size, training = self.task.size(batch), module.trainer.training
         mean(loss.detach(), size)
-        module.log(f"{name}_loss", mean, prog_bar=True, on_step=training, on_epoch=True,
+        # the bar asks for the losses of steps itself: with `prog_bar` Lightning reads every one,
+        # and waits for the device in every step
+        module.log(f"{name}_loss", mean, prog_bar=not training, on_step=training, on_epoch=True,
                    batch_size=size)  # fmt: skip
         for key, metric in metrics.items():
             module.log(f"{name}_{key}", metric, prog_bar=key in ("accuracy", "perplexity", "psnr"),

@@ -162,7 +162,7 @@ def test_images_too_small_for_the_auxiliary_head_are_refused() -> None:
 
 def drop(p: float) -> DropPath:
     module = DropPath()
-    module.p = p
+    set_drop_path(module, p)
     return module
 
 
@@ -214,9 +214,7 @@ def test_every_path_but_an_identity_may_be_dropped(
     primitive: str, reduction: bool, droppable: bool
 ) -> None:
     cell = cell_of(primitive, reduction)
-    for module in cell.modules():
-        if isinstance(module, DropPath):
-            module.p = 0.5
+    set_drop_path(cell, 0.5)
     s0, s1 = torch.randn(64, 3, 4, 4), torch.randn(64, 3, 4, 4)
     silent = (cell(s0, s1) == 0).flatten(1).all(1)
     # both paths of a sample are dropped with probability 1/4

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ from nas_lightning.supernet import (
 from nas_lightning.supernet.fast import cell as fast_cell
 from nas_lightning.supernet.fast import norms, stages
 from nas_lightning.supernet.mixing import Active
-from nas_lightning.supernet.reference import mixed_edge
+from nas_lightning.supernet.reference import MixedEdge, mixed_edge
 
 SEARCH_NORM = NormRule(affine=False, after_pool=True, running_stats=False)
 WITH_NONE = tuple(PRIMITIVES)
@@ -213,7 +213,8 @@ def test_an_operation_that_it_does_not_know_runs_by_itself() -> None:
 
     given = case(darts_cell(2, ("skip_connect", "sep_conv_3x3", "max_pool_3x3")), 4)
     for edge in given.edges:
-        edge.ops[1][0][-1] = Scaled(4, affine=False, track_running_stats=False)
+        layers = cast("MixedEdge", edge).ops[1].get_submodule("0")
+        cast("nn.Sequential", layers)[-1] = Scaled(4, affine=False, track_running_stats=False)
     assert_equal(given)
 
 
@@ -338,7 +339,7 @@ def test_what_evaluation_kept_serves_training() -> None:
 # -- kernels ---------------------------------------------------------------------------------------
 
 
-class Kernels(TorchDispatchMode):
+class Kernels(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch
     """Counts operators below autograd that compute: no views, no bare memory."""
 
     count = 0
@@ -372,6 +373,6 @@ def test_a_pass_of_pc_darts_takes_at_most_4000_kernels(
         if step == "arch"
         else list(network.parameters())
     )
-    with Kernels() as kernels:
+    with Kernels() as kernels:  # type: ignore[no-untyped-call] # torch
         torch.autograd.grad(network(torch.randn(2, 3, 32, 32), given).sum(), leaves)
     assert 2000 < kernels.count <= 4000

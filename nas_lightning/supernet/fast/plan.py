@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
+import torch
 from torch import nn
 
 from nas_lightning.spaces import Cell
@@ -133,6 +134,8 @@ def plan_of(cell: Cell, edges: nn.ModuleList, active: Active | None, together: b
         active: The operations that run on each edge; none for all.
         together: Its inputs are so small that their edges shall run together.
     """
+    if torch.compiler.is_compiling():  # which keeps the graph, and cannot read weak references
+        return Plan(cell, edges, active, together)
     plans = _plans.setdefault(edges, {})
     key = active, together
     if key not in plans:

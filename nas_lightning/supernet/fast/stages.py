@@ -16,9 +16,9 @@ from nas_lightning.supernet.fast.kernels import Kernels
 
 DENSE_FIRST = 32
 """Up to this many channels an edge, depthwise and pointwise run as one dense convolution where
-all edges read the same channels; measured, see docs/speed.md."""
+all edges read the same channels; measured by benchmarks/dense_or_separable.py."""
 
-DENSE_LATER = 4
+DENSE_LATER = 16
 """The same where each edge has channels of its own."""
 
 Run = Callable[[Tensor, Sequence[Tensor]], Tensor]

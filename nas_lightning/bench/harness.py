@@ -1,0 +1,229 @@
+"""One step of a run at a time, without Lightning's loop around it."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+from lightning import Callback, Trainer
+from lightning.fabric.utilities import move_data_to_device
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
+from torch.optim import Optimizer
+
+from nas_lightning.bench.case import Case, Step
+from nas_lightning.callbacks.speed import Speed
+from nas_lightning.errors import UsageError
+from nas_lightning.search import SearchModule
+from nas_lightning.search.steps import arch_step, weight_step
+
+FIT_WARM, FIT_TIMED = 2, 3
+"""Batches of a fit that are not timed, and those that are."""
+
+
+class Harness:
+    """A case, made and ready to take steps.
+
+    The trainer stands in the last epoch of the run: behind any warm-up, with drop path at its
+    highest. What a step would log goes nowhere; metrics are computed all the same.
+
+    Args:
+        case: What to run.
+        accelerator: Of the trainer, such as `cpu`.
+
+    Attributes:
+        allocated_before: CUDA: bytes that the allocator held before the case was made.
+        batches: Training batches in an epoch of a full run.
+    """
+
+    def __init__(self, case: Case, accelerator: str) -> None:
+        self.case, self.accelerator = case, accelerator
+        self.allocated_before = torch.cuda.memory_allocated() if torch.cuda.is_available() else 0
+        self.module, self.data = case.make()
+        self.trainer = trainer = self._trainer()
+        trainer.state.fn = TrainerFn.FITTING
+        trainer.training = True
+        trainer.strategy.connect(self.module)
+        self.module.trainer = trainer
+        self.speed = self._speed()
+        for callback in self.speed:
+            callback.setup(trainer, self.module, "fit")
+        trainer.strategy.setup_environment()
+        trainer.strategy.setup(trainer)  # moves the module, makes the optimizers
+        trainer.fit_loop.epoch_progress.current.completed = case.epochs - 1
+        self.data.trainer = trainer
+        self.data.prepare_data()
+        self.data.setup("fit")
+        self.loader = self.data.train_dataloader()
+        self.module.log = _nowhere  # type: ignore[method-assign] # there is no loop to log in
+        self.module.train()
+        self.module.on_train_epoch_start()
+        self._next = self._endless()
+        self.batch = self.next_batch()
+        self.batches = case.batches or self._batches()  # a combined loader knows when it has begun
+
+    def _trainer(self, **more: Any) -> Trainer:
+        settings: dict[str, Any] = {
+            "accelerator": self.accelerator,
+            "devices": 1,
+            "max_epochs": self.case.epochs,
+            "logger": False,
+            "enable_checkpointing": False,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "use_distributed_sampler": False,
+            "limit_val_batches": 0,
+        }
+        return Trainer(**{**settings, **self.case.trainer, **more})
+
+    def _speed(self) -> list[Speed]:
+        """What compiles the cells, if they are to be compiled."""
+        case = self.case
+        if case.compile is None:
+            return []
+        return [Speed(case.precision == "tf32", compile=True, backend=case.compile)]
+
+    def begin_batch(self) -> None:
+        """What a trainer's loop does ahead of every training batch, as far as it matters here."""
+        for callback in self.speed:
+            callback.on_train_batch_start(self.trainer, self.module, self.batch, 0)
+
+    def _batches(self) -> int:
+        """As many as the loader has, or the trainer allows."""
+        there, limit = len(self.loader), self.case.trainer.get("limit_train_batches")
+        if limit is None:
+            return there
+        return min(there, limit) if isinstance(limit, int) else int(there * limit)
+
+    def _endless(self) -> Iterator[Any]:
+        combined = isinstance(self.module, SearchModule)
+        for _ in itertools.count():
+            for item in self.loader:
+                yield item[0] if combined else item  # Lightning adds two numbers
+
+    def next_batch(self) -> Any:
+        """The next batch, on the device."""
+        return move_data_to_device(next(self._next), self.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return self.trainer.strategy.root_device
+
+    @property
+    def images(self) -> int:
+        """Samples of a weight step."""
+        batch = self.batch["train"] if isinstance(self.module, SearchModule) else self.batch
+        return self.module.task.size(batch)
+
+    def arch_epochs(self) -> int:
+        """Epochs of a full run that take architecture steps, asked of the strategies."""
+        if not isinstance(self.module, SearchModule):
+            return 0
+        progress = self.trainer.fit_loop.epoch_progress.current
+        found = 0
+        for epoch in range(self.case.epochs):
+            progress.completed = epoch
+            found += all(s.allow_arch_step(self.module) for s in self.module.strategies)
+        return found
+
+    def step(self, name: Step) -> Callable[[], object]:
+        """A function that takes a step of that name, `fit` aside.
+
+        Raises:
+            UsageError: The case has no such step.
+        """
+        if name == "data":
+            return self.next_batch
+        if name == "retrain" and not isinstance(self.module, SearchModule):
+            return self._retrain
+        if name in ("search", "arch", "weight") and isinstance(self.module, SearchModule):
+            steps = {"search": self._search, "arch": self._arch, "weight": self._weight}
+            return steps[name]
+        kind = "search" if isinstance(self.module, SearchModule) else "retraining"
+        raise UsageError(f"{self.case.name} is a {kind}: it has no step {name!r}")
+
+    def _search(self) -> None:
+        with self.trainer.precision_plugin.train_step_context():
+            self.module.training_step(self.batch, 0)
+
+    def _arch(self) -> None:
+        module = cast("SearchModule", self.module)
+        weight, arch = cast("list[Optimizer]", module.optimizers())
+        with self.trainer.precision_plugin.train_step_context():
+            arch_step(module, self.batch, weight, arch)
+
+    def _weight(self) -> None:
+        module = cast("SearchModule", self.module)
+        weight, _ = cast("list[Optimizer]", module.optimizers())
+        with self.trainer.precision_plugin.train_step_context():
+            weight_step(module, self.batch["train"], weight)
+
+    def _retrain(self) -> None:
+        (optimizer,) = self.trainer.optimizers
+
+        def closure() -> Any:
+            with self.trainer.precision_plugin.train_step_context():
+                loss = cast("Tensor", self.module.training_step(self.batch, 0))
+            optimizer.zero_grad()
+            self.trainer.strategy.backward(loss, optimizer)
+            return loss
+
+        self.trainer.strategy.optimizer_step(optimizer, closure)
+
+    def fit(self) -> float:
+        """Seconds of a training batch in a real fit of a few batches, loading included."""
+        clock = _Clock()
+        trainer = self._trainer(
+            max_epochs=1,
+            limit_train_batches=FIT_WARM + FIT_TIMED,
+            callbacks=[*self._speed(), clock],
+        )
+        parts = self.case.make()
+        trainer.fit(parts.module, datamodule=parts.data)
+        return clock.seconds()
+
+
+class _Clock(Callback):
+    """Notes when batches end."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any, **__: Any) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self.ends.append(time.perf_counter())
+
+    def seconds(self) -> float:
+        """Mean time of the batches behind the first ones."""
+        timed = self.ends[FIT_WARM - 1 :]
+        if len(timed) < 2:
+            raise UsageError(f"the step fit needs more than {FIT_WARM} training batches an epoch")
+        return (timed[-1] - timed[0]) / (len(timed) - 1)
+
+
+def _nowhere(*_: Any, **__: Any) -> None:
+    """Log nothing."""
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence what Lightning says of every trainer; many are made here."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    before = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,44 @@
+"""The methods that presets measure, as lists of strategies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from nas_lightning.search import SearchStrategy
+from nas_lightning.strategies import (
+    GDAS,
+    SNAS,
+    AmendedGradient,
+    Backtracking,
+    EdgeNormalization,
+    ExponentiatedGradient,
+    FairDARTS,
+    Neumann,
+    PartialChannels,
+    SingleLevel,
+    Unrolled,
+)
+
+
+def _pcdarts() -> list[SearchStrategy]:
+    return [PartialChannels(4), EdgeNormalization()]
+
+
+METHODS: dict[str, Callable[[], list[SearchStrategy]]] = {
+    "darts": list,
+    "pcdarts": _pcdarts,
+    "idarts": lambda: [*_pcdarts(), Backtracking()],
+    "gaea": lambda: [ExponentiatedGradient(lr=1.0)],
+    "gaea_single_level": lambda: [ExponentiatedGradient(lr=1.0)],
+    "amended": lambda: [AmendedGradient(coefficient=0.1, clip=1.0)],
+    "second_order": lambda: [Unrolled()],
+    "neumann": lambda: [Neumann(terms=1, rate=None, clip=1.0)],
+    "gdas": lambda: [GDAS(tau=10.0, tau_end=0.1)],
+    "snas": lambda: [SNAS(tau=1.0, tau_end=0.03), SingleLevel()],
+    "fairdarts": lambda: [FairDARTS()],
+}
+"""By name, that of the overlay in `configs/methods` where there is one. They are without warm-up:
+a full search costs less by its architecture steps."""
+
+SINGLE_LEVEL = ("gaea_single_level", "snas")
+"""Methods whose two steps draw from the whole training set."""

@@ -1,0 +1,213 @@
+"""What was measured: rows, where they were measured, and how two results differ."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import platform
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import lightning
+import torch
+
+from nas_lightning import __version__
+from nas_lightning.bench.case import Step
+from nas_lightning.bench.counters import Counts
+from nas_lightning.errors import DataError
+from nas_lightning.files import write_text
+
+FORMAT = 1
+COMPARED = ("device", "torch", "threads")
+"""What two machines must have in common for their times to compare."""
+
+
+def spread(values: Sequence[float]) -> float:
+    """Median absolute deviation from the median."""
+    middle = median(values)
+    return median(abs(value - middle) for value in values)
+
+
+def paired_ratio(values: Sequence[float], base: Sequence[float]) -> float:
+    """Median over the rounds of value over base: what drifts in both cancels."""
+    return median(value / other for value, other in zip(values, base, strict=True))
+
+
+@dataclass(frozen=True)
+class Row:
+    """A step of a case.
+
+    Attributes:
+        group: The setting that it was compared in.
+        case: Name of the case.
+        step: The step.
+        images: Samples of a weight step, or of a training batch.
+        threads: CPU threads.
+        seconds: Times, by round.
+        ratio: Time over that of the first case of the group: the median of the rounds' ratios.
+        full_seconds: All training batches of a full run; none for a step that is none.
+        counts: What it did and kept, if that was counted.
+    """
+
+    group: str
+    case: str
+    step: Step
+    images: int
+    threads: int
+    seconds: tuple[float, ...]
+    ratio: float
+    full_seconds: float | None = None
+    counts: Counts | None = None
+
+    @property
+    def median(self) -> float:
+        """Median time in seconds."""
+        return median(self.seconds)
+
+    @property
+    def spread(self) -> float:
+        """Median absolute deviation of the times in seconds."""
+        return spread(self.seconds)
+
+    @property
+    def images_per_second(self) -> float:
+        """Samples of weight steps a second."""
+        return self.images / self.median
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What two results call the same row by."""
+        return self.group, self.case, self.step
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, with what follows from it."""
+        derived = ("median", "spread", "images_per_second")
+        return asdict(self) | {name: getattr(self, name) for name in derived}
+
+
+@dataclass(frozen=True)
+class Results:
+    """Rows and where they were measured.
+
+    Attributes:
+        rows: The rows.
+        machine: Versions and hardware.
+        command: What was called.
+    """
+
+    rows: tuple[Row, ...]
+    machine: dict[str, Any]
+    command: tuple[str, ...] = ()
+
+    def save(self, path: Path) -> None:
+        """Write a JSON file."""
+        content = {
+            "format": FORMAT,
+            "command": self.command,
+            "machine": self.machine,
+            "rows": [row.to_dict() for row in self.rows],
+        }
+        write_text(path, json.dumps(content, indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> Results:
+        """Read a JSON file.
+
+        Raises:
+            DataError: It is missing, or not a file of `nas bench`.
+        """
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["format"] != FORMAT:
+                raise DataError(f"{path} is of format {content['format']}, not {FORMAT}")
+            rows = tuple(map(_row, content["rows"]))
+            return cls(rows, content["machine"], tuple(content["command"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{path} is not a file that `nas bench --json` wrote: {error}"
+            ) from error
+
+
+def _row(content: dict[str, Any]) -> Row:
+    given = {name: content[name] for name in Row.__dataclass_fields__}
+    counts = given.pop("counts")
+    seconds = tuple(map(float, given.pop("seconds")))
+    return Row(**given, seconds=seconds, counts=None if counts is None else Counts(**counts))
+
+
+def here(accelerator: str) -> dict[str, Any]:
+    """Versions and hardware of this machine."""
+    gpu = accelerator != "cpu" and torch.cuda.is_available()
+    return {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "device": torch.cuda.get_device_name() if gpu else _processor(),
+        "cuda": torch.version.cuda if gpu else None,
+        "threads": torch.get_num_threads(),
+        "nas_lightning": __version__,
+        "torch": torch.__version__,
+        "lightning": lightning.__version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _processor() -> str:
+    """The name of the CPU, as far as the system says."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, "") or platform.processor() or platform.machine()
+
+
+@dataclass(frozen=True)
+class Change:
+    """A row in two results.
+
+    Attributes:
+        row: The new one.
+        ratio: New median over old one.
+        noise: What the spreads of both let expect of the ratio's distance from 1.
+    """
+
+    row: Row
+    ratio: float
+    noise: float
+
+
+def compare(new: Results, old: Results) -> tuple[list[Change], list[str]]:
+    """How rows changed that both results have, and warnings where they do not compare.
+
+    Args:
+        new: The result that is looked at.
+        old: The one before.
+    """
+    return list(_changes(new, old)), list(_warnings(new, old))
+
+
+def _changes(new: Results, old: Results) -> Iterator[Change]:
+    before = {row.key: row for row in old.rows}
+    for row in new.rows:
+        if (then := before.get(row.key)) is not None:
+            noise = row.spread / row.median + then.spread / then.median
+            yield Change(row, row.median / then.median, noise)
+
+
+def _warnings(new: Results, old: Results) -> Iterator[str]:
+    for name in COMPARED:
+        now, then = new.machine.get(name), old.machine.get(name)
+        if now != then:
+            yield f"{name} was {then}, and is {now}: times do not compare"
+    there = {row.key: row for row in old.rows}
+    for row in new.rows:
+        then = there.get(row.key)
+        label = " ".join(row.key)
+        if then is None:
+            yield f"{label} is new"
+        elif (then.images, then.threads) != (row.images, row.threads):
+            yield (
+                f"{label}: batch {then.images} on {then.threads} threads before, "
+                f"{row.images} on {row.threads} now"
+            )

@@ -1,0 +1,269 @@
+"""The presets: searches whose sizes are fixed, so that figures of two machines compare."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import lightning
+from lightning import LightningDataModule
+
+from nas_lightning.bench.case import SEARCH_STEPS, Case, Group, Parts, Step
+from nas_lightning.bench.made_up import MadeUpCIFAR
+from nas_lightning.bench.methods import METHODS, SINGLE_LEVEL
+from nas_lightning.bench.plain import PlainDarts
+from nas_lightning.bench.precision import of_trainer
+from nas_lightning.data import Digits, Synthetic
+from nas_lightning.errors import UsageError
+from nas_lightning.hparams import init_args
+from nas_lightning.retrain import DartsNetwork, NasBench201Network, RetrainModule
+from nas_lightning.retrain.base import NetworkFactory
+from nas_lightning.search import SearchModule, SearchStrategy
+from nas_lightning.strategies import CheckpointCells, ReferenceCell
+from nas_lightning.supernet import DartsSupernet, NasBench201Supernet, SupernetFactory
+
+Cells = Literal["fast", "reference", "plain"]
+CELLS: tuple[Cells, ...] = ("fast", "reference", "plain")
+SMALL = ("none", "max_pool_3x3", "avg_pool_3x3", "skip_connect", "sep_conv_3x3", "dil_conv_3x3")
+STRING = "|nor_conv_3x3~0|+|nor_conv_3x3~0|skip_connect~1|+|nor_conv_1x1~0|avg_pool_3x3~1|none~2|"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A search, and a retraining to go with it.
+
+    Attributes:
+        name: Its name.
+        supernet: Makes the factory of the supernet.
+        data: Makes the data from `batch_size`, `mode` and so on.
+        network: Of the retraining.
+        genotype: What is retrained.
+        method: What searches, unless something else is asked for.
+        batch: Samples in a batch.
+        half: Samples of the weight half in a full search.
+        epochs: Epochs of a full search.
+        threads: CPU threads; none for as many as there are.
+    """
+
+    name: str
+    supernet: Callable[[], SupernetFactory]
+    data: Callable[..., LightningDataModule]
+    network: Callable[[], NetworkFactory]
+    genotype: str
+    method: str
+    batch: int
+    half: int
+    epochs: int
+    threads: int | None = None
+
+
+CIFAR = functools.partial(DartsSupernet, channels=16, layers=8)
+CIFAR_NETWORK = functools.partial(DartsNetwork, channels=16, layers=8)
+K4 = Setting(
+    "cifar-k4", CIFAR, MadeUpCIFAR, CIFAR_NETWORK, "PC_DARTS_CIFAR", "pcdarts", 64, 25_000, 50
+)
+K1 = replace(K4, name="cifar-k1", method="darts", batch=16)
+DIGITS = Setting(
+    "digits",
+    functools.partial(DartsSupernet, channels=8, layers=3, nodes=3, primitives=SMALL),
+    Digits,
+    functools.partial(DartsNetwork, channels=16, layers=3),
+    "PC_DARTS_CIFAR",
+    "idarts",
+    64,
+    718,
+    8,
+    threads=1,
+)
+NB201 = Setting(
+    "nas_bench_201",
+    functools.partial(NasBench201Supernet, channels=16, cells=5),
+    MadeUpCIFAR,
+    functools.partial(NasBench201Network, channels=16, cells=5),
+    STRING,
+    "gaea",
+    64,
+    25_000,
+    25,
+)
+FULL = replace(
+    K4,
+    name="cifar_full",
+    method="idarts",
+    batch=256,
+    network=functools.partial(DartsNetwork, channels=36, layers=20),
+)
+QUICK = replace(
+    DIGITS,
+    name="quick",
+    supernet=functools.partial(
+        DartsSupernet, channels=8, layers=3, nodes=2, primitives=("skip_connect", "sep_conv_3x3")
+    ),
+    data=functools.partial(Synthetic, image_size=8, train_size=64),
+    network=functools.partial(DartsNetwork, channels=4, layers=3),
+    batch=8,
+    half=32,
+    epochs=2,
+)
+PRESETS: dict[str, tuple[Setting, ...]] = {
+    "digits": (DIGITS,),
+    "cifar": (K4, K1),
+    "nas_bench_201": (NB201,),
+    "cifar_full": (FULL,),
+    "quick": (QUICK,),
+}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be measured of a setting; every combination is a case.
+
+    Attributes:
+        steps: Steps.
+        methods: Methods; none for that of the setting.
+        cells: How cells are computed; none for all that the space has.
+        precisions: See `precision.PRECISIONS`.
+        checkpoint: Checkpoint cells.
+        compile: Backend of `torch.compile` for the cells of the supernet; none not to.
+        on_device: Keep the data on the device.
+        batch: Samples in a batch; none for that of the setting.
+        trainer: More arguments of the trainer.
+    """
+
+    steps: tuple[Step, ...] = ("search", "arch", "weight")
+    methods: tuple[str, ...] = ()
+    cells: tuple[Cells, ...] = ()
+    precisions: tuple[str, ...] = ("32-true",)
+    checkpoint: bool = False
+    compile: str | None = None
+    on_device: bool = False
+    batch: int | None = None
+    trainer: dict[str, Any] = field(default_factory=dict)
+
+
+def groups(setting: Setting, wanted: Wanted) -> list[Group]:
+    """What is compared with what: cases of the search, of the retraining, of the data.
+
+    Raises:
+        UsageError: The setting has no such cells.
+    """
+    found = []
+    of_search = tuple(step for step in wanted.steps if step in SEARCH_STEPS)
+    cases = {
+        "": (of_search, _search_cases),
+        "retrain": (_only("retrain", wanted), _retrain_cases),
+        "data": (_only("data", wanted), _data_cases),
+    }
+    for steps, make in cases.values():
+        if steps:
+            made = tuple(make(setting, wanted))
+            found.append(Group(setting.name, steps, made, setting.threads))
+    return found
+
+
+def _only(step: Step, wanted: Wanted) -> tuple[Step, ...]:
+    return (step,) if step in wanted.steps else ()
+
+
+def _search_cases(setting: Setting, wanted: Wanted) -> list[Case]:
+    all_cells = isinstance(setting.supernet(), DartsSupernet)
+    cells = wanted.cells or (CELLS if all_cells else CELLS[:2])
+    if "plain" in cells and not all_cells:
+        raise UsageError(f"{setting.name} has no plain cells: they are of the DARTS space")
+    if "plain" in cells and wanted.checkpoint:
+        raise UsageError("plain cells are not checkpointed: name other cells by --cells")
+    if "plain" in cells and wanted.compile:
+        raise UsageError("plain cells are not compiled: name other cells by --cells")
+    return [
+        _search_case(setting, wanted, method, kind, precision)
+        for method in wanted.methods or (setting.method,)
+        for precision in wanted.precisions
+        for kind in cells
+    ]
+
+
+def _search_case(
+    setting: Setting, wanted: Wanted, method: str, cells: Cells, precision: str
+) -> Case:
+    def make() -> Parts:
+        lightning.seed_everything(0, verbose=False)
+        factory = setting.supernet()
+        if cells == "plain":
+            assert isinstance(factory, DartsSupernet)
+            factory = PlainDarts(**init_args(factory))
+        data = _data(setting, wanted, mode="search", single_level=method in SINGLE_LEVEL)
+        more: list[SearchStrategy] = [ReferenceCell()] if cells == "reference" else []
+        more += [CheckpointCells()] if wanted.checkpoint else []
+        strategies = [*METHODS[method](), *more]
+        return Parts(SearchModule(data.data_spec, factory, strategies=strategies), data)
+
+    half = 2 * setting.half if method in SINGLE_LEVEL else setting.half
+    return Case(
+        _name(wanted, precision, method, cells),
+        make,
+        setting.epochs,
+        max(half // (wanted.batch or setting.batch), 1),
+        {"precision": of_trainer(precision), **wanted.trainer},
+        precision,
+        wanted.compile,
+    )
+
+
+def _retrain_cases(setting: Setting, wanted: Wanted) -> list[Case]:
+    def make() -> Parts:
+        lightning.seed_everything(0, verbose=False)
+        data = _data(setting, wanted, mode="retrain")
+        module = RetrainModule(
+            data.data_spec, setting.genotype, setting.network(), auxiliary_weight=0, drop_path=0
+        )
+        return Parts(module, data)
+
+    batches = max(2 * setting.half // (wanted.batch or setting.batch), 1)
+    return [
+        Case(
+            _name(wanted, precision, "retrain"),
+            make,
+            setting.epochs,
+            batches,
+            {"precision": of_trainer(precision), "gradient_clip_val": 5.0, **wanted.trainer},
+            precision,
+        )
+        for precision in wanted.precisions
+    ]
+
+
+def _data_cases(setting: Setting, wanted: Wanted) -> list[Case]:
+    (first, *_) = _search_cases(setting, replace(wanted, cells=("fast",)))
+
+    def case(on_device: bool) -> Case:
+        here = replace(wanted, on_device=on_device, cells=("fast",))
+        (made, *_) = _search_cases(setting, here)
+        return replace(first, name="data on device" if on_device else "data", make=made.make)
+
+    return [case(False), case(True)] if wanted.on_device else [case(False)]
+
+
+def _data(setting: Setting, wanted: Wanted, **kwargs: Any) -> Any:
+    """The data; made-up images are enough for a few batches of each half."""
+    batch = wanted.batch or setting.batch
+    if setting.data is MadeUpCIFAR:
+        kwargs["train_size"] = 12 * batch
+    return setting.data(batch_size=batch, on_device=wanted.on_device, **kwargs)
+
+
+def spelt(precision: str, checkpoint: bool, on_device: bool, compiled: bool) -> str:
+    """What is unusual about a case, in words."""
+    words = {
+        precision: precision != "32-true",
+        "checkpointed": checkpoint,
+        "compiled": compiled,
+        "on device": on_device,
+    }
+    return " ".join(word for word, said in words.items() if said)
+
+
+def _name(wanted: Wanted, precision: str, *words: str) -> str:
+    more = spelt(precision, wanted.checkpoint, wanted.on_device, wanted.compile is not None)
+    return " ".join(filter(None, (*words, more)))

@@ -1,0 +1,180 @@
+"""What makes a GPU fast, on a GPU: `make test-gpu`. Skipped where there is none."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+from torch.optim import SGD, Adam
+
+from nas_lightning.callbacks import RunCheckpoint, Speed
+from nas_lightning.data import Synthetic
+from nas_lightning.errors import DivergedError
+from nas_lightning.finite import LAG, sent_to_host
+from nas_lightning.retrain import DartsNetwork, RetrainModule
+from nas_lightning.search import SearchModule
+from nas_lightning.stage import Stage
+from tests.callbacks.test_late_answers import Break, finite
+from tests.conftest import SPEC, SearchFactory, TrainerFactory
+from tests.contract.test_strategies import METHODS
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
+    pytest.mark.filterwarnings("ignore:.*grad attribute of a Tensor that is not a leaf.*"),
+]
+
+ON_GPU: dict[str, Any] = {"accelerator": "gpu", "devices": 1, "max_epochs": 2}
+FIRST_ORDER = ("darts", "pcdarts", "idarts", "gaea_darts", "gaea_pcdarts", "snas", "fair_darts")
+
+
+class Trace(Callback):
+    """What is trained, after each batch."""
+
+    def __init__(self) -> None:
+        self.steps: list[Tensor] = []
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, *_: object, **__: object
+    ) -> None:
+        self.steps.append(torch.cat([p.detach().flatten() for p in pl_module.parameters()]).clone())
+
+
+def retraining(**kwargs: Any) -> RetrainModule:
+    torch.manual_seed(0)
+    spec = {**SPEC, "image_size": 32}
+    return RetrainModule(spec, "DARTS_V2", DartsNetwork(8, 3), drop_path=0.2, **kwargs)
+
+
+def data(module: Stage, batches: int = 8) -> Synthetic:
+    search = isinstance(module, SearchModule)
+    return Synthetic(
+        in_channels=3, num_classes=4, image_size=8 if search else 32, batch_size=8,
+        train_size=16 * batches if search else 10 * batches, test_size=16,
+        mode="search" if search else "retrain",
+    )  # fmt: skip
+
+
+def fit(module: Stage, make_trainer: TrainerFactory, *callbacks: Callback, **kwargs: Any) -> Tensor:
+    """What is trained, after every batch (steps, numbers)."""
+    trace = Trace()
+    trainer = make_trainer(**{**ON_GPU, "callbacks": [trace, *callbacks], **kwargs})
+    trainer.fit(module, datamodule=data(module))
+    return torch.stack(trace.steps)
+
+
+@pytest.mark.parametrize("method", ["idarts", "gaea_pcdarts"])
+def test_a_search_in_bfloat16_stays_finite(
+    method: str, make_search: SearchFactory, make_trainer: TrainerFactory
+) -> None:
+    steps = fit(make_search(METHODS[method]), make_trainer, precision="bf16-mixed")
+    assert steps.isfinite().all()
+
+
+@pytest.mark.parametrize("kind", ["search", "retrain"])
+@pytest.mark.parametrize("mode", [None, "reduce-overhead"])
+def test_compiled_cells_with_tf32_train(
+    mode: str | None, kind: str, make_search: SearchFactory, make_trainer: TrainerFactory
+) -> None:
+    module = make_search(METHODS["idarts"]) if kind == "search" else retraining()
+    steps = fit(module, make_trainer, Speed(tf32=True, compile=True, mode=mode))
+    assert steps.isfinite().all()
+    assert not torch.equal(steps[0], steps[-1])
+
+
+@pytest.mark.parametrize("mode", [None, "reduce-overhead"])
+def test_compiled_cells_give_the_same_search(
+    mode: str | None, make_search: SearchFactory, make_trainer: TrainerFactory
+) -> None:
+    """Without draws inside the cells, in double precision."""
+    exact: dict[str, Any] = {"precision": "64-true", "limit_train_batches": 3}
+    plain = fit(make_search(METHODS["darts_second_order"]), make_trainer, **exact)
+    speed = Speed(compile=True, mode=mode)
+    found = fit(make_search(METHODS["darts_second_order"]), make_trainer, speed, **exact)
+    torch.testing.assert_close(found, plain, rtol=1e-6, atol=1e-9)
+
+
+def test_channels_last_and_fused_optimizers(
+    make_search: SearchFactory, make_trainer: TrainerFactory
+) -> None:
+    sgd = partial(SGD, lr=0.025, momentum=0.9, weight_decay=3e-4, fused=True)
+    adam = partial(Adam, lr=6e-4, betas=(0.5, 0.999), weight_decay=1e-3, fused=True)
+    steps = fit(retraining(optimizer=sgd), make_trainer, Speed(channels_last=True))
+    assert steps.isfinite().all()
+    exact: dict[str, Any] = {"precision": "64-true", "limit_train_batches": 3}
+    fused = fit(make_search([], weight_optimizer=sgd, arch_optimizer=adam), make_trainer, **exact)
+    plain = fit(
+        make_search(
+            [],
+            weight_optimizer=partial(sgd, fused=False),
+            arch_optimizer=partial(adam, fused=False),
+        ),
+        make_trainer,
+        **exact,
+    )
+    torch.testing.assert_close(fused, plain, rtol=1e-6, atol=1e-9)
+
+
+class WaitingIsAnError(Callback):
+    """In each training step of the second epoch, when all is warm."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.current_epoch == 1:
+            self.steps += 1
+            torch.cuda.set_sync_debug_mode("error")
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, *_: object, **__: object
+    ) -> None:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.fixture
+def waiting_is_allowed_again() -> Iterator[None]:
+    yield
+    torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.usefixtures("waiting_is_allowed_again")
+@pytest.mark.parametrize("method", [*FIRST_ORDER, "retrain"])
+def test_no_step_waits(
+    method: str, make_search: SearchFactory, make_trainer: TrainerFactory
+) -> None:
+    module = retraining() if method == "retrain" else make_search(METHODS[method])
+    watch = WaitingIsAnError()
+    fit(module, make_trainer, watch)
+    assert watch.steps == 8
+
+
+def test_values_arrive_as_they_were() -> None:
+    values = torch.tensor([1.5, float("nan")], device="cuda")
+    arrived = sent_to_host(values)
+    values.fill_(7)
+    host = arrived()
+    assert host.device.type == "cpu"
+    assert host[0] == 1.5
+    assert bool(host[1].isnan())
+
+
+@pytest.mark.parametrize("batch", [0, 3])
+def test_a_broken_step_ends_the_run_later_and_no_checkpoint_has_it(
+    batch: int, make_search: SearchFactory, make_trainer: TrainerFactory, tmp_path: Path
+) -> None:
+    module, breaks = make_search([]), Break(1, batch)
+    saver = RunCheckpoint(tmp_path / "ckpt")
+    with pytest.raises(DivergedError, match=f"epoch 1, batch {batch} ") as caught:
+        fit(module, make_trainer, breaks, saver, enable_checkpointing=True)
+    assert caught.value.taken
+    assert breaks.batches == 8 + batch + 1 + LAG // 2
+    files = list((tmp_path / "ckpt").glob("*.ckpt"))
+    assert files
+    assert all(finite(path) for path in files)
