@@ -241,6 +241,28 @@ def test_weights_in_single_precision_do_for_a_network_in_double() -> None:
         torch.testing.assert_close(second, first, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("k", [1, 4])
+@pytest.mark.parametrize("mixed", [True, False])
+def test_bfloat16_is_single_precision_roughly(k: int, mixed: bool) -> None:
+    """Under autocast, and for a network of bfloat16 weights."""
+    factory = DartsSupernet(channels=8, layers=3, nodes=2)
+    torch.manual_seed(0)
+    network = factory.build({**SPEC, "image_size": 32}, k)
+    x = torch.randn(8, 3, 32, 32)
+    found = []
+    for low in (False, True):
+        if low and not mixed:
+            network, x = network.bfloat16(), x.bfloat16()
+        with torch.autocast("cpu", torch.bfloat16, enabled=low and mixed):
+            loss = F.cross_entropy(network(x, mixing(factory)).float(), torch.arange(8) % 5)
+        gradients = torch.autograd.grad(loss, list(network.parameters()))
+        found.append(
+            (loss.detach(), torch.cat([gradient.float().flatten() for gradient in gradients]))
+        )
+    assert float(found[1][0]) == pytest.approx(float(found[0][0]), rel=0.05)
+    assert F.cosine_similarity(found[0][1], found[1][1], dim=0) > 0.9
+
+
 # -- whole supernets -------------------------------------------------------------------------------
 
 FACTORIES: dict[str, tuple[SupernetFactory, int]] = {

@@ -42,7 +42,10 @@ def fast_node_states(
         return node_states(cell, inputs, edges, op_weights, edge_weights, active)
     first = cast("MixedEdge", edges[0])  # or of partial channels
     k = first.k
-    plan = plan_of(cell, edges, active, inputs[0].numel() <= SMALL * k)
+    # not in bfloat16: on the CPU, weight gradients of grouped dilated convolutions are NaN there
+    # (oneDNN in PyTorch 2.15)
+    together = inputs[0].numel() <= SMALL * k and inputs[0].dtype != torch.bfloat16
+    plan = plan_of(cell, edges, active, together)
     return _Pass(cell, plan, k, inputs, op_weights, edge_weights).states
 
 
@@ -64,8 +67,8 @@ class _Pass:
     ) -> None:
         self.cell, self.plan, self.k = cell, plan, k
         self.states = list(inputs)
-        # weights may be float where the network is double; under autocast they stay float
-        dtype = torch.promote_types(inputs[0].dtype, op_weights.dtype)
+        # of the states, but at least single: batch norm takes scales of more precision
+        dtype = torch.promote_types(inputs[0].dtype, torch.float32)
         self.edge_weights = edge_weights.to(dtype)
         self.size = inputs[0].shape[1] // k
         self._shares: list[Tensor] = []  # by state, the channels that operations read
@@ -183,7 +186,8 @@ class _Pass:
         if self.k > 1:
             passing = torch.stack([self._bypass[self.cell.edges[i].source] for i in edges])
             weights = self.edge_weights.index_select(0, _index(tuple(edges), state.device))
-            passed = (weights @ passing.flatten(1)).view(passing.shape[1:]).permute(0, 3, 1, 2)
+            passed = weights.to(passing.dtype) @ passing.flatten(1)
+            passed = passed.view(passing.shape[1:]).permute(0, 3, 1, 2)
             mixed, others = _shuffle(passed.shape[1], self.k, weights.dtype, state.device)
             state = _mix(passed, others, _mix(state, mixed))
         self.states.append(state)
@@ -200,7 +204,7 @@ def _channels_last(x: Tensor) -> Tensor:
 
 def _mix(x: Tensor, weights: Tensor, add: Tensor | None = None) -> Tensor:
     """At every pixel the channels times a matrix: (B, D, H, W) of x (B, C, H, W) and (C, D)."""
-    rows = x.permute(0, 2, 3, 1)
+    rows, weights = x.permute(0, 2, 3, 1), weights.to(x.dtype)
     if add is None:
         out = rows.flatten(0, 2) @ weights
     else:
