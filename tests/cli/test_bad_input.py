@@ -84,7 +84,7 @@ YAML = [
     ("{model: {init_args: {strategies: [{class_path: PartialChanels}]}}}",
      ["model.strategies", "'PartialChanels'", "'PartialChannels'"]),
     ("{model: {init_args: {strategies: [{class_path: Synthetic}]}}}",
-     ["model.strategies", "'Synthetic'", "Backtracking, DartsPlus, EdgeNormalization"]),
+     ["model.strategies", "'Synthetic'", "Backtracking, CheckpointCells, DartsPlus"]),
     ("{model: {init_args: {strategies: [{class: WarmUp}]}}}",
      ["model.strategies[0].class", "class_path"]),
     ("{model: {init_args: {strategies: {class_path: WarmUp}}}}", ["model.strategies", "a list"]),
