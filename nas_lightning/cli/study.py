@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
+from nas_lightning.callbacks.graceful_stop import RunInterruptedError
 from nas_lightning.cli.lightning import quiet
 from nas_lightning.cli.main import interrupted
 from nas_lightning.cli.report import report_study
@@ -53,7 +54,7 @@ def run_study(given: Given) -> int:
                 environments(given.jobs),
                 _Display(Progress(folder, study, left)).show,
             )
-        except LanesStoppedError:
+        except (LanesStoppedError, RunInterruptedError):  # a lane may say so first
             print(f"\nnas: {folder} is stopped; the same command goes on with it", file=sys.stderr)
             return interrupted()
         results = read_results(folder)

@@ -12,12 +12,14 @@ import pytest
 import torch
 from filelock import FileLock, Timeout
 
+from nas_lightning.callbacks.graceful_stop import RunInterruptedError
 from nas_lightning.cli.study import environments, run_study
 from nas_lightning.cli.study_options import read
 from nas_lightning.cli.study_plan import prepare
 from nas_lightning.genotype import Genotype
 from nas_lightning.search import SearchModule
 from nas_lightning.search.discretize import one_hot
+from nas_lightning.studies.lanes import LanesStoppedError
 from nas_lightning.studies.results import Run, read_results
 from tests.cli.conftest import RETRAIN, SEARCH, Nas
 
@@ -152,6 +154,24 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(work: Path) -> None:
     record = json.loads((work / "s/searches/pcdarts/seed_0/run.json").read_text())
     assert record["starts"][-1]["outcome"] == "stopped"
     assert not list(work.glob("s/**/failure.json"))
+
+
+@pytest.mark.parametrize("error", [LanesStoppedError, RunInterruptedError])
+def test_whoever_says_first_that_it_was_stopped(
+    error: type[Exception],
+    work: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A lane that has saved may be heard before the study hears the signal itself."""
+
+    def stopped(*_: object) -> None:
+        raise error("stopped in epoch 1")
+
+    monkeypatch.chdir(work)
+    monkeypatch.setattr("nas_lightning.cli.study.run_lanes", stopped)
+    assert run_study(read(STUDY.split()[1:])) == 130
+    assert "s is stopped; the same command goes on with it" in capsys.readouterr().err
 
 
 def test_what_fails_is_said_and_tried_again_on_request(work: Path) -> None:
