@@ -51,11 +51,10 @@ def arch_step(
         return module.training_loss(batch["train"])[1]
 
     arch = {name: value for name, value in module.arch.named().items() if value.requires_grad}
-    weights = dict(module.supernet.named_parameters())
     problem = BilevelProblem(
-        lambda: replay(inner), lambda: replay(outer), weights, arch, weight_optimizer
+        lambda: replay(inner), lambda: replay(outer), module.weights, arch, weight_optimizer
     )
-    with unmoved_buffers(module.supernet):
+    with unmoved_buffers([module.supernet]):
         gradients = module.plan[ARCH_GRADIENT](problem)
     before = {name: value.detach().clone() for name, value in arch.items()}
     for value, gradient in zip(arch.values(), gradients, strict=True):

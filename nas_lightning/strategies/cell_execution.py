@@ -4,7 +4,7 @@ import dataclasses
 from typing import final
 
 from nas_lightning.search import CELL_EXECUTION, SearchPlan, SearchStrategy
-from nas_lightning.supernet import CellExecution, node_states
+from nas_lightning.supernet import CellExecution, reference_cell, reference_preprocess
 
 
 @final
@@ -16,7 +16,7 @@ class ReferenceCell(SearchStrategy):
 
     def configure(self, plan: SearchPlan) -> None:
         """Set the reference cell."""
-        plan.fill(CELL_EXECUTION, CellExecution(node_states), by=self)
+        plan.fill(CELL_EXECUTION, CellExecution(reference_cell, reference_preprocess), by=self)
 
 
 @final

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from nas_lightning.spaces import Cell
@@ -24,6 +23,10 @@ class SearchCell(nn.Module):
         k: K of partial channels; 1 mixes all channels.
         norm: Batch norm rule.
         execution: How it is computed; fast by default.
+
+    Attributes:
+        preprocess: For each input, what makes it of a cell's output: cells that read one output
+            do that together, see `CellExecution.inputs`.
 
     Raises:
         UsageError: K does not divide the channels, or leaves fewer than two to mix.
@@ -57,22 +60,15 @@ class SearchCell(nn.Module):
             self.edges.append(mixed_edge(cell.primitives, channels, stride, norm, k))
 
     def forward(
-        self, s0: Tensor, s1: Tensor, ops: Tensor, edges: Tensor, active: Active | None = None
+        self, x0: Tensor, x1: Tensor, ops: Tensor, edges: Tensor, active: Active | None = None
     ) -> Tensor:
         """Concatenation of the nodes, (B, N·C, H, W), halved in a reduction cell.
 
         Args:
-            s0: Output of the cell before the last (B, C0, H0, W0).
-            s1: Output of the last cell (B, C1, H, W).
+            x0: Output of the cell before the last, preprocessed (B, C, H, W).
+            x1: Output of the last cell, preprocessed (B, C, H, W).
             ops: Weights of the operations (E, O).
             edges: Weights of the edges (E,).
             active: The operations that run on each edge; none for all.
         """
-        return self.execution.run(self, self._compute, s0, s1, ops, edges, active)
-
-    def _compute(
-        self, s0: Tensor, s1: Tensor, ops: Tensor, edges: Tensor, active: Active | None
-    ) -> Tensor:
-        inputs = [pre(s) for pre, s in zip(self.preprocess, (s0, s1), strict=True)]
-        states = self.execution.node_states(self.cell, inputs, self.edges, ops, edges, active)
-        return torch.cat(states[self.cell.inputs :], dim=1)
+        return self.execution.output(self.cell, [x0, x1], self.edges, ops, edges, active)

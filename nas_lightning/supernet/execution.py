@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from nas_lightning.spaces import Cell
-from nas_lightning.supernet.fast import fast_node_states
+from nas_lightning.supernet.fast import fast_cell, fast_preprocess
 from nas_lightning.supernet.mixing import Active
 
 
-class NodeStates(Protocol):
-    """From the inputs of a cell to the states of its nodes, see `cells.node_states`."""
+class CellFunction(Protocol):
+    """From the inputs of a cell to its output, see `reference.reference_cell`."""
 
     def __call__(
         self,
@@ -27,8 +27,15 @@ class NodeStates(Protocol):
         op_weights: Tensor,
         edge_weights: Tensor,
         active: Active | None = None,
-    ) -> list[Tensor]:
-        """The inputs and the nodes."""
+    ) -> Tensor:
+        """The output."""
+
+
+class PreprocessFunction(Protocol):
+    """From a state to what cells read of it, see `reference.reference_preprocess`."""
+
+    def __call__(self, x: Tensor, ops: Sequence[nn.Module]) -> list[Tensor]:
+        """What each of them makes of it."""
 
 
 @dataclass(frozen=True)
@@ -36,43 +43,60 @@ class CellExecution:
     """How cells are computed.
 
     Attributes:
-        node_states: The states of a cell.
+        cell: The output of a cell.
+        preprocess: What goes into cells.
         checkpoint: Keep only what enters a cell, and compute the rest anew in the backward pass
             (gradient checkpointing; Chen et al., 2016).
     """
 
-    node_states: NodeStates = fast_node_states
+    cell: CellFunction = fast_cell
+    preprocess: PreprocessFunction = fast_preprocess
     checkpoint: bool = False
 
-    def run(self, cell: nn.Module, function: Callable[..., Tensor], *args: object) -> Tensor:
-        """What the function gives for the arguments.
+    def output(
+        self, cell: Cell, inputs: Sequence[Tensor], edges: nn.ModuleList, *weights: Any
+    ) -> Tensor:
+        """The output of a cell, see `CellFunction`."""
+        out: Tensor = self._run(edges, self.cell, cell, inputs, edges, *weights)
+        return out
 
-        Args:
-            cell: The module that it belongs to.
-            function: Computes the cell.
-            args: Its arguments.
-        """
+    def inputs(self, x: Tensor, ops: Sequence[nn.Module]) -> list[Tensor]:
+        """What goes into cells, see `PreprocessFunction`."""
+        out: list[Tensor] = self._run(ops, self.preprocess, x, ops)
+        return out
+
+    def _run(self, modules: Iterable[nn.Module], function: Callable[..., Any], *args: Any) -> Any:
+        """Call a function of modules, checkpointed if that is asked for."""
         if not (self.checkpoint and torch.is_grad_enabled()):
             return function(*args)
 
         def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-            return nullcontext(), unmoved_buffers(cell)
+            return nullcontext(), unmoved_buffers(modules)
 
-        out: Tensor = checkpoint(function, *args, use_reentrant=False, context_fn=contexts)
-        return out
+        return checkpoint(function, *args, use_reentrant=False, context_fn=contexts)
 
     def __str__(self) -> str:
-        """`fast_node_states`, and whether it is checkpointed."""
-        name = getattr(self.node_states, "__name__", repr(self.node_states))
+        """`fast_cell`, and whether it is checkpointed."""
+        name = getattr(self.cell, "__name__", repr(self.cell))
         return f"{name}, checkpointed" if self.checkpoint else name
 
 
 @contextmanager
-def unmoved_buffers(module: nn.Module) -> Iterator[None]:
+def unmoved_buffers(modules: Iterable[nn.Module]) -> Iterator[None]:
     """Put buffers back: evaluating a gradient must not move running statistics."""
-    kept = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    buffers = list(_buffers(modules))
+    kept = [buffer.clone() for buffer in buffers]
     try:
         yield
     finally:
-        for name, buffer in module.named_buffers():
-            buffer.copy_(kept[name])
+        for buffer, before in zip(buffers, kept, strict=True):
+            buffer.copy_(before)
+
+
+def _buffers(modules: Iterable[nn.Module]) -> Iterator[Tensor]:
+    """All buffers: `Module.buffers` takes milliseconds for a supernet that has none."""
+    waiting = list(modules)
+    while waiting:
+        module = waiting.pop()
+        yield from (buffer for buffer in module._buffers.values() if buffer is not None)
+        waiting.extend(child for child in module._modules.values() if child is not None)

@@ -52,10 +52,7 @@ class PlainSearchCell(nn.Module):
         self, x: Tensor, ops: Tensor, edges: Tensor, active: Active | None = None
     ) -> Tensor:
         """(B, C, H, W) for x (B, C, H, W) and weights of operations (E, O) and edges (E,)."""
-        return self.execution.run(self, self._compute, x, ops, edges, active)
-
-    def _compute(self, x: Tensor, ops: Tensor, edges: Tensor, active: Active | None) -> Tensor:
-        return self.execution.node_states(self.cell, [x], self.edges, ops, edges, active)[-1]
+        return self.execution.output(self.cell, [x], self.edges, ops, edges, active)
 
 
 class PlainSupernet(Supernet):

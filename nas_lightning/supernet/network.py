@@ -134,6 +134,7 @@ class CellSupernet(Supernet):
         execution: CellExecution | None = None,
     ) -> None:
         super().__init__()
+        self.execution = execution or CellExecution()
         self.auxiliary_at = auxiliary_cell(layers)
         self.auxiliary: AuxiliaryHead | None = None
         self.stem = STEMS[stem](in_channels, channels, stem_multiplier, norm.running_stats)
@@ -145,7 +146,7 @@ class CellSupernet(Supernet):
             channels *= 2 if reduction else 1
             cell = space.cell(self.kinds[index])
             self.cells.append(
-                SearchCell(cell, before, channels, reduction, shrunk, k, norm, execution)
+                SearchCell(cell, before, channels, reduction, shrunk, k, norm, self.execution)
             )
             before, shrunk = (before[1], len(cell.nodes) * channels), reduction
             if auxiliary_size is not None and index == self.auxiliary_at:
@@ -160,9 +161,14 @@ class CellSupernet(Supernet):
         """Logits (B, num_classes) and, in training with an auxiliary head, its logits."""
         s0, s1 = self.stem(x)
         auxiliary = None
-        for index, (kind, cell) in enumerate(zip(self.kinds, self.cells, strict=True)):
-            weights = (mixing.ops[kind], mixing.edges[kind], mixing.active.get(kind))
-            s0, s1 = s1, cell(s0, s1, *weights)
+        cells: list[Any] = list(self.cells)
+        x0 = self.execution.inputs(s0, [cells[0].preprocess[0]])
+        for index, (kind, cell) in enumerate(zip(self.kinds, cells, strict=True)):
+            # the next cell reads this state too
+            later = [following.preprocess[0] for following in cells[index + 1 : index + 2]]
+            x1, *x2 = self.execution.inputs(s1, [cell.preprocess[1], *later])
+            s1 = cell(*x0, x1, mixing.ops[kind], mixing.edges[kind], mixing.active.get(kind))
+            x0 = x2
             if self.training and self.auxiliary is not None and index == self.auxiliary_at:
                 auxiliary = self.auxiliary(s1)
         # not adaptive pooling: its backward pass on CUDA is not deterministic

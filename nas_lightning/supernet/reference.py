@@ -116,15 +116,25 @@ def check_partial_channels(channels: int, k: int) -> None:
         )
 
 
-def node_states(
+def reference_preprocess(x: Tensor, ops: Sequence[nn.Module]) -> list[Tensor]:
+    """What each of several cells makes of a state before it reads it.
+
+    Args:
+        x: The state (B, C, H, W).
+        ops: ReLU, convolution and batch norm of each of them.
+    """
+    return [op(x) for op in ops]
+
+
+def reference_cell(
     cell: Cell,
     inputs: Sequence[Tensor],
     edges: nn.ModuleList,
     op_weights: Tensor,
     edge_weights: Tensor,
     active: Active | None = None,
-) -> list[Tensor]:
-    """The cell's inputs and the states of its nodes, each the weighted sum of its edges.
+) -> Tensor:
+    """The nodes of `Cell.concat` side by side (B, N · C, H, W), each the sum of its edges.
 
     Args:
         cell: The cell.
@@ -143,4 +153,4 @@ def node_states(
             if active is None or active[i]
         )
         states.append(functools.reduce(operator.add, terms))
-    return states
+    return torch.cat([states[node] for node in cell.concat], dim=1)

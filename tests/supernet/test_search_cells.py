@@ -102,7 +102,7 @@ def test_a_node_is_the_weighted_sum_of_its_edges() -> None:
     )
     node0 = 0.1 * 1 * first + 0.2 * 2 * second
     node1 = 0.3 * 3 * first + 0.4 * 4 * second + 0.5 * 5 * node0
-    torch.testing.assert_close(cell(s0, s1, ops, edges), torch.cat((node0, node1), 1))
+    torch.testing.assert_close(cell(first, second, ops, edges), torch.cat((node0, node1), 1))
 
 
 def test_only_edges_from_the_inputs_of_a_reduction_halve_the_image() -> None:
@@ -122,5 +122,5 @@ def test_k_must_divide_the_channels_and_leave_two(k: int) -> None:
 
 def test_the_largest_k_leaves_two_channels() -> None:
     assert search_cell(k=4)(
-        torch.randn(2, 6, 4, 4), torch.randn(2, 6, 4, 4), torch.ones(5, 2), torch.ones(5)
+        torch.randn(2, 8, 4, 4), torch.randn(2, 8, 4, 4), torch.ones(5, 2), torch.ones(5)
     ).shape == (2, 16, 4, 4)

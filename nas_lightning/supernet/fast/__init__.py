@@ -5,9 +5,11 @@ All edges that leave a state read the same channels, so for each state
 - operations without weights run once, and one matrix product mixes them for every target;
 - an operation with weights runs once for all edges, as convolutions over the channels of all;
 - weights of operations and edges are the scale of the last batch norm, which is there anyway;
-- a channel shuffle is a matrix product too, on the weighted sum of what leads into a node.
+- channels that pass operations by, and their shuffles, are one matrix product a cell;
+- cells that read one state share its ReLU and the convolution behind it.
 """
 
-from nas_lightning.supernet.fast.cell import fast_node_states
+from nas_lightning.supernet.fast.cell import fast_cell
+from nas_lightning.supernet.fast.preprocess import fast_preprocess
 
-__all__ = ["fast_node_states"]
+__all__ = ["fast_cell", "fast_preprocess"]

@@ -32,7 +32,7 @@ def normalized(parts: Sequence[Part]) -> list[Tensor]:
     done: dict[int, Tensor] = {}
     narrow: list[int] = []
     for i, part in enumerate(parts):
-        if part.norms and part.x.shape[1] < WIDE and not _has_state(part.norms[0]):
+        if part.norms and part.x.shape[1] < WIDE and not has_state(part.norms[0]):
             narrow.append(i)
         else:
             done[i] = _normalize(part)
@@ -43,7 +43,8 @@ def normalized(parts: Sequence[Part]) -> list[Tensor]:
     return [done[i] for i in range(len(parts))]
 
 
-def _has_state(norm: Any) -> bool:
+def has_state(norm: Any) -> bool:
+    """Whether a batch norm has more than the statistics of a batch."""
     return bool(norm.affine or norm.track_running_stats)
 
 

@@ -38,7 +38,7 @@ class Source(NamedTuple):
         states: The states.
         edges: Edges on which anything runs, one state after the other.
         pools: Layers of the operations that pool; each is the same on all edges.
-        skips: How many operations hand the state on.
+        skips: How many operations hand the state on; of partial channels see `Plan.skips`.
         branches: Operations with weights.
     """
 
@@ -66,23 +66,24 @@ class Plan:
         mixtures: Of each source that has pools or skips, where their weights are: operation by
             operation, state by state, target by target. E · O stands for an operation that does
             not run on an edge.
+        skips: Partial channels: of each operation that hands a state on, the same edge by edge.
     """
 
     def __init__(
-        self, cell: Cell, edges: nn.ModuleList, active: Active | None, together: bool
+        self, cell: Cell, edges: nn.ModuleList, active: Active | None, small: bool
     ) -> None:
         mixed: list[Any] = list(edges)  # of MixedEdge or PartialChannelEdge
         self.strides = [edge.stride for edge in mixed]
-        width = len(cell.primitives)
-        self._runs = active or (tuple(range(width)),) * len(edges)
+        self._runs = active or (tuple(range(len(cell.primitives))),) * len(edges)
         self.incoming = {n: [i for i in cell.incoming(n) if self._runs[i]] for n in cell.nodes}
         self.kernels = Kernels()
         self.scales: list[list[int]] = []
         self.mixtures: list[list[int]] = []
-        self.sources = [
-            self._source(cell, states, [edge.mixed.ops for edge in mixed], width)
-            for states in self._groups(cell, together and active is None)
-        ]
+        self.skips: list[list[int]] = []
+        self._partial, self._small = mixed[0].k > 1, small
+        self._ops: list[nn.ModuleList] = [edge.mixed.ops for edge in mixed]
+        groups = self._groups(cell, small and active is None)
+        self.sources = [self._source(cell, states) for states in groups]
 
     def _groups(self, cell: Cell, together: bool) -> list[tuple[int, ...]]:
         """States whose edges run together: each by itself, or the inputs as one."""
@@ -91,30 +92,42 @@ class Plan:
         first = [inputs] if together and len(targets) == 1 else [(s,) for s in inputs]
         return [*first, *((s,) for s in range(cell.inputs, cell.nodes[-1]))]
 
-    def _source(
-        self, cell: Cell, states: tuple[int, ...], ops: Sequence[nn.ModuleList], width: int
-    ) -> Source:
+    def _source(self, cell: Cell, states: tuple[int, ...]) -> Source:
         edges = tuple(i for s in states for i in cell.outgoing(s) if self._runs[i])
         pools: dict[int, list[nn.Module]] = {}
         skips: list[int] = []
         branches: list[Branch] = []
         for m in sorted({m for i in edges for m in self._runs[i]}):
             on = tuple(i for i in edges if m in self._runs[i])
-            first = list(layers(ops[on[0]][m]))
+            first = list(layers(self._ops[on[0]][m]))
             if isinstance(first[0], nn.Identity):
                 skips.append(m)
             elif isinstance(first[0], nn.MaxPool2d | nn.AvgPool2d) and _stateless(first):
                 pools[m] = first
             elif not isinstance(first[0], Zero):
-                these = stages([ops[i][m] for i in on], self.kernels, len(states))
+                these = stages(
+                    [self._ops[i][m] for i in on], self.kernels, len(states), self._small
+                )
                 branches.append(Branch(on, these))
-                self.scales.append([i * width + m for i in on])
+                self.scales.append([self._place(i, m) for i in on])
+        if self._partial:
+            everywhere = range(len(self._ops))
+            self.skips += [
+                [self._place(i, m) if i in edges else self._nowhere for i in everywhere]
+                for m in skips
+            ]
+            skips = []
         if free := [*pools, *skips]:
-            nothing = len(ops) * width
-            self.mixtures.append(
-                [i * width + m if m in self._runs[i] else nothing for m in free for i in edges]
-            )
+            self.mixtures.append([self._place(i, m) for m in free for i in edges])
         return Source(states, edges, list(pools.values()), len(skips), branches)
+
+    @property
+    def _nowhere(self) -> int:
+        return len(self._ops) * len(self._ops[0])
+
+    def _place(self, edge: int, op: int) -> int:
+        """Where the weight of an operation on an edge is in the flat (E, O)."""
+        return edge * len(self._ops[0]) + op if op in self._runs[edge] else self._nowhere
 
 
 def _stateless(op: Sequence[nn.Module]) -> bool:
@@ -125,21 +138,22 @@ def _stateless(op: Sequence[nn.Module]) -> bool:
 _plans: WeakKeyDictionary[nn.ModuleList, dict[Any, Plan]] = WeakKeyDictionary()
 
 
-def plan_of(cell: Cell, edges: nn.ModuleList, active: Active | None, together: bool) -> Plan:
+def plan_of(cell: Cell, edges: nn.ModuleList, active: Active | None, small: bool) -> Plan:
     """The plan of a cell.
 
     Args:
         cell: The cell.
         edges: A mixed edge for each of its edges.
         active: The operations that run on each edge; none for all.
-        together: Its inputs are so small that their edges shall run together.
+        small: Its states are so small that few operations matter more than few multiplications:
+            the edges of its inputs run together.
     """
     if torch.compiler.is_compiling():  # which keeps the graph, and cannot read weak references
-        return Plan(cell, edges, active, together)
+        return Plan(cell, edges, active, small)
     plans = _plans.setdefault(edges, {})
-    key = active, together
+    key = active, small
     if key not in plans:
         if len(plans) == KEPT:
             plans.pop(next(iter(plans)))
-        plans[key] = Plan(cell, edges, active, together)
+        plans[key] = Plan(cell, edges, active, small)
     return plans[key]

@@ -12,14 +12,13 @@ from torch.nn import functional as F
 
 from nas_lightning.spaces.drop_path import DropPath
 from nas_lightning.spaces.primitives import FactorizedReduce
+from nas_lightning.supernet.fast.dilated import convolve
 from nas_lightning.supernet.fast.kernels import Kernels
 
-DENSE_FIRST = 32
-"""Up to this many channels an edge, depthwise and pointwise run as one dense convolution where
-all edges read the same channels; measured by benchmarks/dense_or_separable.py."""
-
-DENSE_LATER = 16
-"""The same where each edge has channels of its own."""
+DENSE = 16
+"""Up to this many channels an edge, depthwise and pointwise run as one dense convolution where all
+edges read the same channels, and at every place of small images; measured by
+benchmarks/convolutions.py."""
 
 Run = Callable[[Tensor, Sequence[Tensor]], Tensor]
 """State and kernels → state."""
@@ -58,21 +57,25 @@ def batchable(op: nn.Module) -> bool:
 _KNOWN = {nn.ReLU, nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d, FactorizedReduce}
 
 
-def stages(ops: Sequence[nn.Module], kernels: Kernels, states: int = 1) -> list[Stage]:
+def stages(
+    ops: Sequence[nn.Module], kernels: Kernels, states: int = 1, small: bool = False
+) -> list[Stage]:
     """The stages of an operation on n edges.
 
     Args:
         ops: The operation of each edge. What is not `batchable` runs edge by edge.
         kernels: Gathers the kernels.
         states: How many states the edges leave: as many from each, one state after the other.
+        small: The images are so small that few operations matter more than few multiplications.
     """
     if not batchable(ops[0]):
         return [Stage(False, [functools.partial(_one_by_one, ops, states)], ())]
-    return _Reader(list(zip(*(layers(op) for op in ops), strict=True)), kernels, states).stages()
+    columns = list(zip(*(layers(op) for op in ops), strict=True))
+    return _Reader(columns, kernels, states, small).stages()
 
 
 def _one_by_one(ops: Sequence[nn.Module], states: int, x: Tensor, _: Sequence[Tensor]) -> Tensor:
-    inputs = _spread(x, states, len(ops) // states).chunk(len(ops), dim=1)
+    inputs = _spread(states, len(ops) // states, x).chunk(len(ops), dim=1)
     return torch.cat([op(part) for op, part in zip(ops, inputs, strict=True)], dim=1)
 
 
@@ -83,10 +86,13 @@ class _Reader:
         columns: Layer by layer, that of every edge.
         kernels: Gathers the kernels.
         states: How many states the edges leave.
+        small: The images are small.
     """
 
-    def __init__(self, columns: list[tuple[nn.Module, ...]], kernels: Kernels, states: int) -> None:
-        self.columns, self.kernels, self.states = columns, kernels, states
+    def __init__(
+        self, columns: list[tuple[nn.Module, ...]], kernels: Kernels, states: int, small: bool
+    ) -> None:
+        self.columns, self.kernels, self.states, self.small = columns, kernels, states, small
         self.edges = len(columns[0])
         # the edges of a state share its channels until a layer makes some for each
         self.shared = True
@@ -117,45 +123,60 @@ class _Reader:
 
     def _convolve(self, column: Sequence[Any]) -> list[Run]:
         """A convolution, together with the pointwise one behind it where that is faster."""
-        conv = column[0]
-        before: list[Run] = []
-        pointwise: Sequence[Any] = ()
-        groups = 1
-        if conv.groups > 1:  # depthwise
-            if conv.in_channels <= (DENSE_FIRST if self.shared else DENSE_LATER):
-                pointwise = self.columns.pop(0)
-            else:
-                before, groups = self._share_out(), conv.groups
-        groups *= self.states if self.shared else self.edges
+        depthwise, channels = column[0].groups > 1, column[0].in_channels
+        dense = not depthwise or (channels <= DENSE and (self.shared or self.small))
+        pointwise = self.columns.pop(0) if depthwise and dense else ()
+        if dense:
+            groups, times = self.states if self.shared else self.edges, 1
+        else:  # every edge needs the channels for itself
+            groups, times = self.edges * channels, self.edges // self.states if self.shared else 1
         self.shared = False
+        spread = functools.partial(_spread, self.states, times)
         place = self.kernels.ask(column, pointwise)
-        return [*before, functools.partial(_convolved, place, column, groups)]
+        return [functools.partial(_convolved, place, column, groups, spread)]
 
     def _share_out(self) -> list[Run]:
         """Give every edge the channels that all of its state had together, if they still have."""
         shared, self.shared = self.shared, False
-        times = self.edges // self.states
-        return [lambda x, _: _spread(x, self.states, times)] if shared and times > 1 else []
+        spread = functools.partial(_spread, self.states, self.edges // self.states)
+        return [lambda x, _: spread(x)] if shared else []
 
 
 def _convolved(
-    place: int, convs: Sequence[Any], groups: int, x: Tensor, kernels: Sequence[Tensor]
+    place: int,
+    convs: Sequence[Any],
+    groups: int,
+    spread: Callable[[Tensor], Tensor],
+    x: Tensor,
+    kernels: Sequence[Tensor],
 ) -> Tensor:
-    conv = convs[0]
-    bias = None if conv.bias is None else torch.cat([each.bias for each in convs])
-    return F.conv2d(x, kernels[place], bias, conv.stride, conv.padding, conv.dilation, groups)
+    bias = None if convs[0].bias is None else torch.cat([conv.bias for conv in convs])
+    return convolve(convs[0], x, kernels[place], bias, groups, spread)
 
 
 def _reduce(
     here: int, shifted: int, edges: int, states: int, x: Tensor, kernels: Sequence[Tensor]
 ) -> Tensor:
-    """Two strided 1x1 convolutions, the second shifted by a pixel, as one of 2x2 pixels."""
     first, second = (torch.unflatten(kernels[place], 0, (edges, -1)) for place in (here, shifted))
-    both = torch.cat((F.pad(first, (0, 1, 0, 1)), F.pad(second, (1, 0, 1, 0))), dim=1)
-    return F.conv2d(x, both.flatten(0, 1), stride=2, groups=states)
+    return F.conv2d(x, reducing_kernel(first, second).flatten(0, 1), stride=2, groups=states)
 
 
-def _spread(x: Tensor, states: int, times: int) -> Tensor:
+def reducing_kernel(first: Tensor, second: Tensor) -> Tensor:
+    """Two strided 1x1 convolutions, the second shifted by a pixel, as one of 2x2 pixels.
+
+    Args:
+        first: (..., outputs, inputs, 1, 1).
+        second: The same.
+
+    Returns:
+        (..., 2 · outputs, inputs, 2, 2).
+    """
+    return torch.cat((F.pad(first, (0, 1, 0, 1)), F.pad(second, (1, 0, 1, 0))), dim=-4)
+
+
+def _spread(states: int, times: int, x: Tensor) -> Tensor:
     """The channels of each state, `times` times side by side."""
+    if times == 1:
+        return x
     parts = x.chunk(states, dim=1)
     return torch.cat([part for part in parts for _ in range(times)], dim=1)
