@@ -86,7 +86,7 @@ class Bench:
         wide = EDGES * channels
         x = self.leaf(self.batch, wide, size, size)
         conv = nn.Conv2d(wide, wide, kernel, stride, kernel - 1, 2, wide, bias=False)
-        conv = conv.to(self.device, memory_format=torch.channels_last)
+        conv = conv.to(self.device).to(memory_format=torch.channels_last)
         leaves = [x, conv.weight]
 
         def by_grids() -> Tensor:

@@ -13,7 +13,7 @@ from nas_lightning.randomness import ReplayedDraws
 from nas_lightning.search.bilevel import BilevelProblem
 from nas_lightning.search.plan import ARCH_GRADIENT, OUTER_BATCH
 from nas_lightning.search.strategy import ArchStep
-from nas_lightning.supernet.execution import unmoved_buffers
+from nas_lightning.supernet.execution import UnmovedBuffers
 
 if TYPE_CHECKING:
     from nas_lightning.search.module import SearchModule
@@ -54,7 +54,7 @@ def arch_step(
     problem = BilevelProblem(
         lambda: replay(inner), lambda: replay(outer), module.weights, arch, weight_optimizer
     )
-    with unmoved_buffers([module.supernet]):
+    with UnmovedBuffers([module.supernet]):
         gradients = module.plan[ARCH_GRADIENT](problem)
     before = {name: value.detach().clone() for name, value in arch.items()}
     for value, gradient in zip(arch.values(), gradients, strict=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -70,8 +70,8 @@ class CellExecution:
         if not (self.checkpoint and torch.is_grad_enabled()):
             return function(*args)
 
-        def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-            return nullcontext(), unmoved_buffers(modules)
+        def contexts() -> tuple[AbstractContextManager[None], UnmovedBuffers]:
+            return nullcontext(), UnmovedBuffers(modules)
 
         return checkpoint(function, *args, use_reentrant=False, context_fn=contexts)
 
@@ -81,15 +81,26 @@ class CellExecution:
         return f"{name}, checkpointed" if self.checkpoint else name
 
 
-@contextmanager
-def unmoved_buffers(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Put buffers back: evaluating a gradient must not move running statistics."""
-    buffers = list(_buffers(modules))
-    kept = [buffer.clone() for buffer in buffers]
-    try:
-        yield
-    finally:
-        for buffer, before in zip(buffers, kept, strict=True):
+class UnmovedBuffers:
+    """A context that puts buffers back: evaluating a gradient must not move running statistics.
+
+    It may be entered again, as a graph that is kept computes its cells anew for every gradient.
+
+    Args:
+        modules: Whose buffers.
+    """
+
+    def __init__(self, modules: Iterable[nn.Module]) -> None:
+        self._buffers = list(_buffers(modules))
+        self._kept: list[Tensor] = []
+
+    def __enter__(self) -> None:
+        """Remember the buffers."""
+        self._kept = [buffer.clone() for buffer in self._buffers]
+
+    def __exit__(self, *_: object) -> None:
+        """Put them back."""
+        for buffer, before in zip(self._buffers, self._kept, strict=True):
             buffer.copy_(before)
 
 

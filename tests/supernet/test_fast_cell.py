@@ -346,6 +346,16 @@ def test_a_checkpointed_supernet_gives_the_same_bits_and_keeps_less(name: str) -
     assert peaks[1] < 0.8 * peaks[0]
 
 
+def test_a_checkpointed_graph_that_is_kept_gives_its_gradient_again() -> None:
+    factory = DartsSupernet(channels=4, layers=2, nodes=2)
+    network = factory.build(SPEC, 1, execution=CellExecution(checkpoint=True)).double()
+    loss = network(torch.randn(4, 3, 8, 8, dtype=torch.float64), mixing(factory)).sum()
+    weights = list(network.parameters())
+    first = torch.autograd.grad(loss, weights, retain_graph=True)
+    for a, b in zip(first, torch.autograd.grad(loss, weights), strict=True):
+        assert torch.equal(a, b)
+
+
 def test_a_checkpointed_cell_moves_running_statistics_once() -> None:
     x = torch.randn(4, 3, 8, 8, dtype=torch.float64)
     states = []

@@ -153,7 +153,7 @@ class _Pass:
     ) -> tuple[Tensor, list[Tensor]]:
         """Outputs of pools (B, P · S · C, H', W') and, scaled, of branches (B, n · C, H', W')."""
         pooled, outputs = x, [x] * len(source.branches)
-        rectified = x.relu()
+        rectified = x.relu() if source.branches else x
         for depth in range(source.depth):
             parts = []
             if pools := source.pools if depth == 0 else []:

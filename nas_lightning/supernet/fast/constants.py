@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,11 +19,11 @@ def made_once(function: Callable[P, T]) -> Callable[P, T]:
     What evaluation makes serves training too, so it is not of inference mode. A compiled cell
     makes it anew: `torch.compile` does not see through caches.
     """
-    kept = functools.lru_cache(maxsize=1024)(torch.inference_mode(False)(function))
+    kept: Any = functools.lru_cache(maxsize=1024)(torch.inference_mode(False)(function))
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        made = function if torch.compiler.is_compiling() else kept
+        made: Callable[P, T] = function if torch.compiler.is_compiling() else kept
         return made(*args, **kwargs)
 
     call.forget = kept.cache_clear  # type: ignore[attr-defined] # for tests

@@ -82,17 +82,29 @@ class Plan:
         self.skips: list[list[int]] = []
         self._partial, self._small = mixed[0].k > 1, small
         self._ops: list[nn.ModuleList] = [edge.mixed.ops for edge in mixed]
-        groups = self._groups(cell, small and active is None)
-        self.sources = [self._source(cell, states) for states in groups]
+        self.sources = [self._source(cell, *group) for group in self._groups(cell, active is None)]
 
-    def _groups(self, cell: Cell, together: bool) -> list[tuple[int, ...]]:
-        """States whose edges run together: each by itself, or the inputs as one."""
+    def _groups(self, cell: Cell, alike: bool) -> list[tuple[tuple[int, ...], str]]:
+        """States whose edges run together, and whether all of their operations do.
+
+        Operations without weights are of few channels, so those of the inputs run as one; the
+        others do so if states are small.
+
+        Args:
+            cell: The cell.
+            alike: The same operations run on all edges.
+        """
         inputs = tuple(range(cell.inputs))
         targets = {tuple(cell.edges[i].target for i in cell.outgoing(s)) for s in inputs}
-        first = [inputs] if together and len(targets) == 1 else [(s,) for s in inputs]
-        return [*first, *((s,) for s in range(cell.inputs, cell.nodes[-1]))]
+        together = alike and len(targets) == 1 < len(inputs)
+        nodes = [((s,), "all") for s in range(cell.inputs, cell.nodes[-1])]
+        if together and self._small:
+            return [(inputs, "all"), *nodes]
+        if together:
+            return [(inputs, "free"), *(((s,), "weighted") for s in inputs), *nodes]
+        return [*(((s,), "all") for s in inputs), *nodes]
 
-    def _source(self, cell: Cell, states: tuple[int, ...]) -> Source:
+    def _source(self, cell: Cell, states: tuple[int, ...], which: str) -> Source:
         edges = tuple(i for s in states for i in cell.outgoing(s) if self._runs[i])
         pools: dict[int, list[nn.Module]] = {}
         skips: list[int] = []
@@ -100,11 +112,15 @@ class Plan:
         for m in sorted({m for i in edges for m in self._runs[i]}):
             on = tuple(i for i in edges if m in self._runs[i])
             first = list(layers(self._ops[on[0]][m]))
+            free = isinstance(first[0], nn.Identity | nn.MaxPool2d | nn.AvgPool2d | Zero)
+            free = free and _stateless(first)
+            if which not in ("all", "free" if free else "weighted"):
+                continue
             if isinstance(first[0], nn.Identity):
                 skips.append(m)
-            elif isinstance(first[0], nn.MaxPool2d | nn.AvgPool2d) and _stateless(first):
+            elif free and not isinstance(first[0], Zero):
                 pools[m] = first
-            elif not isinstance(first[0], Zero):
+            elif not free:
                 these = stages(
                     [self._ops[i][m] for i in on], self.kernels, len(states), self._small
                 )
@@ -117,8 +133,8 @@ class Plan:
                 for m in skips
             ]
             skips = []
-        if free := [*pools, *skips]:
-            self.mixtures.append([self._place(i, m) for m in free for i in edges])
+        if pools or skips:
+            self.mixtures.append([self._place(i, m) for m in (*pools, *skips) for i in edges])
         return Source(states, edges, list(pools.values()), len(skips), branches)
 
     @property
