@@ -24,19 +24,19 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-import torch  # noqa: E402
+import torch
 
-from nas_lightning.bench import Options, Results, measure, searches, table  # noqa: E402
-from nas_lightning.bench import methods as known  # noqa: E402
-from nas_lightning.bench.harness import quiet  # noqa: E402
-from nas_lightning.bench.made_up import MadeUpCIFAR  # noqa: E402
-from nas_lightning.bench.settings import FULL, K4, QUICK, Setting, Wanted, groups  # noqa: E402
-from nas_lightning.data import CIFAR10  # noqa: E402
-from nas_lightning.errors import NASError  # noqa: E402
-from nas_lightning.files import write_text  # noqa: E402
-from nas_lightning.genotype import to_string  # noqa: E402
-from nas_lightning.studies.ground_truth import GroundTruth  # noqa: E402
-from nas_lightning.supernet import DartsSupernet  # noqa: E402
+from nas_lightning.bench import Options, Results, measure, searches, table
+from nas_lightning.bench import methods as known
+from nas_lightning.bench.harness import quiet
+from nas_lightning.bench.made_up import MadeUpCIFAR
+from nas_lightning.bench.settings import FULL, K4, QUICK, Setting, Wanted, groups
+from nas_lightning.data import CIFAR10
+from nas_lightning.errors import NASError
+from nas_lightning.files import write_text
+from nas_lightning.genotype import to_string
+from nas_lightning.studies.ground_truth import GroundTruth
+from nas_lightning.supernet import DartsSupernet
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- gpu: begin -->", "<!-- gpu: end -->"

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
+from nas_lightning.callbacks.tf32 import DEFAULT, OFF, ON, set_tf32
 
 PRECISIONS = ("32-true", "tf32", "ieee", "bf16-mixed")
 """`32-true`: torch's defaults, which on CUDA compute convolutions in TF32 and other products not;
 `tf32`: all in TF32; `ieee`: none; `bf16-mixed`: as the trainer calls it."""
-INSIDE = {"tf32": ("high", True), "ieee": ("highest", False)}
-"""Of those that the trainer does not know: products and convolutions."""
-DEFAULT = ("highest", True)
+INSIDE = {"tf32": ON, "ieee": OFF}
+"""Those that the trainer does not know."""
 
 
 def of_trainer(precision: str) -> str:
@@ -23,15 +22,8 @@ def of_trainer(precision: str) -> str:
 @contextmanager
 def computed_in(precision: str) -> Iterator[None]:
     """Compute 32-bit products on CUDA as `PRECISIONS` says; put back what was set before."""
-    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    before = set_tf32(INSIDE.get(precision, DEFAULT))
     try:
-        _set(*INSIDE.get(precision, DEFAULT))
         yield
     finally:
-        _set(*before)
-
-
-def _set(products: str, convolutions: bool) -> None:
-    # the older of torch's two interfaces: they do not mix, and Lightning reads this one
-    torch.set_float32_matmul_precision(products)
-    torch.backends.cudnn.allow_tf32 = convolutions
+        set_tf32(before)

@@ -8,6 +8,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
+from nas_lightning.callbacks.tf32 import OFF, ON, TF32, set_tf32
 from nas_lightning.errors import UsageError
 from nas_lightning.retrain.nas_bench_201 import PlainCell
 from nas_lightning.retrain.network import DiscreteCell
@@ -58,7 +59,7 @@ class Speed(Callback):
         self.backend = backend
         self.mode = mode
         self.channels_last = channels_last
-        self._before: tuple[str, bool] | None = None
+        self._before: TF32 | None = None
         self._limit: int | None = None
         self._compiled: list[nn.Module] = []
         self._hook: Any = None
@@ -84,7 +85,7 @@ class Speed(Callback):
             raise UsageError(
                 "Speed: the cells of a search choose their memory layout: leave channels_last off"
             )
-        self._set_tf32()
+        self._before = set_tf32(ON if self.tf32 else OFF)
         self._compile(cells)
         if self.channels_last:
             network = pl_module.trained
@@ -94,8 +95,7 @@ class Speed(Callback):
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Put back what holds for the whole process, and the module's own way to run."""
         if self._before is not None:
-            torch.set_float32_matmul_precision(self._before[0])
-            torch.backends.cudnn.allow_tf32 = self._before[1]
+            set_tf32(self._before)
         if self._limit is not None:
             torch._dynamo.config.recompile_limit = self._limit
         for cell in self._compiled:
@@ -119,13 +119,6 @@ class Speed(Callback):
         """
         if self.replays and pl_module.device.type == "cuda":
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call] # torch
-
-    def _set_tf32(self) -> None:
-        # the older of PyTorch's two interfaces: Lightning asks for it, and it is an error to ask
-        # for what was set through the newer one
-        self._before = (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32)
-        torch.set_float32_matmul_precision("high" if self.tf32 else "highest")
-        torch.backends.cudnn.allow_tf32 = self.tf32
 
     def _cells(self, trainer: Trainer, module: Stage) -> list[nn.Module]:
         """What is to be compiled.

@@ -1,5 +1,6 @@
 """The loaders under Lightning's own trainer: every entry point, and two processes."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -99,12 +100,13 @@ def test_overfit_batches_is_refused() -> None:
         trainer(overfit_batches=2).fit(module(data), datamodule=data)
 
 
-def run_two_ranks(folder: Path) -> None:
+def run_two_ranks(folder: Path, on_device: bool = False) -> None:
     """Train and test; this is what each of the two processes does."""
     # 9 test images in batches of 2: one rank has three batches, the other two
     data = Synthetic(
-        train_size=40, test_size=9, val_fraction=0.25, num_classes=9, mode="retrain", batch_size=2
-    )
+        train_size=40, test_size=9, val_fraction=0.25, num_classes=9,
+        mode="retrain", batch_size=2, on_device=on_device,
+    )  # fmt: skip
     model = module(data)
     run = trainer(devices=2, strategy="ddp", max_epochs=2)
     run.fit(model, datamodule=data)
@@ -112,10 +114,14 @@ def run_two_ranks(folder: Path) -> None:
     torch.save(model.labels, folder / f"{run.global_rank}.pt")
 
 
+run_two_ranks_on_device = functools.partial(run_two_ranks, on_device=True)
+
+
 @pytest.mark.ddp
 @pytest.mark.slow
-def test_two_processes_share_the_data(tmp_path: Path) -> None:
-    run_two_processes("tests.data.test_data_trainer", "run_two_ranks", tmp_path)
+@pytest.mark.parametrize("run", ["run_two_ranks", "run_two_ranks_on_device"])
+def test_two_processes_share_the_data(run: str, tmp_path: Path) -> None:
+    run_two_processes("tests.data.test_data_trainer", run, tmp_path)
     a, b = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     assert len(a["train"]) == len(b["train"]) == 2 * 14  # 30 images: 7 batches of 2 on each rank
     assert len(a["val"] + b["val"]) == 2 * 10

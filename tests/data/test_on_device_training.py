@@ -1,4 +1,7 @@
-"""Trainings on images that lie on the device: every entry point, exact resume, two processes."""
+"""Trainings on images that lie on the device: every entry point, exact resume.
+
+Two processes are in `test_data_trainer`.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +18,6 @@ from nas_lightning.retrain import DartsNetwork, RetrainModule
 from tests.conftest import SPEC, SearchFactory, TrainerFactory
 from tests.data.test_data_resume import BATCHES, PLACES, Mode, Save, batch_of, train
 from tests.data.test_data_trainer import module, trainer
-from tests.processes import run_two_processes
 
 # raised inside Lightning by a newer torch
 pytestmark = pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning")
@@ -162,27 +164,3 @@ def test_a_validation_before_does_not_spoil_a_training(
     module = make_search([])
     make_trainer().validate(module, datamodule=data, verbose=False)
     make_trainer().fit(module, datamodule=data)
-
-
-def run_two_ranks(folder: Path) -> None:
-    """Train and test; this is what each of the two processes does."""
-    # 9 test images in batches of 2: one rank has three batches, the other two
-    data = Synthetic(
-        train_size=40, test_size=9, val_fraction=0.25, num_classes=9,
-        mode="retrain", batch_size=2, on_device=True,
-    )  # fmt: skip
-    model = module(data)
-    run = trainer(devices=2, strategy="ddp", max_epochs=2)
-    run.fit(model, datamodule=data)
-    run.test(model, datamodule=data, verbose=False)
-    torch.save(model.labels, folder / f"{run.global_rank}.pt")
-
-
-@pytest.mark.ddp
-@pytest.mark.slow
-def test_two_processes_share_the_data(tmp_path: Path) -> None:
-    run_two_processes("tests.data.test_on_device_training", "run_two_ranks", tmp_path)
-    a, b = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
-    assert len(a["train"]) == len(b["train"]) == 2 * 14  # 30 images: 7 batches of 2 on each rank
-    assert len(a["val"] + b["val"]) == 2 * 10
-    assert sorted(a["test"] + b["test"]) == list(range(9))
