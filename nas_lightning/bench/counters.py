@@ -113,7 +113,10 @@ class Saved:
 
     def hooks(self) -> AbstractContextManager[None]:
         """A context in which all that is saved counts."""
-        return saved_tensors_hooks(lambda tensor: _Kept(tensor, self), lambda kept: kept.tensor)
+        # detached: an output that its own node keeps would otherwise never be given back
+        return saved_tensors_hooks(
+            lambda tensor: _Kept(tensor.detach(), self), lambda kept: kept.tensor
+        )
 
     def _take(self, place: int, size: int) -> None:
         if place in self._anyway:

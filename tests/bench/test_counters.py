@@ -76,6 +76,16 @@ def test_saved_bytes_are_given_back_by_backward() -> None:
     assert saved.peak_bytes == 10 * FLOAT
 
 
+def test_saved_bytes_that_no_backward_pass_reads_are_given_back_too() -> None:
+    w, alpha = torch.ones(10, requires_grad=True), torch.ones((), requires_grad=True)
+    saved = Saved([w, alpha])
+    with saved.hooks():
+        for _ in range(3):
+            # on the way to α, the node of exp, which saves its own result, is not run
+            torch.autograd.grad((alpha * w.exp()).sum(), alpha)
+    assert saved.peak_bytes == 10 * FLOAT
+
+
 def test_saved_bytes_of_a_view_are_those_of_its_storage() -> None:
     w = torch.ones(10, requires_grad=True)
     saved = Saved([w])

@@ -1,0 +1,156 @@
+"""The most memory that the steps of a search take at one time, by method and batch.
+
+    python docs/examples/memory.py [--small] [--methods NAME…] [--batches N…]
+
+takes one architecture step and one weight step of each on the CPU, at the size of a CIFAR-10 search
+with made-up images, and prints a Markdown table. Counted are the tensors that a step makes, as in
+`peak MiB` of `nas bench`. What was there before is not: weights, their gradients, the state of the
+optimizer, the batch. Nor is memory that an operator takes and gives back inside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import lightning
+
+from nas_lightning.bench.case import Case, Parts
+from nas_lightning.bench.counters import Dispatched
+from nas_lightning.bench.harness import Harness, quiet
+from nas_lightning.bench.made_up import MadeUpCIFAR
+from nas_lightning.bench.methods import METHODS, SINGLE_LEVEL
+from nas_lightning.data import Synthetic
+from nas_lightning.data.base import ImageData
+from nas_lightning.search import SearchModule, SearchStrategy
+from nas_lightning.strategies import AmendedGradient, CheckpointCells, ReferenceCell
+from nas_lightning.supernet import DartsSupernet
+
+MIB = 2**20
+KNOWN: dict[str, Callable[[], list[SearchStrategy]]] = {
+    **METHODS,
+    "darts_checkpointed": lambda: [CheckpointCells()],
+    "amended_checkpointed": lambda: [*METHODS["amended"](), CheckpointCells()],
+    "amended_exact": lambda: [AmendedGradient(exact=True)],
+}
+"""What `--methods` may name: those of `nas bench`, and more."""
+SHOWN = (
+    "darts",
+    "second_order",
+    "amended",
+    "neumann",
+    "gaea",
+    "gaea_single_level",
+    "gdas",
+    "pcdarts",
+    "idarts",
+    "darts_checkpointed",
+)
+"""Methods of the table, unless others are named."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """What is searched.
+
+    Attributes:
+        supernet: Makes the factory of the supernet.
+        data: Makes the data from `batch_size`, `train_size` and so on.
+        batches: Their sizes in the table.
+        reference: Whether cells are computed edge by edge.
+    """
+
+    supernet: Callable[[], DartsSupernet]
+    data: Callable[..., ImageData]
+    batches: tuple[int, ...]
+    reference: bool = False
+
+
+CIFAR = Size(functools.partial(DartsSupernet, channels=16, layers=8), MadeUpCIFAR, (16, 64))
+SMALL = Size(
+    functools.partial(DartsSupernet, channels=8, layers=3, nodes=1),
+    functools.partial(Synthetic, image_size=16),
+    (16,),
+)
+"""Of seconds. Activations are still many times the weights, as at full size."""
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The most bytes that were alive at one time of what was made in a step.
+
+    Attributes:
+        arch: In the architecture step.
+        weight: In the weight step.
+        search: In the two together.
+    """
+
+    arch: int
+    weight: int
+    search: int
+
+
+def case(size: Size, method: str, batch: int) -> Case:
+    """A search, ready to be made.
+
+    Args:
+        size: What is searched.
+        method: A name in `KNOWN`.
+        batch: Samples in a batch.
+    """
+
+    def make() -> Parts:
+        lightning.seed_everything(0, verbose=False)
+        single = method in SINGLE_LEVEL
+        data = size.data(batch_size=batch, train_size=4 * batch, single_level=single)
+        strategies = [*KNOWN[method](), *([ReferenceCell()] if size.reference else [])]
+        return Parts(SearchModule(data.data_spec, size.supernet(), strategies=strategies), data)
+
+    return Case(method, make, epochs=50)
+
+
+def peak(size: Size, method: str, batch: int) -> Peak:
+    """Take the two steps of a batch and note the most that each holds."""
+    with quiet():
+        harness = Harness(case(size, method, batch), "cpu")
+        with Dispatched() as search:
+            with Dispatched() as arch:
+                harness.step("arch")()
+            with Dispatched() as weight:
+                harness.step("weight")()
+    return Peak(arch.peak_bytes, weight.peak_bytes, search.peak_bytes)
+
+
+def table(size: Size, methods: Sequence[str]) -> Iterator[str]:
+    """Lines of a Markdown table; ratios are to the first method, at the same batch."""
+    yield "| method | batch | arch step | weight step | search step | arch ratio | search ratio |"
+    yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
+    for batch in size.batches:
+        first: Peak | None = None
+        for method in methods:
+            found = peak(size, method, batch)
+            first = first or found
+            of_steps = (found.arch / MIB, found.weight / MIB, found.search / MIB)
+            ratios = (found.arch / first.arch, found.search / first.search)
+            cells = [f"{mib:,.0f} MiB" for mib in of_steps] + [f"{ratio:.2f}" for ratio in ratios]
+            yield f"| {method} | {batch} | {' | '.join(cells)} |"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table, line by line as it is found."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--small", action="store_true", help="a small supernet, for a try")
+    parser.add_argument("--reference", action="store_true", help="cells edge by edge")
+    parser.add_argument("--methods", nargs="+", choices=KNOWN, default=SHOWN, metavar="NAME")
+    parser.add_argument("--batches", nargs="+", type=int, metavar="N")
+    given = parser.parse_args(arguments)
+    size = SMALL if given.small else CIFAR
+    size = replace(size, reference=given.reference, batches=given.batches or size.batches)
+    for line in table(size, given.methods):
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
