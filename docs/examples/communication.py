@@ -13,13 +13,13 @@ import os
 import socket
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import lightning
 import torch
 import torch.distributed as dist
-from lightning import LightningModule, Trainer
+from lightning import Callback, LightningDataModule, LightningModule, Trainer
 from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -63,17 +63,22 @@ def entries(tensors: Any) -> int:
 
 
 class Reductions(TorchDispatchMode):  # type: ignore[no-untyped-call] # of torch
-    """Notes the sizes of all collective operations, also of those that DDP starts by itself."""
+    """Notes the sizes of all collective operations, also of those that DDP starts by itself.
 
-    def __init__(self) -> None:
+    Args:
+        size: Of what is sent.
+    """
+
+    def __init__(self, size: Callable[[Any], int] = entries) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # of torch
+        self.size = size
         self.seen: list[int] = []
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         if func.namespace == "c10d":
-            self.seen.append(entries(args[0]))
+            self.seen.append(self.size(args[0]))
         return func(*args, **(kwargs or {}))
 
     def taken(self) -> Counter[int]:
@@ -124,7 +129,17 @@ def measure(strategies: Sequence[SearchStrategy]) -> Sent:
     watch = Watch()
     supernet = DartsSupernet(channels=4, layers=3, nodes=1, primitives=PRIMITIVES)
     module = SearchModule(SIZES, supernet, strategies=[*strategies, watch])
-    data = Synthetic(**SIZES, train_size=12, test_size=2, batch_size=1)
+    with watch.reductions:
+        fit(module, Synthetic(**SIZES, train_size=12, test_size=2, batch_size=1))
+    a = sum(value.numel() for value in module.arch.parameters())
+    weights = [value.numel() for value in module.supernet.parameters()]
+    w, p = sum(weights), len(weights)
+    names = {1: "1", a: "A", w: "W", a + w: "(A + W)", p: "P"}
+    return Sent(watch.arch, watch.weights, names)
+
+
+def fit(module: SearchModule, data: LightningDataModule, *callbacks: Callback) -> None:
+    """Three batches on two processes: DDP arranges its buckets in the first."""
     trainer = Trainer(
         accelerator="cpu",
         devices=2,
@@ -136,15 +151,10 @@ def measure(strategies: Sequence[SearchStrategy]) -> Sent:
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
+        callbacks=list(callbacks),
     )
     prepare_distribution(trainer, module)
-    with watch.reductions:
-        trainer.fit(module, datamodule=data)
-    a = sum(value.numel() for value in module.arch.parameters())
-    weights = [value.numel() for value in module.supernet.parameters()]
-    w, p = sum(weights), len(weights)
-    names = {1: "1", a: "A", w: "W", a + w: "(A + W)", p: "P"}
-    return Sent(watch.arch, watch.weights, names)
+    trainer.fit(module, datamodule=data)
 
 
 def measured() -> dict[str, Sent]:
@@ -174,26 +184,31 @@ def table(found: Mapping[str, Sent]) -> str:
     return "\n".join(lines)
 
 
-def worker(rank: int, port: int) -> None:
-    """One of the two processes; the first prints."""
+def join(rank: int, port: int) -> None:
+    """Become one of two quiet processes."""
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
     torch.set_num_threads(1)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
+
+
+def worker(rank: int, port: int) -> None:
+    """One of the two processes; the first prints."""
+    join(rank, port)
     found = measured()
     if rank == 0:
         print(table(found))
     dist.destroy_process_group()
 
 
-def main() -> None:
-    """Start both."""
+def start(work: Callable[..., None], *arguments: object) -> None:
+    """Call `work(rank, port, *arguments)` in two processes, and wait for both."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    spawn(worker, args=(port,), nprocs=2)  # type: ignore[no-untyped-call] # of torch
+    spawn(work, args=(port, *arguments), nprocs=2)  # type: ignore[no-untyped-call] # of torch
 
 
 if __name__ == "__main__":
-    main()
+    start(worker)
