@@ -44,6 +44,7 @@ def images(config: Path) -> dict[str, Any]:
     """Synthetic images in place of a configuration's own."""
     family = config.stem.split("_")[0]
     channels, classes, pixels = SHAPES.get(config.stem, SHAPES[family])
+    given = yaml.safe_load(config.read_text())["data"]["init_args"]
     arguments = {
         "in_channels": channels,
         "num_classes": classes,
@@ -54,6 +55,7 @@ def images(config: Path) -> dict[str, Any]:
         "arch_fraction": 0.5,
         "val_fraction": 0.25,
         "num_workers": 0,
+        "on_device": given.get("on_device", False),
     }
     return {"class_path": "Synthetic", "init_args": arguments}
 
