@@ -89,6 +89,11 @@ class Harness:
             return []
         return [Speed(case.precision == "tf32", compile=True, backend=case.compile)]
 
+    def close(self) -> None:
+        """Undo what a compiled case set for the whole process."""
+        for callback in self.speed:
+            callback.teardown(self.trainer, self.module, "fit")
+
     def begin_batch(self) -> None:
         """What a trainer's loop does ahead of every training batch, as far as it matters here."""
         for callback in self.speed:

@@ -92,6 +92,15 @@ def full_seconds(
 
 def _measure_group(group: Group, options: Options) -> list[Row]:
     harnesses: list[Harness] = []
+    try:
+        return _measure_with(harnesses, group, options)
+    finally:
+        for harness in reversed(harnesses):
+            harness.close()
+
+
+def _measure_with(harnesses: list[Harness], group: Group, options: Options) -> list[Row]:
+    """Rows of a group; the list is filled with what it needs."""
     counts: dict[tuple[str, Step], Counts] = {}
     threads = torch.get_num_threads()
     for case in group.cases:

@@ -161,9 +161,11 @@ def test_a_preset_is_measured() -> None:
 @pytest.mark.slow
 def test_compiled_cells_are_timed_and_not_counted() -> None:
     wanted = Wanted(steps=("weight", "fit"), cells=("fast",), compile="eager")
+    limit = torch._dynamo.config.recompile_limit
     with quiet():
         found = measure(groups(QUICK, wanted), ONCE)
     assert [(row.case, row.counts) for row in found.rows] == [("idarts fast compiled", None)] * 2
+    assert torch._dynamo.config.recompile_limit == limit
 
 
 def test_the_command_line_offers_what_there_is() -> None:
