@@ -118,12 +118,12 @@ def _node_matrices(
 
     Rows are the channels of the I inputs and then, node by node, what operations gave to it.
     """
-    fixed = _fixed(cell.inputs, len(cell.nodes), size, k, edges.dtype, edges.device)
     order = tuple(itertools.chain.from_iterable(incoming.values()))
     if len(order) < len(edges):
         place = index(order, edges.device)
         edges, skips = edges.index_select(0, place), skips.index_select(0, place)
     with torch.autocast(edges.device.type, enabled=False):
+        fixed = _fixed(cell.inputs, len(cell.nodes), size, k, edges.dtype, edges.device)
         # from the channels of a source to those of a target, by edge
         steps = skips[:, None, None] * fixed.skip
         steps = torch.addcmul(steps, edges[:, None, None], fixed.bypass)
