@@ -374,7 +374,7 @@ def test_a_checkpointed_cell_moves_running_statistics_once() -> None:
 def test_what_evaluation_kept_serves_training() -> None:
     """Lightning evaluates in inference mode, whose tensors no gradient may be taken through."""
     for cached in (constants.index, constants.identity, nodes._fixed):
-        cached.forget()  # type: ignore[union-attr]
+        cached.forget()  # type: ignore[union-attr] # set by made_once
     factory = DartsSupernet(channels=8, layers=2, nodes=2)
     network = factory.build(SPEC, 2).double()
     x = torch.randn(4, 3, 8, 8, dtype=torch.float64)
