@@ -52,7 +52,7 @@ class _Step:
         place: Epoch, batch and step.
         name: What the step is called.
         rate: Its learning rate.
-        values: Loss and largest entry of the gradients (2,).
+        values: Loss and norm of the gradients (2,).
     """
 
     place: str
@@ -61,11 +61,11 @@ class _Step:
     values: Arrival
 
     def look(self) -> None:
-        loss, largest = self.values().tolist()
-        if not math.isfinite(loss + largest):
+        loss, norm = self.values().tolist()
+        if not math.isfinite(loss + norm):
             raise DivergedError(
-                f"{self.place}: loss of the {self.name} {loss:g}, largest entry of its gradients "
-                f"{largest:g}, learning rate {self.rate:g}",
+                f"{self.place}: loss of the {self.name} {loss:g}, norm of its gradients "
+                f"{norm:g}, learning rate {self.rate:g}",
                 taken=True,
             )
 
@@ -96,7 +96,7 @@ class FiniteSteps:
         optimizer: Optimizer,
         scaled: bool = False,
         at_once: bool = False,
-    ) -> None:
+    ) -> Tensor:
         """Check a step, see `check_finite`; here the step may be an earlier one.
 
         Args:
@@ -107,16 +107,20 @@ class FiniteSteps:
             scaled: Whether a gradient scaler watches the gradients.
             at_once: Wait for the answer, so that a broken step is not taken.
 
+        Returns:
+            Norm of the gradients (); 0 if a scaler watches them.
+
         Raises:
             DivergedError: This step is not finite and was not taken, or an earlier one was not.
         """
         send = self._send or (sent_to_host if loss.is_cuda else None)
         if at_once or send is None:
-            check_finite(module, step, loss, optimizer, scaled)
-            return
-        values = send(_loss_and_largest(loss, optimizer, scaled))
-        self._pending.append(_Step(_place(module), step, optimizer.param_groups[0]["lr"], values))
+            return check_finite(module, step, loss, optimizer, scaled)
+        values = _loss_and_norm(loss, optimizer, scaled)
+        sent = send(values)
+        self._pending.append(_Step(_place(module), step, optimizer.param_groups[0]["lr"], sent))
         self._look_at_all_but(self._lag)
+        return values[1]
 
     def settle(self) -> None:
         """Look at all answers that are still on their way.
@@ -137,7 +141,7 @@ class FiniteSteps:
 
 def check_finite(
     module: LightningModule, step: str, loss: Tensor, optimizer: Optimizer, scaled: bool = False
-) -> None:
+) -> Tensor:
     """Check a step whose gradients are made and, with several processes, averaged.
 
     All processes come to the same verdict. It takes one look at all gradients and waits once for
@@ -150,26 +154,29 @@ def check_finite(
         optimizer: What is about to step.
         scaled: Whether a gradient scaler watches the gradients; it skips infinite ones by itself.
 
+    Returns:
+        Norm of the gradients (); 0 if a scaler watches them.
+
     Raises:
         DivergedError: Something is not finite; says where and what.
     """
-    values = _loss_and_largest(loss, optimizer, scaled)
+    values = _loss_and_norm(loss, optimizer, scaled)
     if bool(values.isfinite().all()):
-        return
+        return values[1]
+    verdict = _verdict(module, optimizer, values[1])
     raise DivergedError(
-        f"{_place(module)}: loss of the {step} {float(values[0]):g}, "
-        f"{_verdict(module, optimizer)}, learning rate {optimizer.param_groups[0]['lr']:g}"
+        f"{_place(module)}: loss of the {step} {float(values[0]):g}, {verdict}, "
+        f"learning rate {optimizer.param_groups[0]['lr']:g}"
     )
 
 
-def _loss_and_largest(loss: Tensor, optimizer: Optimizer, scaled: bool) -> Tensor:
-    """Mean loss of all processes, and the largest entry of the gradients in size (2,)."""
+def _loss_and_norm(loss: Tensor, optimizer: Optimizer, scaled: bool) -> Tensor:
+    """Mean loss of all processes, and the norm of the gradients (2,)."""
     (mean,) = mean_over_ranks([loss.detach()])
     gradients = [] if scaled else [gradient for _, gradient in _gradients(optimizer)]
-    # the largest entry: a sum of squares may overflow where every entry is finite
-    largest = get_total_norm(gradients, math.inf) if gradients else torch.zeros_like(mean)
-    kind = torch.promote_types(mean.dtype, largest.dtype)
-    return torch.stack((mean.to(kind), largest.to(kind)))
+    norm = get_total_norm(gradients) if gradients else torch.zeros_like(mean)
+    kind = torch.promote_types(mean.dtype, norm.dtype)
+    return torch.stack((mean.to(kind), norm.to(kind)))
 
 
 def _place(module: LightningModule) -> str:
@@ -185,7 +192,7 @@ def _gradients(optimizer: Optimizer) -> Iterator[tuple[nn.Parameter, Tensor]]:
         yield from ((value, value.grad) for value in group["params"] if value.grad is not None)
 
 
-def _verdict(module: LightningModule, optimizer: Optimizer) -> str:
+def _verdict(module: LightningModule, optimizer: Optimizer, norm: Tensor) -> str:
     """What of the gradients is not finite, with the first names."""
     names = {value: name for name, value in module.named_parameters()}
     broken = [
@@ -194,7 +201,8 @@ def _verdict(module: LightningModule, optimizer: Optimizer) -> str:
         if not bool(gradient.isfinite().all())
     ]
     if not broken:
-        return "all gradients finite"
+        finite = bool(norm.isfinite())  # or a sum of squares overflowed
+        return "all gradients finite" if finite else "gradients too large to have a norm"
     more = f" and {len(broken) - SHOWN} more" if len(broken) > SHOWN else ""
     return f"gradient not finite in {', '.join(broken[:SHOWN])}{more}"
 

@@ -11,6 +11,7 @@ from lightning import LightningModule
 from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_
 from torch.optim import Optimizer
 
 from nas_lightning import checkpoints, recovery
@@ -144,7 +145,7 @@ class Stage(LightningModule, ABC):
 
     def check_step(
         self, step: str, loss: Tensor, optimizer: Optimizer, scaled: bool = False
-    ) -> None:
+    ) -> Tensor:
         """Check a step before its optimizer takes it.
 
         On a CUDA device the answer comes some steps later, unless somebody rolls back.
@@ -155,10 +156,29 @@ class Stage(LightningModule, ABC):
             optimizer: What is about to step.
             scaled: Whether a gradient scaler watches the gradients.
 
+        Returns:
+            Norm of the gradients (), for `clip`; 0 if a scaler watches them.
+
         Raises:
             DivergedError: This step or an earlier one is not finite; `taken` says which.
         """
-        self.finite.check(self, step, loss, optimizer, scaled, at_once=self.rolls_back)
+        return self.finite.check(self, step, loss, optimizer, scaled, at_once=self.rolls_back)
+
+    @staticmethod
+    def clip(optimizer: Optimizer, limit: float | None, norm: Tensor) -> None:
+        """Scale the gradients down to a norm, as Lightning does where it may.
+
+        Lightning refuses fused optimizers with mixed precision, since some undo the scale of
+        gradients only as they step. It also takes the norm a second time.
+
+        Args:
+            optimizer: What is about to step; its gradients are not scaled.
+            limit: The largest norm; none or 0 for no clipping.
+            norm: Norm of the gradients now ().
+        """
+        if limit:
+            parameters = [value for group in optimizer.param_groups for value in group["params"]]
+            clip_grads_with_norm_(parameters, limit, norm)
 
     def settle_steps(self) -> None:
         """Wait for what is known of the steps so far.

@@ -69,12 +69,21 @@ def test_in_other_precisions(dtype: torch.dtype) -> None:
         check(net)
 
 
-def test_large_but_finite_gradients_pass() -> None:
+def test_gradients_without_a_norm_are_refused() -> None:
+    """Clipping would make zeros of them."""
     net = Net()
-    for index in range(len(net.parts)):
-        gradient(net, index).fill_(1e38)  # the square of which is not finite
-    assert not math.isfinite(float(torch.nn.utils.get_total_norm(gradient(net, 0))))
-    check(net)
+    gradient(net, 0).fill_(1e38)  # the square of which is not finite
+    with pytest.raises(DivergedError, match="step 1, gradients too large to have a norm, learning"):
+        check(net)
+
+
+def test_the_norm_is_handed_out() -> None:
+    net = Net(torch.float64)
+    flat = torch.cat([gradient(net, index).flatten() for index in range(len(net.parts))])
+    optimizer = SGD(net.parameters(), lr=0.025)
+    norm = check_finite(net, "step", FINITE, optimizer)  # type: ignore[arg-type]
+    late = FiniteSteps(Device().send).check(net, "step", FINITE, optimizer)  # type: ignore[arg-type]
+    assert float(norm) == float(late) == pytest.approx(float(flat.square().sum().sqrt()), rel=1e-12)
 
 
 @pytest.mark.parametrize("value", VALUES)
@@ -171,14 +180,15 @@ def test_a_late_answer_is_looked_at_so_many_steps_later() -> None:
     with pytest.raises(DivergedError) as caught:
         late(steps, net)
     assert str(caught.value) == (
-        "epoch 2, batch 2 (step 11): loss of the weight step nan, largest entry of its gradients "
-        f"{largest(net):g}, learning rate 0.025"
+        "epoch 2, batch 2 (step 11): loss of the weight step nan, norm of its gradients "
+        f"{norm(net):g}, learning rate 0.025"
     )
     assert caught.value.taken
 
 
-def largest(net: Net) -> float:
-    return max(float(gradient(net, i).abs().max()) for i in range(len(net.parts)))
+def norm(net: Net) -> float:
+    squares = [float(gradient(net, i).square().sum()) for i in range(len(net.parts))]
+    return math.sqrt(sum(squares))
 
 
 def test_settling_looks_at_all_that_are_on_their_way() -> None:
@@ -188,7 +198,7 @@ def test_settling_looks_at_all_that_are_on_their_way() -> None:
     gradient(net, 1)[3] = -math.inf
     late(steps, net)
     assert device.waited == []
-    with pytest.raises(DivergedError, match="step 1, largest entry of its gradients inf"):
+    with pytest.raises(DivergedError, match="step 1, norm of its gradients inf"):
         steps.settle()
     assert device.waited == [(0, 2), (1, 2)]
     steps.settle()  # nothing is left

@@ -93,6 +93,7 @@ class RetrainModule(Stage):
         self.network = self.factory.build(self.genotype, data_spec, auxiliary=auxiliary_weight > 0)
         self._rate_scale = 1.0
         self._loss = torch.zeros(())
+        self._norm = torch.zeros(())
 
     @property
     def space_name(self) -> str:
@@ -131,12 +132,30 @@ class RetrainModule(Stage):
         Raises:
             DivergedError: Something is not finite, and nobody rolls back.
         """
-        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
         try:
-            self.check_step("training step", self._loss, optimizer, scaled)
+            self._norm = self.check_step("training step", self._loss, optimizer, self._scaled)
         except DivergedError as error:
             self.give_way(error)
             optimizer.zero_grad()  # there is nothing to step with now
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip as the trainer asks; by the norm that the check took, if no scaler is there."""
+        if self._scaled or gradient_clip_algorithm == "value":
+            super().configure_gradient_clipping(
+                optimizer, gradient_clip_val, gradient_clip_algorithm
+            )
+        else:
+            self.clip(optimizer, gradient_clip_val, self._norm)
+
+    @property
+    def _scaled(self) -> bool:
+        """Whether a gradient scaler watches the gradients."""
+        return getattr(self.trainer.precision_plugin, "scaler", None) is not None
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step at the rate that the task wants for this batch."""

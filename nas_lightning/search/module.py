@@ -218,6 +218,11 @@ class SearchModule(Stage):
         """Weights of the supernet by name, gathered once: that takes milliseconds."""
         return dict(self.supernet.named_parameters())
 
+    @cached_property
+    def buffered(self) -> list[nn.Module]:
+        """Modules of the supernet that have buffers, gathered once for the same reason."""
+        return [m for m in self.supernet.modules() if any(True for _ in m.buffers(recurse=False))]
+
     # -- Lightning -----------------------------------------------------------------------------
 
     def configure_callbacks(self) -> Sequence[Callback]:

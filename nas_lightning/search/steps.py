@@ -54,14 +54,14 @@ def arch_step(
     problem = BilevelProblem(
         lambda: replay(inner), lambda: replay(outer), module.weights, arch, weight_optimizer
     )
-    with UnmovedBuffers([module.supernet]):
+    with UnmovedBuffers(module.buffered):
         gradients = module.plan[ARCH_GRADIENT](problem)
     before = {name: value.detach().clone() for name, value in arch.items()}
     for value, gradient in zip(arch.values(), gradients, strict=True):
         value.grad = gradient
     kept = {name: gradient.clone() for name, gradient in zip(arch, gradients, strict=True)}
-    module.check_step("arch step", seen[0][1], optimizer)
-    module.clip_gradients(optimizer, module.arch_gradient_clip, "norm")
+    norm = module.check_step("arch step", seen[0][1], optimizer)
+    module.clip(optimizer, module.arch_gradient_clip, norm)
     optimizer.step()
     optimizer.zero_grad()
     after = {name: value.detach().clone() for name, value in arch.items()}
@@ -90,8 +90,8 @@ def weight_step(module: SearchModule, batch: Any, optimizer: Optimizer) -> None:
     output, loss, task_loss = module.training_loss(batch, arch_fixed=True)
     optimizer.zero_grad()
     module.manual_backward(loss)
-    module.check_step("weight step", loss, optimizer)
-    module.clip_gradients(optimizer, module.gradient_clip, "norm")
+    norm = module.check_step("weight step", loss, optimizer)
+    module.clip(optimizer, module.gradient_clip, norm)
     optimizer.step()
     module.streams.report(module, "weight", "search/train", batch, output, task_loss)
     module.streams.carry("weight", output)

@@ -48,6 +48,12 @@ def stage(kind: str, fused: bool, make_search: SearchFactory) -> Stage:
     )
 
 
+class ClippedByLightning(RetrainModule):
+    """Takes the norm of the gradients again, and clips by that."""
+
+    configure_gradient_clipping = LightningModule.configure_gradient_clipping
+
+
 def data(module: Stage) -> Synthetic:
     mode: Any = "search" if isinstance(module, SearchModule) else "retrain"
     return Synthetic(
@@ -76,6 +82,31 @@ def test_fused_optimizers_take_the_same_steps(
     )
     torch.testing.assert_close(fused, plain, rtol=1e-9, atol=1e-12)
     assert not torch.equal(fused[0], fused[-1])
+
+
+@pytest.mark.parametrize("kind", ["search", "retrain"])
+def test_fused_optimizers_and_bfloat16_are_clipped(
+    kind: str, make_search: SearchFactory, make_trainer: TrainerFactory
+) -> None:
+    """Which Lightning's own clipping refuses."""
+    plain, fused = (
+        fit(stage(kind, fused, make_search), make_trainer, precision="bf16-mixed")
+        for fused in (False, True)
+    )
+    torch.testing.assert_close(fused, plain, rtol=1e-2, atol=1e-2)
+    assert not torch.equal(fused[0], fused[-1])
+
+
+@pytest.mark.parametrize("algorithm", ["norm", "value", None])
+def test_a_retraining_is_clipped_as_lightning_clips(
+    algorithm: str | None, make_search: SearchFactory, make_trainer: TrainerFactory
+) -> None:
+    found = []
+    for kind in (RetrainModule, ClippedByLightning):
+        torch.manual_seed(0)
+        module = kind(SPEC, "DARTS_V2", DartsNetwork(4, 3), auxiliary_weight=0.0)
+        found.append(fit(module, make_trainer, gradient_clip_algorithm=algorithm))
+    assert torch.equal(*found)
 
 
 @pytest.mark.parametrize("kind", ["search", "retrain"])
