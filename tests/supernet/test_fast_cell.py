@@ -26,7 +26,7 @@ from nas_lightning.supernet import (
     reference_cell,
 )
 from nas_lightning.supernet.fast import cell as pass_of_a_cell
-from nas_lightning.supernet.fast import constants, fast_preprocess, nodes, norms, stages
+from nas_lightning.supernet.fast import constants, fast_preprocess, nodes, norms, stages, tiny
 from nas_lightning.supernet.mixing import Active
 from nas_lightning.supernet.reference import MixedEdge, mixed_edge, reference_preprocess
 
@@ -73,11 +73,18 @@ def case(
     return Case(cell, edges, inputs, ops, scales, active)
 
 
-def results(compute: Callable[..., Tensor], given: Case) -> list[Tensor]:
-    """Output, gradients of inputs, mixing weights and parameters, buffers afterwards."""
+def results(compute: Callable[..., Tensor], given: Case, weight_step: bool) -> list[Tensor]:
+    """Output, gradients of inputs, mixing weights and parameters, buffers afterwards.
+
+    In a weight step the mixing weights have no gradient.
+    """
     edges = copy.deepcopy(given.edges)
-    leaves = [x.clone().requires_grad_() for x in (*given.inputs, given.ops, given.scales)]
-    *inputs, ops, scales = leaves
+    leaves = [x.clone().requires_grad_() for x in given.inputs]
+    inputs = list(leaves)
+    ops, scales = given.ops, given.scales
+    if not weight_step:
+        ops, scales = ops.clone().requires_grad_(), scales.clone().requires_grad_()
+        leaves += [ops, scales]
     out = compute(given.cell, inputs, edges, ops, scales, given.active)
     generator = torch.Generator().manual_seed(1)
     loss = (out * torch.randn(out.shape, dtype=out.dtype, generator=generator)).sum()
@@ -86,12 +93,13 @@ def results(compute: Callable[..., Tensor], given: Case) -> list[Tensor]:
 
 
 def assert_equal(given: Case) -> None:
-    reference, fast = results(reference_cell, given), results(fast_cell, given)
-    assert len(reference) == len(fast)
-    for first, second in zip(reference, fast, strict=True):
-        scale = float(first.abs().max()) if first.numel() else 0.0
-        # relative to the largest entry: biases in front of a batch norm have gradients of zero
-        torch.testing.assert_close(second, first, rtol=1e-9, atol=1e-9 * max(scale, 1e-3))
+    for weight_step in (False, True):
+        reference = results(reference_cell, given, weight_step)
+        fast = results(fast_cell, given, weight_step)
+        for first, second in zip(reference, fast, strict=True):
+            scale = float(first.abs().max()) if first.numel() else 0.0
+            # relative to the largest entry: biases in front of a batch norm have gradients of zero
+            torch.testing.assert_close(second, first, rtol=1e-9, atol=1e-9 * max(scale, 1e-3))
 
 
 def darts_cell(nodes: int, primitives: Sequence[str]) -> Cell:
@@ -104,8 +112,9 @@ def nas_bench_cell() -> Cell:
 
 @pytest.fixture(autouse=True, params=["large", "small"])
 def _both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Inputs that run one by one, and inputs that run together."""
+    """The ways of large images, and those of small ones."""
     monkeypatch.setattr(pass_of_a_cell, "SMALL", 0 if request.param == "large" else 2**30)
+    monkeypatch.setattr(tiny, "TINY", 0 if request.param == "large" else 512)
 
 
 @pytest.mark.parametrize("reduction", [False, True])
@@ -140,13 +149,15 @@ def test_running_statistics_move_alike_and_are_used_alike(reduction: bool) -> No
 
 @pytest.mark.parametrize("dense", [0, 1, 100])
 @pytest.mark.parametrize("wide", [0, 1000])
+@pytest.mark.parametrize("product", [0, 1000])
 @pytest.mark.parametrize("size", [6, 7])
 def test_every_way_to_run_convolutions_and_batch_norms(
-    dense: int, wide: int, size: int, monkeypatch: pytest.MonkeyPatch
+    dense: int, wide: int, product: int, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Dilated kernels on images that their grids divide, and on others."""
     monkeypatch.setattr(stages, "DENSE", dense)
     monkeypatch.setattr(norms, "WIDE", wide)
+    monkeypatch.setattr(stages, "PRODUCT", product)
     assert_equal(case(darts_cell(2, WITH_NONE), 4, 2, size=size))
     if size % 2 == 0:  # a strided skip needs that
         assert_equal(case(darts_cell(2, WITH_NONE), 4, 2, reduction=True, size=size))
@@ -216,7 +227,7 @@ def test_drop_path_has_the_draws_of_the_reference() -> None:
     outputs = []
     for compute in (reference_cell, fast_cell):
         torch.manual_seed(7)
-        outputs.append(results(compute, given))
+        outputs.append(results(compute, given, weight_step=False))
     for first, second in zip(*outputs, strict=True):
         assert torch.equal(first, second)
 

@@ -5,25 +5,28 @@ from __future__ import annotations
 import functools
 import itertools
 import operator
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from nas_lightning.spaces import Cell
 from nas_lightning.spaces.drop_path import DropPath
 from nas_lightning.supernet.fast.constants import identity, index
-from nas_lightning.supernet.fast.nodes import PartialNodes, WholeNodes, channels_last, mix
+from nas_lightning.supernet.fast.nodes import PartialNodes, WholeNodes
 from nas_lightning.supernet.fast.norms import Part, normalized
 from nas_lightning.supernet.fast.plan import Plan, Source, plan_of
+from nas_lightning.supernet.fast.products import channels_last, mix
 from nas_lightning.supernet.mixing import Active
 from nas_lightning.supernet.reference import MixedEdge, reference_cell
 
 SMALL = 2**15
 """Elements of a state's mixed channels up to which the inputs of a cell run together: an
 operation then costs the same for one as for both."""
+POOLED = 8
+"""Channels that pools run on at least: a CPU takes longer for fewer."""
 
 
 def fast_cell(
@@ -68,15 +71,20 @@ class _Pass:
         dtype = torch.promote_types(inputs[0].dtype, torch.float32)
         weights = (op_weights * edge_weights[:, None]).to(dtype)
         self._scales, self._mixtures, skips = self._weights(weights)
-        self._kernels = plan.kernels.made()
-        self._shares = [channels_last(state[:, : self.size]) for state in inputs]  # that are read
-        self._terms: dict[int, list[Tensor]] = defaultdict(list)  # by node, what operations give
+        self._made = plan.kernels.made(learned=not weights.requires_grad)
+        # what operations have given so far to some of the nodes to come, side by side
+        self._given: dict[tuple[int, ...], Tensor] = {}
         self._nodes: WholeNodes | PartialNodes = WholeNodes(cell)
+        self._shares = list(inputs)  # of the states, what operations read
         if k > 1:
+            parts = [torch.split(x, [self.size, x.shape[1] - self.size], dim=1) for x in inputs]
+            self._shares = [read for read, _ in parts]
             skips = skips.view(len(plan.skips), len(edge_weights)).sum(0)
             self._nodes = PartialNodes(
-                cell, k, inputs, plan.strides[0], plan.incoming, edge_weights.to(dtype), skips
-            )
+                cell, k, list(itertools.chain(*parts)), plan.strides[0], plan.incoming,
+                edge_weights.to(dtype), skips,
+            )  # fmt: skip
+        self._shares = [channels_last(read) for read in self._shares]
 
     def run(self) -> Tensor:
         """The output of the cell."""
@@ -89,8 +97,20 @@ class _Pass:
 
     def _add_node(self) -> None:
         node = len(self._shares)
-        terms = self._terms.pop(node, []) or [self._nothing(self.plan.incoming[node][0])]
-        self._shares.append(self._nodes.add(functools.reduce(operator.add, terms)))
+        terms = []
+        for nodes in [nodes for nodes in self._given if nodes[0] == node]:
+            given = self._given.pop(nodes)
+            if len(nodes) > 1:
+                given, rest = torch.split(given, [self.size, given.shape[1] - self.size], dim=1)
+                self._give(nodes[1:], rest)
+            terms.append(given)
+        terms = terms or [self._nothing(self.plan.incoming[node][0])]
+        total = channels_last(functools.reduce(operator.add, terms))
+        self._shares.append(self._nodes.add(total))
+
+    def _give(self, nodes: tuple[int, ...], given: Tensor) -> None:
+        before = self._given.get(nodes)
+        self._given[nodes] = given if before is None else before + given
 
     def _weights(self, weights: Tensor) -> tuple[Iterator[Tensor], Iterator[Tensor], Tensor]:
         """Scales of the branches (n · C,), mixtures (M · S · C, n · C), skips (S · E,).
@@ -135,36 +155,47 @@ class _Pass:
         for value, rows in self._mixed(source, pooled, x):
             sums[source.edges] = mix(value, rows, sums.get(source.edges))
         for on, total in sums.items():
-            parts = torch.split(total, self.size, dim=1)
-            for i, part in zip(on[: len(parts)], parts, strict=True):
-                self._terms[self.cell.edges[i].target].append(part)
+            once = on[: len(on) // len(shares)]
+            self._give(tuple(self.cell.edges[i].target for i in once), total)
 
     def _mixed(self, source: Source, pooled: Tensor, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """What operations without weights give, and the matrix that hands it to the targets."""
         if source.pools or source.skips:
-            matrix = next(self._mixtures)
-            heights = [count * x.shape[1] for count in (len(source.pools), source.skips)]
-            for value, rows in zip((pooled, x), torch.split(matrix, heights), strict=True):
-                if rows.shape[0]:
-                    yield value, rows
+            pools, channels = len(source.pools), x.shape[1]
+            heights = [pools * channels, source.skips * channels]
+            first, second = torch.split(next(self._mixtures), heights)
+            if pools:
+                more = pooled.shape[1] // pools - channels  # copies, that nothing reads
+                if more:
+                    first = F.pad(torch.unflatten(first, 0, (pools, -1)), (0, 0, 0, more))
+                    first = first.flatten(0, 1)
+                yield pooled, first
+            if source.skips:
+                yield x, second
 
     def _run(
         self, source: Source, x: Tensor, scales: Sequence[Tensor]
     ) -> tuple[Tensor, list[Tensor]]:
-        """Outputs of pools (B, P · S · C, H', W') and, scaled, of branches (B, n · C, H', W')."""
+        """Outputs of pools (B, P · S · C, H', W') and, scaled, of branches (B, n · C, H', W').
+
+        Those of pools may hold the S · C channels several times.
+        """
         pooled, outputs = x, [x] * len(source.branches)
+        widen = x.device.type == "cpu" and not self.plan.small
+        copies = POOLED // x.shape[1] if widen else 1
         rectified = x.relu() if source.branches else x
         for depth in range(source.depth):
             parts = []
             if pools := source.pools if depth == 0 else []:
-                parts = [Part(torch.cat([pool[0](x) for pool in pools], dim=1), pools[0][1:])]
+                wide = torch.cat([x] * copies, dim=1) if copies > 1 else x
+                parts = [Part(torch.cat([pool[0](wide) for pool in pools], dim=1), pools[0][1:])]
             running = [j for j, b in enumerate(source.branches) if depth < len(b.stages)]
             for j in running:
                 stages, value = source.branches[j].stages, outputs[j]
                 if stages[depth].rectify:
                     value = value.relu() if depth else rectified
                 for run in stages[depth].runs:
-                    value = run(value, self._kernels)
+                    value = run(value, self._made)
                 last = depth == len(stages) - 1
                 parts.append(Part(value, stages[depth].norms, scales[j] if last else None))
             done = normalized(parts)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nas_lightning.supernet.fast.depthwise import by_strips, depthwise
+
 
 def convolve(
     conv: Any,
@@ -17,6 +19,7 @@ def convolve(
     bias: Tensor | None,
     groups: int,
     spread: Callable[[Tensor], Tensor],
+    learned: bool = False,
 ) -> Tensor:
     """A convolution with stride, padding and dilation of another one.
 
@@ -31,15 +34,25 @@ def convolve(
         bias: (outputs,).
         groups: Groups.
         spread: Makes the C' channels of C, pixel by pixel.
+        learned: Whether a gradient with respect to the kernel is wanted.
     """
+
+    def run(x: Tensor, padding: tuple[int, int]) -> Tensor:
+        x = spread(x)
+        if learned and bias is None and by_strips(x, kernel):
+            return depthwise(x, kernel, padding)
+        return F.conv2d(x, kernel, bias, 1, padding, 1, groups)
+
     d = conv.dilation[0]
-    padding = [p // d for p in conv.padding]
+    padding = (conv.padding[0] // d, conv.padding[1] // d)
     gridded = d > 1 and conv.dilation == (d, d) and not any(p % d for p in conv.padding)
     if gridded and conv.stride == (d, d):
-        return F.conv2d(spread(x[:, :, ::d, ::d]), kernel, bias, 1, padding, 1, groups)
+        return run(x[:, :, ::d, ::d], padding)
     fits = x.shape[2] % d == x.shape[3] % d == 0 and x.device.type == "cpu"
     if gridded and conv.stride == (1, 1) and kernel.shape[1] == 1 and fits:
-        return _joined(F.conv2d(spread(_grids(x, d)), kernel, bias, 1, padding, 1, groups), d)
+        return _joined(run(_grids(x, d), padding), d)
+    if d == 1 and conv.stride == (1, 1):
+        return run(x, conv.padding)
     return F.conv2d(spread(x), kernel, bias, conv.stride, conv.padding, conv.dilation, groups)
 
 

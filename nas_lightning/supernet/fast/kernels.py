@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+
+class Made(NamedTuple):
+    """Kernels of a pass.
+
+    Attributes:
+        kernels: In the order in which they were asked for, each (n · outputs, inputs, height,
+            width).
+        learned: Whether the pass is for their gradients, and not for those of mixing weights.
+    """
+
+    kernels: list[Tensor]
+    learned: bool
 
 
 class Kernels:
@@ -29,11 +42,8 @@ class Kernels:
         self._asked.append((convs, pointwise))
         return len(self._asked) - 1
 
-    def made(self) -> list[Tensor]:
-        """What was asked for, of the weights as they are now.
-
-        Each is (n · outputs, inputs, height, width).
-        """
+    def made(self, learned: bool) -> Made:
+        """What was asked for, of the weights as they are now."""
         shapes: dict[Any, list[int]] = defaultdict(list)
         for i, (convs, pointwise) in enumerate(self._asked):
             shapes[convs[0].weight.shape, bool(pointwise)].append(i)
@@ -46,7 +56,7 @@ class Kernels:
                 kernels = second * kernels.transpose(1, 2)
             parts = torch.split(kernels, [len(self._asked[i][0]) for i in places])
             made |= zip(places, (part.flatten(0, 1) for part in parts), strict=True)
-        return [made[i] for i in range(len(self._asked))]
+        return Made([made[i] for i in range(len(self._asked))], learned)
 
 
 def _stacked(convs: Sequence[Any]) -> Tensor:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from nas_lightning.spaces import Cell
 from nas_lightning.supernet.fast.constants import identity, index, made_once
+from nas_lightning.supernet.fast.products import channels_last, mix
 
 
 class WholeNodes:
@@ -41,7 +42,7 @@ class PartialNodes:
     Args:
         cell: The cell.
         k: K.
-        inputs: Its inputs (B, C, H, W).
+        inputs: Its inputs (B, C, H, W), in one part or several.
         stride: 2 if the cell halves its inputs, else 1.
         incoming: By node, the edges on which anything runs.
         edges: Weights of the edges (E,).
@@ -59,7 +60,7 @@ class PartialNodes:
         skips: Tensor,
     ) -> None:
         self.cell = cell
-        self.size = inputs[0].shape[1] // k
+        self.size = sum(part.shape[1] for part in inputs) // (k * cell.inputs)
         passing = channels_last(torch.cat(list(inputs), dim=1))
         passing = F.max_pool2d(passing, 2, 2) if stride == 2 else passing
         self._given = [passing]
@@ -82,28 +83,13 @@ class PartialNodes:
         if j == self._last:
             return given
         known = mix(given, self._rows[j][:, j * self.size :], self._ahead)
-        share, self._ahead = known[:, : self.size], known[:, self.size :]
+        share, self._ahead = torch.split(known, [self.size, known.shape[1] - self.size], dim=1)
         return channels_last(share)
 
     def output(self) -> Tensor:
         """The nodes that make the output side by side: all of them, or the last."""
         to = self._matrices[:, self.cell.concat[0] - self.cell.inputs :]
         return mix(torch.cat(self._given, dim=1), to.flatten(1))
-
-
-def channels_last(x: Tensor) -> Tensor:
-    """The same in the channels-last format."""
-    return x.contiguous(memory_format=torch.channels_last)
-
-
-def mix(x: Tensor, weights: Tensor, add: Tensor | None = None) -> Tensor:
-    """At every pixel the channels times a matrix: (B, D, H, W) of x (B, C, H, W) and (C, D)."""
-    rows, weights = x.permute(0, 2, 3, 1), weights.to(x.dtype)
-    if add is None:
-        out = rows.flatten(0, 2) @ weights
-    else:
-        out = torch.addmm(add.permute(0, 2, 3, 1).flatten(0, 2), rows.flatten(0, 2), weights)
-    return out.view(*rows.shape[:3], -1).permute(0, 3, 1, 2)
 
 
 def _node_matrices(

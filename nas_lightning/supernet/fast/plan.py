@@ -67,6 +67,7 @@ class Plan:
             operation, state by state, target by target. E · O stands for an operation that does
             not run on an edge.
         skips: Partial channels: of each operation that hands a state on, the same edge by edge.
+        small: Few operations matter more than few multiplications.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class Plan:
         self.scales: list[list[int]] = []
         self.mixtures: list[list[int]] = []
         self.skips: list[list[int]] = []
-        self._partial, self._small = mixed[0].k > 1, small
+        self._partial, self.small = mixed[0].k > 1, small
         self._ops: list[nn.ModuleList] = [edge.mixed.ops for edge in mixed]
         self.sources = [self._source(cell, *group) for group in self._groups(cell, active is None)]
 
@@ -98,7 +99,7 @@ class Plan:
         targets = {tuple(cell.edges[i].target for i in cell.outgoing(s)) for s in inputs}
         together = alike and len(targets) == 1 < len(inputs)
         nodes = [((s,), "all") for s in range(cell.inputs, cell.nodes[-1])]
-        if together and self._small:
+        if together and self.small:
             return [(inputs, "all"), *nodes]
         if together:
             return [(inputs, "free"), *(((s,), "weighted") for s in inputs), *nodes]
@@ -121,9 +122,8 @@ class Plan:
             elif free and not isinstance(first[0], Zero):
                 pools[m] = first
             elif not free:
-                these = stages(
-                    [self._ops[i][m] for i in on], self.kernels, len(states), self._small
-                )
+                alone = self.small and len(states) == 1
+                these = stages([self._ops[i][m] for i in on], self.kernels, len(states), alone)
                 branches.append(Branch(on, these))
                 self.scales.append([self._place(i, m) for i in on])
         if self._partial:
@@ -162,7 +162,7 @@ def plan_of(cell: Cell, edges: nn.ModuleList, active: Active | None, small: bool
         edges: A mixed edge for each of its edges.
         active: The operations that run on each edge; none for all.
         small: Its states are so small that few operations matter more than few multiplications:
-            the edges of its inputs run together.
+            among others, the edges of its inputs run together.
     """
     if torch.compiler.is_compiling():  # which keeps the graph, and cannot read weak references
         return Plan(cell, edges, active, small)

@@ -13,14 +13,19 @@ from torch.nn import functional as F
 from nas_lightning.spaces.drop_path import DropPath
 from nas_lightning.spaces.primitives import FactorizedReduce
 from nas_lightning.supernet.fast.dilated import convolve
-from nas_lightning.supernet.fast.kernels import Kernels
+from nas_lightning.supernet.fast.kernels import Kernels, Made
+from nas_lightning.supernet.fast.products import block_diagonal, mix
+from nas_lightning.supernet.fast.tiny import product, tiny
 
 DENSE = 16
 """Up to this many channels an edge, depthwise and pointwise run as one dense convolution where all
 edges read the same channels, and at every place of small images; measured by
 benchmarks/convolutions.py."""
+PRODUCT = 48
+"""Up to this many channels of all edges, pointwise convolutions of several edges are one product
+with a matrix that is mostly zeros; that of one edge always is a product; measured by the same."""
 
-Run = Callable[[Tensor, Sequence[Tensor]], Tensor]
+Run = Callable[[Tensor, Made], Tensor]
 """State and kernels → state."""
 
 
@@ -58,7 +63,7 @@ _KNOWN = {nn.ReLU, nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d, Factor
 
 
 def stages(
-    ops: Sequence[nn.Module], kernels: Kernels, states: int = 1, small: bool = False
+    ops: Sequence[nn.Module], kernels: Kernels, states: int = 1, dense: bool = False
 ) -> list[Stage]:
     """The stages of an operation on n edges.
 
@@ -66,15 +71,15 @@ def stages(
         ops: The operation of each edge. What is not `batchable` runs edge by edge.
         kernels: Gathers the kernels.
         states: How many states the edges leave: as many from each, one state after the other.
-        small: The images are so small that few operations matter more than few multiplications.
+        dense: Run depthwise and pointwise convolutions as one at every place.
     """
     if not batchable(ops[0]):
         return [Stage(False, [functools.partial(_one_by_one, ops, states)], ())]
     columns = list(zip(*(layers(op) for op in ops), strict=True))
-    return _Reader(columns, kernels, states, small).stages()
+    return _Reader(columns, kernels, states, dense).stages()
 
 
-def _one_by_one(ops: Sequence[nn.Module], states: int, x: Tensor, _: Sequence[Tensor]) -> Tensor:
+def _one_by_one(ops: Sequence[nn.Module], states: int, x: Tensor, _: Made) -> Tensor:
     inputs = _spread(states, len(ops) // states, x).chunk(len(ops), dim=1)
     return torch.cat([op(part) for op, part in zip(ops, inputs, strict=True)], dim=1)
 
@@ -86,13 +91,13 @@ class _Reader:
         columns: Layer by layer, that of every edge.
         kernels: Gathers the kernels.
         states: How many states the edges leave.
-        small: The images are small.
+        dense: See `stages`.
     """
 
     def __init__(
-        self, columns: list[tuple[nn.Module, ...]], kernels: Kernels, states: int, small: bool
+        self, columns: list[tuple[nn.Module, ...]], kernels: Kernels, states: int, dense: bool
     ) -> None:
-        self.columns, self.kernels, self.states, self.small = columns, kernels, states, small
+        self.columns, self.kernels, self.states, self.dense = columns, kernels, states, dense
         self.edges = len(columns[0])
         # the edges of a state share its channels until a layer makes some for each
         self.shared = True
@@ -124,7 +129,7 @@ class _Reader:
     def _convolve(self, column: Sequence[Any]) -> list[Run]:
         """A convolution, together with the pointwise one behind it where that is faster."""
         depthwise, channels = column[0].groups > 1, column[0].in_channels
-        dense = not depthwise or (channels <= DENSE and (self.shared or self.small))
+        dense = not depthwise or (channels <= DENSE and (self.shared or self.dense))
         pointwise = self.columns.pop(0) if depthwise and dense else ()
         if dense:
             groups, times = self.states if self.shared else self.edges, 1
@@ -133,6 +138,8 @@ class _Reader:
         self.shared = False
         spread = functools.partial(_spread, self.states, times)
         place = self.kernels.ask(column, pointwise)
+        if _pointwise(column[0]) and times == 1 and (groups == 1 or groups * channels <= PRODUCT):
+            return [functools.partial(_multiplied, place, groups)]
         return [functools.partial(_convolved, place, column, groups, spread)]
 
     def _share_out(self) -> list[Run]:
@@ -142,22 +149,32 @@ class _Reader:
         return [lambda x, _: spread(x)] if shared else []
 
 
+def _pointwise(conv: Any) -> bool:
+    return conv.weight.shape[2:] == (1, 1) and conv.stride == (1, 1) and conv.bias is None
+
+
+def _multiplied(place: int, groups: int, x: Tensor, made: Made) -> Tensor:
+    return mix(x, block_diagonal(made.kernels[place], groups))
+
+
 def _convolved(
     place: int,
     convs: Sequence[Any],
     groups: int,
     spread: Callable[[Tensor], Tensor],
     x: Tensor,
-    kernels: Sequence[Tensor],
+    made: Made,
 ) -> Tensor:
     bias = None if convs[0].bias is None else torch.cat([conv.bias for conv in convs])
-    return convolve(convs[0], x, kernels[place], bias, groups, spread)
+    if groups == 1 and bias is None and tiny(x):
+        return product(convs[0], x, made.kernels[place])
+    return convolve(convs[0], x, made.kernels[place], bias, groups, spread, made.learned)
 
 
-def _reduce(
-    here: int, shifted: int, edges: int, states: int, x: Tensor, kernels: Sequence[Tensor]
-) -> Tensor:
-    first, second = (torch.unflatten(kernels[place], 0, (edges, -1)) for place in (here, shifted))
+def _reduce(here: int, shifted: int, edges: int, states: int, x: Tensor, made: Made) -> Tensor:
+    first, second = (
+        torch.unflatten(made.kernels[place], 0, (edges, -1)) for place in (here, shifted)
+    )
     return F.conv2d(x, reducing_kernel(first, second).flatten(0, 1), stride=2, groups=states)
 
 

@@ -1,0 +1,32 @@
+"""Depthwise convolutions that are learned by strips."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from nas_lightning.supernet.fast.depthwise import depthwise
+
+
+@pytest.mark.parametrize("kernel", [(3, 4), (5, 5), (2, 6), (7, 7), (3, 8)])
+@pytest.mark.parametrize("padding", [(0, 0), (1, 2), (3, 3)])
+def test_a_depthwise_convolution_learned_by_strips(
+    kernel: tuple[int, int], padding: tuple[int, int]
+) -> None:
+    """Against finite differences, twice, and against PyTorch's own."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 2, 7, 8, dtype=torch.float64, generator=generator, requires_grad=True)
+    weight = torch.randn(2, 1, *kernel, dtype=torch.float64, generator=generator)
+    weight.requires_grad_()
+
+    def run(x: Tensor, weight: Tensor) -> Tensor:
+        return depthwise(x, weight, padding)
+
+    own = F.conv2d(x, weight, padding=padding, groups=2)
+    assert torch.equal(run(x, weight), own)
+    found, expected = (
+        torch.autograd.grad(out.pow(3).sum(), [x, weight]) for out in (run(x, weight), own)
+    )
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-9)
+    assert torch.autograd.gradcheck(run, (x, weight))
+    assert torch.autograd.gradgradcheck(run, (x, weight))
