@@ -8,6 +8,14 @@ edges, by channels C of an edge:
   constant `DENSE` of the fast cell comes from these columns.
 - `dilated`, `strided`: a depthwise convolution of dilation 2 over the same by grids of pixels, of
   stride 1 and of stride 2; above 1 the grids are faster. They are why `fast/dilated.py` is there.
+- `strips`: a depthwise convolution whose weights are learned over the same with a gradient by
+  strips; above 1 the strips are faster (`fast/depthwise.py`).
+- `product`: a pointwise convolution in 4 groups over a product with one matrix; above 1 the product
+  is faster. The constant `PRODUCT`, channels of all edges, comes from this column.
+- `tiny`: a convolution of images of at most 256 numbers over a product with one matrix. The
+  constant `TINY` comes from this column.
+- `pools`: a maximum and an average of fewer than 8 channels over those of 8. The constant `POOLED`
+  comes from this column.
 """
 
 import argparse
@@ -19,10 +27,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nas_lightning.supernet.fast.depthwise import depthwise
 from nas_lightning.supernet.fast.dilated import convolve
+from nas_lightning.supernet.fast.products import block_diagonal, mix
+from nas_lightning.supernet.fast.tiny import product
 
 EDGES = 4
-SIZES = ((2, 8), (4, 32), (8, 16), (16, 32), (32, 16), (64, 8))
+SIZES = ((8, 2), (4, 4), (2, 8), (16, 4), (4, 32), (8, 16), (12, 16), (16, 32), (32, 16), (64, 8))
+WIDEST_TINY = 256
 
 
 class Bench:
@@ -95,6 +107,51 @@ class Bench:
         return self.ratio(lambda: conv(x), by_grids, (leaves, leaves))
 
 
+    def strips(self, channels: int, size: int, kernel: int) -> float:
+        """A depthwise convolution over the same with a gradient by strips."""
+        wide, padding = EDGES * channels, kernel // 2
+        x = self.leaf(self.batch, wide, size, size)
+        weight = self.leaf(wide, 1, kernel, kernel)
+        leaves = [x, weight]
+        return self.ratio(
+            lambda: F.conv2d(x, weight, padding=padding, groups=wide),
+            lambda: depthwise(x, weight, (padding, padding)),
+            (leaves, leaves),
+        )
+
+    def product(self, channels: int, size: int) -> float:
+        """A pointwise convolution in groups over one matrix product."""
+        wide = EDGES * channels
+        x = self.leaf(self.batch, wide, size, size)
+        weight = self.leaf(wide, channels, 1, 1)
+        leaves = [x, weight]
+        return self.ratio(
+            lambda: F.conv2d(x, weight, groups=EDGES),
+            lambda: mix(x, block_diagonal(weight, EDGES)),
+            (leaves, leaves),
+        )
+
+    def tiny(self, channels: int, size: int, kernel: int) -> float:
+        """A convolution of all edges over one matrix product."""
+        x = self.leaf(self.batch, channels, size, size)
+        conv = nn.Conv2d(channels, EDGES * channels, kernel, padding=kernel // 2, bias=False)
+        conv = conv.to(self.device)
+        leaves = [x, conv.weight]
+        return self.ratio(lambda: conv(x), lambda: product(conv, x, conv.weight), (leaves, leaves))
+
+    def pools(self, channels: int, size: int) -> float:
+        """Pools of few channels over those of 8."""
+        x = self.leaf(self.batch, channels, size, size)
+
+        def pooled(x: Tensor) -> Tensor:
+            return torch.cat((F.max_pool2d(x, 3, 1, 1), F.avg_pool2d(x, 3, 1, 1)), dim=1)
+
+        def widened() -> Tensor:
+            return pooled(torch.cat([x] * (8 // channels), dim=1))
+
+        return self.ratio(lambda: pooled(x), widened, ([x], [x]))
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -103,14 +160,19 @@ def main() -> None:
     options = parser.parse_args()
     bench = Bench(options.batch, options.repeat)
     print(f"batch {options.batch}, {bench.device}, {torch.get_num_threads()} threads")
-    print("  C  size  kernel  first  later  dilated  strided")
+    print("  C  size  kernel  first  later  dilated  strided  strips  product  tiny  pools")
     for channels, size in SIZES:
         for kernel in (3, 5):
             first, later = (bench.separable(channels, size, kernel, s) for s in (True, False))
             grids, strided = (bench.dilated(channels, size, kernel, s) for s in (1, 2))
+            strips, products = bench.strips(channels, size, kernel), bench.product(channels, size)
+            is_tiny = channels * size**2 <= WIDEST_TINY
+            tiny = f"{bench.tiny(channels, size, kernel):.2f}" if is_tiny else "-"
+            pools = f"{bench.pools(channels, size):.2f}" if channels < 8 else "-"
             print(
                 f"{channels:3}  {size:4}  {kernel:6}  {first:5.2f}  {later:5.2f}  "
-                f"{grids:7.2f}  {strided:7.2f}"
+                f"{grids:7.2f}  {strided:7.2f}  {strips:6.2f}  {products:7.2f}  {tiny:>4}  "
+                f"{pools:>5}"
             )
 
 

@@ -26,7 +26,8 @@ SMALL = 2**15
 """Elements of a state's mixed channels up to which the inputs of a cell run together: an
 operation then costs the same for one as for both."""
 POOLED = 8
-"""Channels that pools run on at least: a CPU takes longer for fewer."""
+"""Channels that pools run on at least: a CPU takes longer for fewer; measured by
+benchmarks/convolutions.py."""
 
 
 def fast_cell(
@@ -165,9 +166,8 @@ class _Pass:
             heights = [pools * channels, source.skips * channels]
             first, second = torch.split(next(self._mixtures), heights)
             if pools:
-                more = pooled.shape[1] // pools - channels  # copies, that nothing reads
-                if more:
-                    first = F.pad(torch.unflatten(first, 0, (pools, -1)), (0, 0, 0, more))
+                if copied := pooled.shape[1] // pools - channels:  # nothing reads the copies
+                    first = F.pad(torch.unflatten(first, 0, (pools, -1)), (0, 0, 0, copied))
                     first = first.flatten(0, 1)
                 yield pooled, first
             if source.skips:
@@ -176,19 +176,13 @@ class _Pass:
     def _run(
         self, source: Source, x: Tensor, scales: Sequence[Tensor]
     ) -> tuple[Tensor, list[Tensor]]:
-        """Outputs of pools (B, P · S · C, H', W') and, scaled, of branches (B, n · C, H', W').
-
-        Those of pools may hold the S · C channels several times.
-        """
+        """Outputs of pools, see `_pool`, and, scaled, of branches (B, n · C, H', W')."""
         pooled, outputs = x, [x] * len(source.branches)
-        widen = x.device.type == "cpu" and not self.plan.small
-        copies = POOLED // x.shape[1] if widen else 1
         rectified = x.relu() if source.branches else x
         for depth in range(source.depth):
             parts = []
             if pools := source.pools if depth == 0 else []:
-                wide = torch.cat([x] * copies, dim=1) if copies > 1 else x
-                parts = [Part(torch.cat([pool[0](wide) for pool in pools], dim=1), pools[0][1:])]
+                parts = [Part(self._pool(pools, x), pools[0][1:])]
             running = [j for j, b in enumerate(source.branches) if depth < len(b.stages)]
             for j in running:
                 stages, value = source.branches[j].stages, outputs[j]
@@ -204,6 +198,13 @@ class _Pass:
             for j, value in zip(running, done, strict=True):
                 outputs[j] = value
         return pooled, outputs
+
+    def _pool(self, pools: Sequence[Sequence[nn.Module]], x: Tensor) -> Tensor:
+        """Outputs of pools (B, P · S · C, H', W'), or each with copies of its channels behind."""
+        copies = POOLED // x.shape[1]
+        if copies > 1 and x.device.type == "cpu" and not self.plan.small:
+            x = torch.cat([x] * copies, dim=1)
+        return torch.cat([pool[0](x) for pool in pools], dim=1)
 
     def _nothing(self, edge: int) -> Tensor:
         """What an edge gives on which only `none` runs."""
