@@ -14,8 +14,8 @@ edges, by channels C of an edge:
   is faster. The constant `PRODUCT`, channels of all edges, comes from this column.
 - `tiny`: a convolution of images of at most 256 numbers over a product with one matrix. The
   constant `TINY` comes from this column.
-- `pools`: a maximum and an average of fewer than 8 channels over those of 8. The constant `POOLED`
-  comes from this column.
+- `pools`: a maximum and an average of few channels over those of images side by side as channels;
+  above 1 the latter are faster. The constants of `fast/pools.py` come from this column.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from torch.nn import functional as F
 
 from nas_lightning.supernet.fast.depthwise import depthwise
 from nas_lightning.supernet.fast.dilated import convolve
+from nas_lightning.supernet.fast.pools import side_by_side
 from nas_lightning.supernet.fast.products import block_diagonal, mix
 from nas_lightning.supernet.fast.tiny import product
 
@@ -106,7 +107,6 @@ class Bench:
 
         return self.ratio(lambda: conv(x), by_grids, (leaves, leaves))
 
-
     def strips(self, channels: int, size: int, kernel: int) -> float:
         """A depthwise convolution over the same with a gradient by strips."""
         wide, padding = EDGES * channels, kernel // 2
@@ -140,16 +140,14 @@ class Bench:
         return self.ratio(lambda: conv(x), lambda: product(conv, x, conv.weight), (leaves, leaves))
 
     def pools(self, channels: int, size: int) -> float:
-        """Pools of few channels over those of 8."""
+        """Pools of few channels over those of images side by side."""
         x = self.leaf(self.batch, channels, size, size)
+        both = [nn.MaxPool2d(3, 1, 1), nn.AvgPool2d(3, 1, 1)]
 
-        def pooled(x: Tensor) -> Tensor:
-            return torch.cat((F.max_pool2d(x, 3, 1, 1), F.avg_pool2d(x, 3, 1, 1)), dim=1)
+        def plain() -> Tensor:
+            return torch.cat([pool(x) for pool in both], dim=1)
 
-        def widened() -> Tensor:
-            return pooled(torch.cat([x] * (8 // channels), dim=1))
-
-        return self.ratio(lambda: pooled(x), widened, ([x], [x]))
+        return self.ratio(plain, lambda: side_by_side(both, x, 64 // channels), ([x], [x]))
 
 
 def main() -> None:
@@ -168,7 +166,7 @@ def main() -> None:
             strips, products = bench.strips(channels, size, kernel), bench.product(channels, size)
             is_tiny = channels * size**2 <= WIDEST_TINY
             tiny = f"{bench.tiny(channels, size, kernel):.2f}" if is_tiny else "-"
-            pools = f"{bench.pools(channels, size):.2f}" if channels < 8 else "-"
+            pools = f"{bench.pools(channels, size):.2f}" if channels < 32 else "-"
             print(
                 f"{channels:3}  {size:4}  {kernel:6}  {first:5.2f}  {later:5.2f}  "
                 f"{grids:7.2f}  {strided:7.2f}  {strips:6.2f}  {products:7.2f}  {tiny:>4}  "

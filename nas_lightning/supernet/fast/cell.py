@@ -10,7 +10,6 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from nas_lightning.spaces import Cell
 from nas_lightning.spaces.drop_path import DropPath
@@ -18,6 +17,7 @@ from nas_lightning.supernet.fast.constants import identity, index
 from nas_lightning.supernet.fast.nodes import PartialNodes, WholeNodes
 from nas_lightning.supernet.fast.norms import Part, normalized
 from nas_lightning.supernet.fast.plan import Plan, Source, plan_of
+from nas_lightning.supernet.fast.pools import pooled
 from nas_lightning.supernet.fast.products import channels_last, mix
 from nas_lightning.supernet.mixing import Active
 from nas_lightning.supernet.reference import MixedEdge, reference_cell
@@ -25,9 +25,6 @@ from nas_lightning.supernet.reference import MixedEdge, reference_cell
 SMALL = 2**15
 """Elements of a state's mixed channels up to which the inputs of a cell run together: an
 operation then costs the same for one as for both."""
-POOLED = 8
-"""Channels that pools run on at least: a CPU takes longer for fewer; measured by
-benchmarks/convolutions.py."""
 
 
 def fast_cell(
@@ -143,7 +140,7 @@ class _Pass:
         """Run what leaves a source, and give its targets their terms."""
         shares = [self._shares[s] for s in source.states]
         x = shares[0] if len(shares) == 1 else torch.cat(shares, dim=1)
-        pooled, outputs = self._run(source, x, [next(self._scales) for _ in source.branches])
+        free, outputs = self._run(source, x, [next(self._scales) for _ in source.branches])
         sums: dict[tuple[int, ...], Tensor] = {}
         for branch, output in zip(source.branches, outputs, strict=True):
             before = sums.get(branch.edges)
@@ -153,36 +150,31 @@ class _Pass:
                 on: torch.unflatten(total, 1, (len(shares), -1)).sum(1)
                 for on, total in sums.items()
             }
-        for value, rows in self._mixed(source, pooled, x):
+        for value, rows in self._mixed(source, free, x):
             sums[source.edges] = mix(value, rows, sums.get(source.edges))
         for on, total in sums.items():
             once = on[: len(on) // len(shares)]
             self._give(tuple(self.cell.edges[i].target for i in once), total)
 
-    def _mixed(self, source: Source, pooled: Tensor, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    def _mixed(self, source: Source, free: Tensor, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """What operations without weights give, and the matrix that hands it to the targets."""
         if source.pools or source.skips:
-            pools, channels = len(source.pools), x.shape[1]
-            heights = [pools * channels, source.skips * channels]
-            first, second = torch.split(next(self._mixtures), heights)
-            if pools:
-                if copied := pooled.shape[1] // pools - channels:  # nothing reads the copies
-                    first = F.pad(torch.unflatten(first, 0, (pools, -1)), (0, 0, 0, copied))
-                    first = first.flatten(0, 1)
-                yield pooled, first
-            if source.skips:
-                yield x, second
+            matrix = next(self._mixtures)
+            heights = [count * x.shape[1] for count in (len(source.pools), source.skips)]
+            for value, rows in zip((free, x), torch.split(matrix, heights), strict=True):
+                if rows.shape[0]:
+                    yield value, rows
 
     def _run(
         self, source: Source, x: Tensor, scales: Sequence[Tensor]
     ) -> tuple[Tensor, list[Tensor]]:
-        """Outputs of pools, see `_pool`, and, scaled, of branches (B, n · C, H', W')."""
-        pooled, outputs = x, [x] * len(source.branches)
+        """Outputs of pools (B, P · S · C, H', W') and, scaled, of branches (B, n · C, H', W')."""
+        free, outputs = x, [x] * len(source.branches)
         rectified = x.relu() if source.branches else x
         for depth in range(source.depth):
             parts = []
             if pools := source.pools if depth == 0 else []:
-                parts = [Part(self._pool(pools, x), pools[0][1:])]
+                parts = [Part(pooled([pool[0] for pool in pools], x), pools[0][1:])]
             running = [j for j, b in enumerate(source.branches) if depth < len(b.stages)]
             for j in running:
                 stages, value = source.branches[j].stages, outputs[j]
@@ -194,17 +186,10 @@ class _Pass:
                 parts.append(Part(value, stages[depth].norms, scales[j] if last else None))
             done = normalized(parts)
             if pools:
-                pooled = done.pop(0)
+                free = done.pop(0)
             for j, value in zip(running, done, strict=True):
                 outputs[j] = value
-        return pooled, outputs
-
-    def _pool(self, pools: Sequence[Sequence[nn.Module]], x: Tensor) -> Tensor:
-        """Outputs of pools (B, P · S · C, H', W'), or each with copies of its channels behind."""
-        copies = POOLED // x.shape[1]
-        if copies > 1 and x.device.type == "cpu" and not self.plan.small:
-            x = torch.cat([x] * copies, dim=1)
-        return torch.cat([pool[0](x) for pool in pools], dim=1)
+        return free, outputs
 
     def _nothing(self, edge: int) -> Tensor:
         """What an edge gives on which only `none` runs."""
