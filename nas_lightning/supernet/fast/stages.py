@@ -22,8 +22,9 @@ DENSE = 16
 edges read the same channels, and at every place of small images; measured by
 benchmarks/convolutions.py."""
 PRODUCT = 48
-"""Up to this many channels of all edges, pointwise convolutions of several edges are one product
-with a matrix that is mostly zeros; that of one edge always is a product; measured by the same."""
+"""Up to this many channels of all edges, pointwise convolutions of several edges are, on a CPU, one
+product with a matrix that is mostly zeros; that of one edge always is a product; measured by
+benchmarks/convolutions.py."""
 
 Run = Callable[[Tensor, Made], Tensor]
 """State and kernels → state."""
@@ -154,7 +155,10 @@ def _pointwise(conv: Any) -> bool:
 
 
 def _multiplied(place: int, groups: int, x: Tensor, made: Made) -> Tensor:
-    return mix(x, block_diagonal(made.kernels[place], groups))
+    kernel = made.kernels[place]
+    if groups > 1 and x.device.type != "cpu":  # few operations matter there
+        return F.conv2d(x, kernel, groups=groups)
+    return mix(x, block_diagonal(kernel, groups))
 
 
 def _convolved(
