@@ -19,6 +19,7 @@ edges, by channels C of an edge:
 """
 
 import argparse
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -29,7 +30,7 @@ from torch.nn import functional as F
 
 from nas_lightning.supernet.fast.depthwise import depthwise
 from nas_lightning.supernet.fast.dilated import convolve
-from nas_lightning.supernet.fast.pools import side_by_side
+from nas_lightning.supernet.fast.pools import WIDTH, side_by_side
 from nas_lightning.supernet.fast.products import block_diagonal, mix
 from nas_lightning.supernet.fast.tiny import product
 
@@ -147,7 +148,8 @@ class Bench:
         def plain() -> Tensor:
             return torch.cat([pool(x) for pool in both], dim=1)
 
-        return self.ratio(plain, lambda: side_by_side(both, x, 64 // channels), ([x], [x]))
+        images = math.gcd(self.batch, WIDTH // channels)
+        return self.ratio(plain, lambda: side_by_side(both, x, images), ([x], [x]))
 
 
 def main() -> None:

@@ -26,7 +26,15 @@ from nas_lightning.supernet import (
     reference_cell,
 )
 from nas_lightning.supernet.fast import cell as pass_of_a_cell
-from nas_lightning.supernet.fast import constants, fast_preprocess, nodes, norms, stages, tiny
+from nas_lightning.supernet.fast import (
+    constants,
+    depthwise,
+    fast_preprocess,
+    nodes,
+    norms,
+    stages,
+    tiny,
+)
 from nas_lightning.supernet.mixing import Active
 from nas_lightning.supernet.reference import MixedEdge, mixed_edge, reference_preprocess
 
@@ -115,6 +123,7 @@ def _both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     """The ways of large images, and those of small ones."""
     monkeypatch.setattr(pass_of_a_cell, "SMALL", 0 if request.param == "large" else 2**30)
     monkeypatch.setattr(tiny, "TINY", 0 if request.param == "large" else 512)
+    monkeypatch.setattr(depthwise, "PIXELS", 0 if request.param == "large" else 2**30)
 
 
 @pytest.mark.parametrize("reduction", [False, True])

@@ -14,12 +14,15 @@ from torch.nn import functional as F
 
 STRIP = 3
 """Columns of a kernel whose gradient is fast."""
+PIXELS = 64
+"""Pixels of an image from which on that matters."""
 
 
 def by_strips(x: Tensor, kernel: Tensor) -> bool:
     """Whether `depthwise` pays for images (B, C, H, W) and a kernel (C, 1, height, width)."""
     depthwise = kernel.shape[1] == 1 and kernel.shape[0] == x.shape[1]
-    return depthwise and kernel.shape[3] > STRIP and x.device.type == "cpu"
+    matters = kernel.shape[3] > STRIP and x.shape[2:].numel() >= PIXELS
+    return depthwise and matters and x.device.type == "cpu"
 
 
 def depthwise(x: Tensor, kernel: Tensor, padding: tuple[int, int]) -> Tensor:
