@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nas_lightning.supernet.fast.depthwise import depthwise
+from nas_lightning.supernet.fast.depthwise import by_strips, depthwise
 
 
 @pytest.mark.parametrize("kernel", [(3, 4), (5, 5), (2, 6), (7, 7), (3, 8)])
@@ -30,3 +30,15 @@ def test_a_depthwise_convolution_learned_by_strips(
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-9)
     assert torch.autograd.gradcheck(run, (x, weight))
     assert torch.autograd.gradgradcheck(run, (x, weight))
+
+
+def test_only_where_it_pays_and_types_do_not_change() -> None:
+    x, kernel = torch.zeros(2, 4, 8, 8), torch.zeros(4, 1, 5, 5)
+    assert by_strips(x, kernel)
+    assert by_strips(x.double(), kernel.double())
+    assert not by_strips(x, kernel[..., :3])
+    assert not by_strips(x[:, :1], kernel)
+    assert not by_strips(x[..., :7], kernel)
+    assert not by_strips(x.bfloat16(), kernel.bfloat16())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not by_strips(x, kernel)

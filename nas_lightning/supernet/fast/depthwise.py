@@ -19,10 +19,15 @@ PIXELS = 64
 
 
 def by_strips(x: Tensor, kernel: Tensor) -> bool:
-    """Whether `depthwise` pays for images (B, C, H, W) and a kernel (C, 1, height, width)."""
+    """Whether `depthwise` pays for images (B, C, H, W) and a kernel (C, 1, height, width).
+
+    Not in bfloat16, and not under autocast, which changes the types that the gradient meets.
+    """
     depthwise = kernel.shape[1] == 1 and kernel.shape[0] == x.shape[1]
     matters = kernel.shape[3] > STRIP and x.shape[2:].numel() >= PIXELS
-    return depthwise and matters and x.device.type == "cpu"
+    if not (depthwise and matters and x.device.type == "cpu"):
+        return False
+    return x.dtype != torch.bfloat16 and not torch.is_autocast_enabled("cpu")
 
 
 def depthwise(x: Tensor, kernel: Tensor, padding: tuple[int, int]) -> Tensor:
