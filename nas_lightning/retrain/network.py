@@ -21,6 +21,7 @@ from nas_lightning.spaces.macro import (
     StemName,
     auxiliary_cell,
     feature_sizes,
+    global_average,
 )
 from nas_lightning.spaces.primitives import (
     PRIMITIVES,
@@ -164,7 +165,7 @@ class CellNetwork(RetrainNetwork):
             s0, s1 = s1, cell(s0, s1)
             if self.training and self.auxiliary is not None and index == self.auxiliary_at:
                 auxiliary = self.auxiliary(s1)
-        return self.head(s1.mean((2, 3))), auxiliary
+        return self.head(global_average(s1)), auxiliary
 
 
 @final

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from nas_lightning.errors import UsageError
-from nas_lightning.spaces.macro import StemName
+from nas_lightning.spaces.macro import StemName, global_average
 
 POOL, KERNEL = 5, 2
 """Side of the pooling window and of the last convolution, in pixels."""
@@ -47,5 +47,5 @@ class AuxiliaryHead(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Logits (B, num_classes) for features x (B, C, H, W)."""
         # the papers' sizes leave one pixel here; the mean also takes larger images
-        logits: Tensor = self.head(self.features(x).mean((2, 3)))
+        logits: Tensor = self.head(global_average(self.features(x)))
         return logits

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from nas_lightning.errors import UsageError
@@ -15,6 +16,17 @@ StemName = Literal["cifar", "imagenet"]
 def auxiliary_cell(layers: int) -> int:
     """Index of the cell that an auxiliary head reads: the second reduction cell."""
     return 2 * layers // 3
+
+
+def global_average(x: Tensor) -> Tensor:
+    """Mean over the pixels (B, C) of x (B, C, H, W).
+
+    Not adaptive pooling, whose backward pass on CUDA is not deterministic. The gradient has the
+    memory format of x: layers before it are slow where the two differ.
+    """
+    if x.is_contiguous(memory_format=torch.channels_last):
+        return x.permute(0, 2, 3, 1).mean((1, 2))
+    return x.mean((2, 3))
 
 
 def _conv_norm(inputs: int, outputs: int, stride: int, running_stats: bool) -> list[nn.Module]:

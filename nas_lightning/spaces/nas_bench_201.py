@@ -7,6 +7,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
+from nas_lightning.spaces.macro import global_average
 from nas_lightning.spaces.primitives import NormRule
 from nas_lightning.spaces.types import Cell, Edge, SearchSpace
 
@@ -103,5 +104,5 @@ class Skeleton(nn.Module):
                 x = self.reductions[index - 1](x)
             for cell in cast("nn.ModuleList", stage):
                 x = cell(x, *weights)
-        logits: Tensor = self.head(self.last(x).mean((2, 3)))
+        logits: Tensor = self.head(global_average(self.last(x)))
         return logits

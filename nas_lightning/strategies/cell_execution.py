@@ -16,7 +16,8 @@ class ReferenceCell(SearchStrategy):
 
     def configure(self, plan: SearchPlan) -> None:
         """Set the reference cell."""
-        plan.fill(CELL_EXECUTION, CellExecution(reference_cell, reference_preprocess), by=self)
+        execution = CellExecution(reference_cell, reference_preprocess, channels_last=False)
+        plan.fill(CELL_EXECUTION, execution, by=self)
 
 
 @final

@@ -47,11 +47,22 @@ class CellExecution:
         preprocess: What goes into cells.
         checkpoint: Keep only what enters a cell, and compute the rest anew in the backward pass
             (gradient checkpointing; Chen et al., 2016).
+        channels_last: The cells want channels last in memory, so what stands before them should
+            make them so.
     """
 
     cell: CellFunction = fast_cell
     preprocess: PreprocessFunction = fast_preprocess
     checkpoint: bool = False
+    channels_last: bool = True
+
+    def stem(self, stem: nn.Module) -> nn.Module:
+        """What stands before the cells, so that it gives them the format that they want."""
+        return stem.to(memory_format=torch.channels_last) if self.channels_last else stem
+
+    def images(self, x: Tensor) -> Tensor:
+        """Images (B, C, H, W) for the stem."""
+        return x.contiguous(memory_format=torch.channels_last) if self.channels_last else x
 
     def output(
         self, cell: Cell, inputs: Sequence[Tensor], edges: nn.ModuleList, *weights: Any

@@ -61,18 +61,26 @@ class PlainSupernet(Supernet):
     Args:
         space: A space of one cell kind.
         skeleton: Its cells are `PlainSearchCell`.
+        execution: How they are computed; fast by default.
     """
 
-    def __init__(self, space: SearchSpace, skeleton: Skeleton) -> None:
+    def __init__(
+        self, space: SearchSpace, skeleton: Skeleton, execution: CellExecution | None = None
+    ) -> None:
         super().__init__()
         (self.kind,) = space.kinds
         self.skeleton = skeleton
+        self.execution = execution or CellExecution()
+        self.execution.stem(skeleton.stem)
 
     def forward(self, x: Tensor, mixing: Mixing) -> Tensor:
         """Logits (B, num_classes) for images x (B, in_channels, H, W)."""
         kind = self.kind
         logits: Tensor = self.skeleton(
-            x, mixing.ops[kind], mixing.edges[kind], mixing.active.get(kind)
+            self.execution.images(x),
+            mixing.ops[kind],
+            mixing.edges[kind],
+            mixing.active.get(kind),
         )
         return logits
 
@@ -140,4 +148,4 @@ class NasBench201Supernet(SupernetFactory):
             self.running_stats,
             lambda channels: PlainSearchCell(cell, channels, k, norm, execution),
         )
-        return PlainSupernet(self.space, skeleton)
+        return PlainSupernet(self.space, skeleton, execution)

@@ -24,6 +24,7 @@ from nas_lightning.spaces.macro import (
     StemName,
     auxiliary_cell,
     feature_sizes,
+    global_average,
 )
 from nas_lightning.spaces.primitives import PRIMITIVES, NormRule
 from nas_lightning.supernet.cells import SearchCell
@@ -138,6 +139,7 @@ class CellSupernet(Supernet):
         self.auxiliary_at = auxiliary_cell(layers)
         self.auxiliary: AuxiliaryHead | None = None
         self.stem = STEMS[stem](in_channels, channels, stem_multiplier, norm.running_stats)
+        self.execution.stem(self.stem)
         self.cells = nn.ModuleList()
         before, shrunk = self.stem.channels, self.stem.shrinks
         self.kinds = layer_kinds(space.kinds, layers)
@@ -159,7 +161,7 @@ class CellSupernet(Supernet):
 
     def with_auxiliary(self, x: Tensor, mixing: Mixing) -> tuple[Tensor, Tensor | None]:
         """Logits (B, num_classes) and, in training with an auxiliary head, its logits."""
-        s0, s1 = self.stem(x)
+        s0, s1 = self.stem(self.execution.images(x))
         auxiliary = None
         cells: list[Any] = list(self.cells)
         x0 = self.execution.inputs(s0, [cells[0].preprocess[0]])
@@ -171,8 +173,7 @@ class CellSupernet(Supernet):
             x0 = x2
             if self.training and self.auxiliary is not None and index == self.auxiliary_at:
                 auxiliary = self.auxiliary(s1)
-        # not adaptive pooling: its backward pass on CUDA is not deterministic
-        return self.head(s1.mean((2, 3))), auxiliary
+        return self.head(global_average(s1)), auxiliary
 
 
 class DartsSupernet(SupernetFactory):

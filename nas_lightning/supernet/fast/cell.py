@@ -146,8 +146,9 @@ class _Pass:
             before = sums.get(branch.edges)
             sums[branch.edges] = output if before is None else before + output
         if len(shares) > 1:
+            # not by a sum over an axis, whose gradient leaves the channels-last format
             sums = {
-                on: torch.unflatten(total, 1, (len(shares), -1)).sum(1)
+                on: functools.reduce(operator.add, total.chunk(len(shares), dim=1))
                 for on, total in sums.items()
             }
         for value, rows in self._mixed(source, free, x):

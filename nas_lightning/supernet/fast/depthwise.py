@@ -1,7 +1,7 @@
 """Depthwise convolutions whose weights are learned: their gradient in strips of three columns.
 
-On a CPU, the gradient with respect to wider kernels takes several times as long (oneDNN; see
-benchmarks/convolutions.py).
+On a CPU with AVX-512, the gradient with respect to wider kernels takes several times as long
+(oneDNN; see benchmarks/convolutions.py); with AVX2 it does not.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from torch.nn import functional as F
 
 STRIP = 3
 """Columns of a kernel whose gradient is fast."""
+NEEDED = torch.backends.cpu.get_cpu_capability() == "AVX512"
+"""Whether this CPU takes longer for more columns."""
 PIXELS = 64
 """Pixels of an image from which on that matters."""
 
@@ -25,7 +27,7 @@ def by_strips(x: Tensor, kernel: Tensor) -> bool:
     """
     depthwise = kernel.shape[1] == 1 and kernel.shape[0] == x.shape[1]
     matters = kernel.shape[3] > STRIP and x.shape[2:].numel() >= PIXELS
-    if not (depthwise and matters and x.device.type == "cpu"):
+    if not (NEEDED and depthwise and matters and x.device.type == "cpu"):
         return False
     return x.dtype != torch.bfloat16 and not torch.is_autocast_enabled("cpu")
 

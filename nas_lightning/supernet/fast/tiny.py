@@ -10,9 +10,9 @@ from torch.nn import functional as F
 
 from nas_lightning.supernet.fast.constants import identity, made_once
 
-TINY = 128
+TINY = 128 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 64
 """Numbers of an image up to which its convolutions are products; measured by
-benchmarks/convolutions.py."""
+benchmarks/convolutions.py on either kind of CPU."""
 
 
 def tiny(x: Tensor) -> bool:
