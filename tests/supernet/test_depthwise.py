@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nas_lightning.supernet.fast import depthwise as strips
 from nas_lightning.supernet.fast.depthwise import by_strips, depthwise
 
 
@@ -32,8 +33,11 @@ def test_a_depthwise_convolution_learned_by_strips(
     assert torch.autograd.gradgradcheck(run, (x, weight))
 
 
-def test_only_where_it_pays_and_types_do_not_change() -> None:
+def test_only_where_it_pays_and_types_do_not_change(monkeypatch: pytest.MonkeyPatch) -> None:
     x, kernel = torch.zeros(2, 4, 8, 8), torch.zeros(4, 1, 5, 5)
+    monkeypatch.setattr(strips, "NEEDED", False)
+    assert not by_strips(x, kernel)
+    monkeypatch.setattr(strips, "NEEDED", True)
     assert by_strips(x, kernel)
     assert by_strips(x.double(), kernel.double())
     assert not by_strips(x, kernel[..., :3])

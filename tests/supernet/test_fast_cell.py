@@ -29,6 +29,7 @@ from nas_lightning.supernet.fast import cell as pass_of_a_cell
 from nas_lightning.supernet.fast import (
     constants,
     depthwise,
+    dilated,
     fast_preprocess,
     nodes,
     norms,
@@ -96,7 +97,10 @@ def results(compute: Callable[..., Tensor], given: Case, weight_step: bool) -> l
     out = compute(given.cell, inputs, edges, ops, scales, given.active)
     generator = torch.Generator().manual_seed(1)
     loss = (out * torch.randn(out.shape, dtype=out.dtype, generator=generator)).sum()
-    gradients = torch.autograd.grad(loss, [*leaves, *edges.parameters()], materialize_grads=True)
+    wanted = [*leaves, *edges.parameters()]
+    if not loss.requires_grad:  # nothing but `none` runs
+        return [out.detach(), *edges.buffers()]
+    gradients = torch.autograd.grad(loss, wanted, materialize_grads=True)
     return [out.detach(), *gradients, *edges.buffers()]
 
 
@@ -106,8 +110,9 @@ def assert_equal(given: Case) -> None:
         fast = results(fast_cell, given, weight_step)
         for first, second in zip(reference, fast, strict=True):
             scale = float(first.abs().max()) if first.numel() else 0.0
-            # relative to the largest entry: biases in front of a batch norm have gradients of zero
-            torch.testing.assert_close(second, first, rtol=1e-9, atol=1e-9 * max(scale, 1e-3))
+            # relative to the largest entry; biases in front of a batch norm have gradients of
+            # zero, of which 1e-12 is left on some CPUs
+            torch.testing.assert_close(second, first, rtol=1e-9, atol=1e-9 * max(scale, 1e-2))
 
 
 def darts_cell(nodes: int, primitives: Sequence[str]) -> Cell:
@@ -123,7 +128,9 @@ def _both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     """The ways of large images, and those of small ones."""
     monkeypatch.setattr(pass_of_a_cell, "SMALL", 0 if request.param == "large" else 2**30)
     monkeypatch.setattr(tiny, "TINY", 0 if request.param == "large" else 512)
+    monkeypatch.setattr(depthwise, "NEEDED", True)
     monkeypatch.setattr(depthwise, "PIXELS", 0 if request.param == "large" else 2**30)
+    monkeypatch.setattr(dilated, "PIXELS", 0 if request.param == "large" else 2**30)
 
 
 @pytest.mark.parametrize("reduction", [False, True])

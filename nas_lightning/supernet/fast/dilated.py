@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -10,6 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nas_lightning.supernet.fast.depthwise import by_strips, depthwise
+
+PIXELS = 256
+"""Pixels of an image from which on the kernel's gradient is taken by grids; measured by
+benchmarks/convolutions.py."""
 
 
 def convolve(
@@ -24,8 +28,9 @@ def convolve(
     """A convolution with stride, padding and dilation of another one.
 
     One whose stride is its dilation reads one grid only. One of stride 1 is four convolutions if
-    the dilation is two, each on a grid of its own; depthwise ones run so on a CPU, which takes
-    several times as long for the gradients of dilated ones.
+    the dilation is two, each on a grid of its own. A CPU takes several times as long for the
+    gradients of dilated ones: there depthwise ones run on the grids, and of others the gradient
+    with respect to the kernel does.
 
     Args:
         conv: The other one.
@@ -49,11 +54,70 @@ def convolve(
     if gridded and conv.stride == (d, d):
         return run(x[:, :, ::d, ::d], padding)
     fits = x.shape[2] % d == x.shape[3] % d == 0 and x.device.type == "cpu"
-    if gridded and conv.stride == (1, 1) and kernel.shape[1] == 1 and fits:
-        return _joined(run(_grids(x, d), padding), d)
+    if gridded and conv.stride == (1, 1) and fits:
+        if kernel.shape[1] == 1:
+            return _joined(run(_grids(x, d), padding), d)
+        if learned and bias is None and groups == 1 and learned_by_grids(x):
+            return dilated(x, kernel, padding, d)
     if d == 1 and conv.stride == (1, 1):
         return run(x, conv.padding)
     return F.conv2d(spread(x), kernel, bias, conv.stride, conv.padding, conv.dilation, groups)
+
+
+def learned_by_grids(x: Tensor) -> bool:
+    """Whether `dilated` pays for images (B, C, H, W).
+
+    Not under autocast, which changes the types that the gradient meets.
+    """
+    return x.shape[2:].numel() >= PIXELS and not torch.is_autocast_enabled("cpu")
+
+
+def dilated(x: Tensor, kernel: Tensor, padding: tuple[int, int], d: int) -> Tensor:
+    """A dilated convolution of stride 1, whose gradient for the kernel is taken by grids.
+
+    Args:
+        x: Images (B, C, H, W), d dividing H and W.
+        kernel: (outputs, C, height, width).
+        padding: Of the grids: that of the images over d.
+        d: Dilation.
+    """
+    out: Tensor = _Dilated.apply(x, kernel, padding, d)
+    return out
+
+
+class _Dilated(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kernel: Tensor, padding: tuple[int, int], d: int) -> Tensor:
+        ctx.save_for_backward(x, kernel)
+        ctx.padding, ctx.d = padding, d
+        return F.conv2d(x, kernel, padding=[d * p for p in padding], dilation=d)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        (x, kernel), (grad,), d = ctx.saved_tensors, grads, ctx.d
+        of_x = of_kernel = None
+        if ctx.needs_input_grad[0]:
+            padding = [d * p for p in ctx.padding]
+            of_x = _backward(grad, x, kernel, padding, d, (True, False))[0]
+        if ctx.needs_input_grad[1]:
+            grids = _grids(grad, d), _grids(x, d)
+            of_kernel = _backward(*grids, kernel, ctx.padding, 1, (False, True))[1]
+        return of_x, of_kernel, None, None
+
+
+def _backward(
+    grad: Tensor,
+    x: Tensor,
+    kernel: Tensor,
+    padding: Sequence[int],
+    d: int,
+    wanted: tuple[bool, bool],
+) -> tuple[Tensor, Tensor]:
+    """Gradients with respect to the images and to the kernel, of which one is wanted."""
+    of_x, of_kernel, _ = torch.ops.aten.convolution_backward(
+        grad, x, kernel, None, (1, 1), padding, (d, d), False, (0, 0), 1, (*wanted, False)
+    )
+    return of_x, of_kernel
 
 
 def _grids(x: Tensor, d: int) -> Tensor:

@@ -1,0 +1,41 @@
+"""Dilated convolutions whose kernels are learned by grids."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from nas_lightning.supernet.fast.dilated import dilated, learned_by_grids
+
+
+@pytest.mark.parametrize(
+    ("kernel", "padding"), [((3, 3), (1, 1)), ((5, 5), (2, 2)), ((3, 1), (1, 0))]
+)
+@pytest.mark.parametrize(("d", "size"), [(2, (4, 6)), (3, (3, 6))])
+def test_a_dilated_convolution_learned_by_grids(
+    kernel: tuple[int, int], padding: tuple[int, int], d: int, size: tuple[int, int]
+) -> None:
+    """Against finite differences, twice, and against PyTorch's own."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 2, *size, dtype=torch.float64, generator=generator, requires_grad=True)
+    weight = torch.randn(3, 2, *kernel, dtype=torch.float64, generator=generator)
+    weight.requires_grad_()
+
+    def run(x: Tensor, weight: Tensor) -> Tensor:
+        return dilated(x, weight, padding, d)
+
+    own = F.conv2d(x, weight, padding=[d * p for p in padding], dilation=d)
+    assert torch.equal(run(x, weight), own)
+    found, expected = (
+        torch.autograd.grad(out.pow(3).sum(), [x, weight]) for out in (run(x, weight), own)
+    )
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-9)
+    assert torch.autograd.gradcheck(run, (x, weight), fast_mode=True)
+    assert torch.autograd.gradgradcheck(run, (x, weight), fast_mode=True)
+
+
+def test_only_of_large_images_and_in_one_type() -> None:
+    assert learned_by_grids(torch.zeros(1, 4, 16, 16))
+    assert not learned_by_grids(torch.zeros(64, 4, 8, 8))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not learned_by_grids(torch.zeros(1, 4, 16, 16))
