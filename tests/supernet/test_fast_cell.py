@@ -31,6 +31,7 @@ from nas_lightning.supernet.fast import (
     depthwise,
     dilated,
     fast_preprocess,
+    narrow,
     nodes,
     norms,
     stages,
@@ -131,6 +132,7 @@ def _both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(depthwise, "NEEDED", True)
     monkeypatch.setattr(depthwise, "PIXELS", 0 if request.param == "large" else 2**30)
     monkeypatch.setattr(dilated, "PIXELS", 0 if request.param == "large" else 2**30)
+    monkeypatch.setattr(narrow, "PIXELS", 0 if request.param == "large" else 2**30)
 
 
 @pytest.mark.parametrize("reduction", [False, True])

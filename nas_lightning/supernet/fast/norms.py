@@ -9,8 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nas_lightning.supernet.fast.narrow import narrow, normalize
+
 WIDE = 16
-"""Batch norms of fewer channels run together: alone they cost about as much as one of so many."""
+"""Batch norms of fewer channels run together, unless they are `narrow`: alone they cost about as
+much as one of so many."""
 
 
 class Part(NamedTuple):
@@ -30,16 +33,18 @@ class Part(NamedTuple):
 def normalized(parts: Sequence[Part]) -> list[Tensor]:
     """What the batch norms make of every part."""
     done: dict[int, Tensor] = {}
-    narrow: list[int] = []
+    few: list[int] = []
     for i, part in enumerate(parts):
         if part.norms and part.x.shape[1] < WIDE and not has_state(part.norms[0]):
-            narrow.append(i)
+            few.append(i)
         else:
             done[i] = _normalize(part)
-    if narrow:
-        together = _normalize(_joined([parts[i] for i in narrow]))
-        widths = [parts[i].x.shape[1] for i in narrow]
-        done |= zip(narrow, torch.split(together, widths, dim=1), strict=True)
+    if few and all(narrow(parts[i].x) for i in few):
+        done |= {i: _narrow(parts[i]) for i in few}
+    elif few:
+        together = _normalize(_joined([parts[i] for i in few]))
+        widths = [parts[i].x.shape[1] for i in few]
+        done |= zip(few, torch.split(together, widths, dim=1), strict=True)
     return [done[i] for i in range(len(parts))]
 
 
@@ -58,6 +63,11 @@ def _joined(parts: Sequence[Part]) -> Part:
     one = x.new_ones(1)
     scales = [one.expand(p.x.shape[1]) if p.scale is None else p.scale for p in parts]
     return Part(x, parts[0].norms, torch.cat(scales))
+
+
+def _narrow(part: Part) -> Tensor:
+    norms: Sequence[Any] = part.norms
+    return normalize(part.x, part.scale, norms[0].eps)
 
 
 def _normalize(part: Part) -> Tensor:
