@@ -179,12 +179,14 @@ class _Pass:
             running = [j for j, b in enumerate(source.branches) if depth < len(b.stages)]
             for j in running:
                 stages, value = source.branches[j].stages, outputs[j]
-                if stages[depth].rectify:
-                    value = value.relu() if depth else rectified
+                if depth == 0 and stages[0].rectify:
+                    value = rectified
                 for run in stages[depth].runs:
                     value = run(value, self._made)
                 last = depth == len(stages) - 1
-                parts.append(Part(value, stages[depth].norms, scales[j] if last else None))
+                scale = scales[j] if last else None
+                rectify = not last and stages[depth + 1].rectify
+                parts.append(Part(value, stages[depth].norms, scale, rectify))
             done = normalized(parts)
             if pools:
                 free = done.pop(0)

@@ -23,15 +23,17 @@ class Part(NamedTuple):
         x: Channels of n edges side by side (B, n · C, H, W).
         norms: The batch norm of each edge, or one for all if it has no state; none for none.
         scale: What the result is multiplied by (n · C,); none for nothing.
+        rectify: ReLU follows. In place: the gradient of a batch norm does not read its result.
     """
 
     x: Tensor
     norms: Sequence[nn.Module]
     scale: Tensor | None = None
+    rectify: bool = False
 
 
 def normalized(parts: Sequence[Part]) -> list[Tensor]:
-    """What the batch norms make of every part."""
+    """What the batch norms, and ReLU behind some of them, make of every part."""
     done: dict[int, Tensor] = {}
     few: list[int] = []
     for i, part in enumerate(parts):
@@ -39,12 +41,15 @@ def normalized(parts: Sequence[Part]) -> list[Tensor]:
             few.append(i)
         else:
             done[i] = _normalize(part)
+            if part.rectify:
+                done[i].relu_()
     if few and all(narrow(parts[i].x) for i in few):
         done |= {i: _narrow(parts[i]) for i in few}
     elif few:
         together = _normalize(_joined([parts[i] for i in few]))
         widths = [parts[i].x.shape[1] for i in few]
-        done |= zip(few, torch.split(together, widths, dim=1), strict=True)
+        for i, value in zip(few, torch.split(together, widths, dim=1), strict=True):
+            done[i] = value.relu() if parts[i].rectify else value
     return [done[i] for i in range(len(parts))]
 
 
@@ -67,7 +72,8 @@ def _joined(parts: Sequence[Part]) -> Part:
 
 def _narrow(part: Part) -> Tensor:
     norms: Sequence[Any] = part.norms
-    return normalize(part.x, part.scale, norms[0].eps)
+    out = normalize(part.x, part.scale, norms[0].eps)
+    return out.relu() if part.rectify else out
 
 
 def _normalize(part: Part) -> Tensor:

@@ -21,10 +21,14 @@ DENSE = 16
 """Up to this many channels an edge, depthwise and pointwise run as one dense convolution where all
 edges read the same channels, and at every place of small images; measured by
 benchmarks/convolutions.py."""
-PRODUCT = 48
+AVX512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
+"""The kind of CPU; some thresholds differ on others."""
+WIDE_DENSE = DENSE if AVX512 else 8
+"""The same of kernels of more than 3x3 pixels without dilation."""
+PRODUCT = 48 if AVX512 else 16
 """Up to this many channels of all edges, pointwise convolutions of several edges are, on a CPU, one
 product with a matrix that is mostly zeros; that of one edge always is a product; measured by
-benchmarks/convolutions.py."""
+benchmarks/convolutions.py on either kind of CPU."""
 
 Run = Callable[[Tensor, Made], Tensor]
 """State and kernels → state."""
@@ -130,7 +134,10 @@ class _Reader:
     def _convolve(self, column: Sequence[Any]) -> list[Run]:
         """A convolution, together with the pointwise one behind it where that is faster."""
         depthwise, channels = column[0].groups > 1, column[0].in_channels
-        dense = not depthwise or (channels <= DENSE and (self.shared or self.dense))
+        most = (
+            WIDE_DENSE if column[0].kernel_size > (3, 3) and column[0].dilation == (1, 1) else DENSE
+        )
+        dense = not depthwise or (channels <= most and (self.shared or self.dense))
         pointwise = self.columns.pop(0) if depthwise and dense else ()
         if dense:
             groups, times = self.states if self.shared else self.edges, 1
