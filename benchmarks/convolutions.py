@@ -8,14 +8,19 @@ edges, by channels C of an edge:
   constant `DENSE` of the fast cell comes from these columns.
 - `dilated`, `strided`: a depthwise convolution of dilation 2 over the same by grids of pixels, of
   stride 1 and of stride 2; above 1 the grids are faster. They are why `fast/dilated.py` is there.
+- `learned`: a dense convolution of dilation 2 over the same whose kernel is learned by grids; above
+  1 the latter is faster (`PIXELS` of `fast/dilated.py`).
 - `strips`: a depthwise convolution whose weights are learned over the same with a gradient by
   strips; above 1 the strips are faster (`fast/depthwise.py`).
 - `product`: a pointwise convolution in 4 groups over a product with one matrix; above 1 the product
   is faster. The constant `PRODUCT`, channels of all edges, comes from this column.
 - `tiny`: a convolution of images of at most 256 numbers over a product with one matrix. The
   constant `TINY` comes from this column.
+- `norm`: a batch norm of the C channels over one with pixels side by side (`fast/narrow.py`).
 - `pools`: a maximum and an average of few channels over those of images side by side as channels;
   above 1 the latter are faster. The constants of `fast/pools.py` come from this column.
+
+CPUs with AVX-512 and others differ most in `first` of 5x5, `strips`, `product` and `tiny`.
 """
 
 import argparse
@@ -29,7 +34,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas_lightning.supernet.fast.depthwise import depthwise
-from nas_lightning.supernet.fast.dilated import convolve
+from nas_lightning.supernet.fast.dilated import convolve, dilated
+from nas_lightning.supernet.fast.narrow import FEW, normalize
 from nas_lightning.supernet.fast.pools import WIDTH, side_by_side
 from nas_lightning.supernet.fast.products import block_diagonal, mix
 from nas_lightning.supernet.fast.tiny import product
@@ -108,6 +114,27 @@ class Bench:
 
         return self.ratio(lambda: conv(x), by_grids, (leaves, leaves))
 
+    def learned(self, channels: int, size: int, kernel: int) -> float:
+        """A dense dilated convolution over the same whose kernel is learned by grids."""
+        half = kernel // 2
+        x = self.leaf(self.batch, channels, size, size)
+        weight = self.leaf(EDGES * channels, channels, kernel, kernel)
+        leaves = [x, weight]
+        return self.ratio(
+            lambda: F.conv2d(x, weight, padding=2 * half, dilation=2),
+            lambda: dilated(x, weight, (half, half), 2),
+            (leaves, leaves),
+        )
+
+    def norm(self, channels: int, size: int) -> float:
+        """A batch norm over one with pixels side by side."""
+        x = self.leaf(self.batch, channels, size, size)
+        return self.ratio(
+            lambda: F.batch_norm(x, None, None, None, None, training=True),
+            lambda: normalize(x, None, 1e-5),
+            ([x], [x]),
+        )
+
     def strips(self, channels: int, size: int, kernel: int) -> float:
         """A depthwise convolution over the same with a gradient by strips."""
         wide, padding = EDGES * channels, kernel // 2
@@ -159,8 +186,12 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=9)
     options = parser.parse_args()
     bench = Bench(options.batch, options.repeat)
-    print(f"batch {options.batch}, {bench.device}, {torch.get_num_threads()} threads")
-    print("  C  size  kernel  first  later  dilated  strided  strips  product  tiny  pools")
+    kind = torch.backends.cpu.get_cpu_capability()
+    print(f"batch {options.batch}, {bench.device}, {torch.get_num_threads()} threads, CPU: {kind}")
+    print(
+        "  C  size  kernel  first  later  dilated  strided  learned  strips  product  tiny  pools  "
+        "norm"
+    )
     for channels, size in SIZES:
         for kernel in (3, 5):
             first, later = (bench.separable(channels, size, kernel, s) for s in (True, False))
@@ -168,11 +199,13 @@ def main() -> None:
             strips, products = bench.strips(channels, size, kernel), bench.product(channels, size)
             is_tiny = channels * size**2 <= WIDEST_TINY
             tiny = f"{bench.tiny(channels, size, kernel):.2f}" if is_tiny else "-"
+            by_grids = bench.learned(channels, size, kernel)
+            norm = f"{bench.norm(channels, size):.2f}" if channels < FEW else "-"
             pools = f"{bench.pools(channels, size):.2f}" if channels < 32 else "-"
             print(
                 f"{channels:3}  {size:4}  {kernel:6}  {first:5.2f}  {later:5.2f}  "
-                f"{grids:7.2f}  {strided:7.2f}  {strips:6.2f}  {products:7.2f}  {tiny:>4}  "
-                f"{pools:>5}"
+                f"{grids:7.2f}  {strided:7.2f}  {by_grids:7.2f}  {strips:6.2f}  {products:7.2f}  "
+                f"{tiny:>4}  {pools:>5}  {norm:>4}"
             )
 
 
