@@ -35,7 +35,7 @@ from torch.nn import functional as F
 
 from nas_lightning.supernet.fast.depthwise import depthwise
 from nas_lightning.supernet.fast.dilated import convolve, dilated
-from nas_lightning.supernet.fast.narrow import FEW, normalize
+from nas_lightning.supernet.fast.narrow import normalize
 from nas_lightning.supernet.fast.pools import WIDTH, side_by_side
 from nas_lightning.supernet.fast.products import block_diagonal, mix
 from nas_lightning.supernet.fast.tiny import product
@@ -200,7 +200,7 @@ def main() -> None:
             is_tiny = channels * size**2 <= WIDEST_TINY
             tiny = f"{bench.tiny(channels, size, kernel):.2f}" if is_tiny else "-"
             by_grids = bench.learned(channels, size, kernel)
-            norm = f"{bench.norm(channels, size):.2f}" if channels < FEW else "-"
+            norm = f"{bench.norm(channels, size):.2f}" if channels < 16 else "-"
             pools = f"{bench.pools(channels, size):.2f}" if channels < 32 else "-"
             print(
                 f"{channels:3}  {size:4}  {kernel:6}  {first:5.2f}  {later:5.2f}  "

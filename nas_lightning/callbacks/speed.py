@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
 from nas_lightning.callbacks.tf32 import OFF, ON, TF32, set_tf32
@@ -13,6 +15,7 @@ from nas_lightning.errors import UsageError
 from nas_lightning.retrain.nas_bench_201 import PlainCell
 from nas_lightning.retrain.network import DiscreteCell
 from nas_lightning.search import SearchModule
+from nas_lightning.search.graphs import Capture, CudaGraphs, Graphs, forbids_graphs
 from nas_lightning.stage import Stage
 from nas_lightning.supernet.cells import SearchCell
 from nas_lightning.supernet.nas_bench_201 import PlainSearchCell
@@ -24,8 +27,12 @@ VARIANTS = 8
 and without drop path. All cells share the count."""
 
 
+CAPTURES: dict[str, Callable[[], Capture]] = {"cuda": CudaGraphs}
+"""Makes what captures passes, by kind of device."""
+
+
 class Speed(Callback):
-    """TF32, compiled cells and the channels-last layout, for a search or a retraining.
+    """TF32, CUDA graphs, compiled cells, channels last, for a search or a retraining.
 
     The run is the same to rounding, except for the draws of drop path in cells that inductor
     compiles. Names in checkpoints do not change: a run may go on with or without this callback.
@@ -38,6 +45,10 @@ class Speed(Callback):
         backend: Of `torch.compile`.
         mode: Of `torch.compile` with inductor: `reduce-overhead` replays CUDA graphs, in place of
             starting each kernel from Python; none for compiled kernels alone.
+        graphs: Replay the passes of a search as CUDA graphs, whole: losses and gradients of a step
+            are captured once, without compiling anything. The same kernels run as before. Methods
+            that decide on the host what a step computes run as ever, and the run says why; so does
+            any run that is not of one process on a CUDA device.
         channels_last: Keep weights and images with the channels of a pixel side by side. For
             retraining: the cells of a search choose their layout themselves.
 
@@ -53,12 +64,14 @@ class Speed(Callback):
         backend: str = "inductor",
         mode: str | None = "reduce-overhead",
         channels_last: bool = False,
+        graphs: bool = False,
     ) -> None:
         self.tf32 = tf32
         self.compile = compile
         self.backend = backend
         self.mode = mode
         self.channels_last = channels_last
+        self.graphs = graphs
         self._before: TF32 | None = None
         self._limit: int | None = None
         self._compiled: list[nn.Module] = []
@@ -80,11 +93,19 @@ class Speed(Callback):
             raise UsageError(
                 f"Speed is for searches and retrainings, not {type(pl_module).__name__}"
             )
+        if self.graphs:
+            self._check_graphs(pl_module)
         cells = self._cells(trainer, pl_module) if self.compile else []
         if self.channels_last and isinstance(pl_module, SearchModule):
             raise UsageError(
                 "Speed: the cells of a search choose their memory layout: leave channels_last off"
             )
+        if self.graphs and isinstance(pl_module, SearchModule) and stage == "fit":
+            reason = _no_graphs(trainer, pl_module)
+            if reason:
+                rank_zero_info(f"Speed: no CUDA graphs, every kernel starts by itself: {reason}")
+            else:
+                pl_module.graphs = Graphs(CAPTURES[trainer.strategy.root_device.type]())
         self._before = set_tf32(ON if self.tf32 else OFF)
         self._compile(cells)
         if self.channels_last:
@@ -96,6 +117,8 @@ class Speed(Callback):
         """Put back what holds for the whole process, and the module's own way to run."""
         if self._before is not None:
             set_tf32(self._before)
+        if isinstance(pl_module, SearchModule):
+            pl_module.graphs = None  # its tensors are about to move
         if self._limit is not None:
             torch._dynamo.config.recompile_limit = self._limit
         for cell in self._compiled:
@@ -119,6 +142,17 @@ class Speed(Callback):
         """
         if self.replays and pl_module.device.type == "cuda":
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call] # torch
+
+    def _check_graphs(self, module: Stage) -> None:
+        """Check that graphs can be asked for.
+
+        Raises:
+            UsageError: They cannot.
+        """
+        if self.compile:
+            raise UsageError("Speed: compiled cells have graphs of their own: set graphs to false")
+        if not isinstance(module, SearchModule):
+            raise UsageError("Speed: graphs are for searches: set graphs to false")
 
     def _cells(self, trainer: Trainer, module: Stage) -> list[nn.Module]:
         """What is to be compiled.
@@ -152,6 +186,16 @@ class Speed(Callback):
         for cell in cells:
             cell.compile(backend=self.backend, mode=mode, dynamic=False)
         self._compiled = cells
+
+
+def _no_graphs(trainer: Trainer, module: SearchModule) -> str | None:
+    """Why the passes of a search are not captured in this run; none if they are."""
+    device = trainer.strategy.root_device.type
+    if device not in CAPTURES:
+        return f"there are none on {device}"
+    if trainer.world_size > 1:
+        return "several processes average their gradients"
+    return forbids_graphs(module)
 
 
 def _check_method(module: SearchModule) -> None:

@@ -28,6 +28,7 @@ from nas_lightning.schedules import (
 )
 from nas_lightning.search.checks import check_run
 from nas_lightning.search.discretize import one_hot
+from nas_lightning.search.graphs import Graphs
 from nas_lightning.search.plan import (
     ARCH_OPTIMIZER,
     CELL_EXECUTION,
@@ -119,6 +120,8 @@ class SearchModule(Stage):
         self.candidate: Genotype | None = None
         """The cells whose one-shot performance is tested; none for those that were found."""
         self._one_shot: Mixing | None = None
+        self.graphs: Graphs | None = None
+        """What captures the passes of the steps; none if they run by themselves."""
 
     @property
     def space_name(self) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -36,31 +37,20 @@ def arch_step(
     Raises:
         DivergedError: Loss or gradient is not finite, see `Stage.check_step`.
     """
-    replay = ReplayedDraws(module.device, module.arch.generator)
     half = module.plan[OUTER_BATCH]
     stream = "arch" if half == "val" else "weight"
-    seen: list[tuple[Any, Tensor]] = []
-
-    def outer() -> Tensor:
-        output = module.supernet(module.streams.inputs(stream, batch[half]), module.arch.sample())
-        loss = module.task.loss(output, batch[half])
-        seen.append((module.task.detached(output), loss.detach()))
-        return loss + module.plan.penalty(module.arch)
-
-    def inner() -> Tensor:
-        return module.training_loss(batch["train"])[1]
-
     arch = {name: value for name, value in module.arch.named().items() if value.requires_grad}
-    problem = BilevelProblem(
-        lambda: replay(inner), lambda: replay(outer), module.weights, arch, weight_optimizer
-    )
     with UnmovedBuffers(module.buffered):
-        gradients = module.plan[ARCH_GRADIENT](problem)
+        if module.graphs is None:
+            seen, gradients = _estimated(module, stream, batch, arch, weight_optimizer)
+        else:
+            function = functools.partial(_direct, module, stream, list(arch.values()))
+            seen, gradients = module.graphs.run("arch step", function, batch[half])
     before = {name: value.detach().clone() for name, value in arch.items()}
     for value, gradient in zip(arch.values(), gradients, strict=True):
         value.grad = gradient
     kept = {name: gradient.clone() for name, gradient in zip(arch, gradients, strict=True)}
-    norm = module.check_step("arch step", seen[0][1], optimizer)
+    norm = module.check_step("arch step", seen[1], optimizer)
     module.clip(optimizer, module.arch_gradient_clip, norm)
     optimizer.step()
     optimizer.zero_grad()
@@ -71,9 +61,76 @@ def arch_step(
             strategy.on_after_arch_step(module, step)
     # behind all hooks: an additive rule may have left the domain of the relaxation
     module.arch.project_()
-    module.streams.report(module, "arch", "search/arch", batch[half], *seen[0])
+    module.streams.report(module, "arch", "search/arch", batch[half], *seen)
     if half == "val":
-        module.streams.carry("arch", seen[0][0])
+        module.streams.carry("arch", seen[0])
+
+
+Seen = tuple[Any, Tensor]
+"""Output and loss () of a pass, without their graph."""
+
+
+def _outer(module: SearchModule, stream: str, batch: Any) -> tuple[Seen, Tensor]:
+    """What a pass of the architecture half sees, and the outer loss ()."""
+    output = module.supernet(module.streams.inputs(stream, batch), module.arch.sample())
+    loss = module.task.loss(output, batch)
+    seen = module.task.detached(output), loss.detach()
+    return seen, loss + module.plan.penalty(module.arch)
+
+
+def _estimated(
+    module: SearchModule,
+    stream: str,
+    batch: Mapping[str, Any],
+    arch: Mapping[str, Tensor],
+    weight_optimizer: Optimizer,
+) -> tuple[Seen, tuple[Tensor, ...]]:
+    """What the first pass saw, and the architecture gradient, by the method's estimator."""
+    replay = ReplayedDraws(module.device, module.arch.generator)
+    passes: list[Seen] = []
+
+    def outer() -> Tensor:
+        seen, loss = _outer(module, stream, batch[module.plan[OUTER_BATCH]])
+        passes.append(seen)
+        return loss
+
+    def inner() -> Tensor:
+        return module.training_loss(batch["train"])[1]
+
+    problem = BilevelProblem(
+        lambda: replay(inner), lambda: replay(outer), module.weights, arch, weight_optimizer
+    )
+    gradients = module.plan[ARCH_GRADIENT](problem)
+    return passes[0], gradients
+
+
+def _direct(
+    module: SearchModule, stream: str, arch: Sequence[Tensor], batch: Any
+) -> tuple[Seen, tuple[Tensor, ...]]:
+    """The same of one process by `first_order`, with nothing that a graph cannot hold."""
+    seen, loss = _outer(module, stream, batch)
+    return seen, torch.autograd.grad(loss, list(arch), materialize_grads=True)
+
+
+def _learned(
+    module: SearchModule, batch: Any
+) -> tuple[tuple[Any, Tensor, Tensor], list[Tensor | None]]:
+    """Output, inner loss () and the task's own loss (), and gradients of the weights.
+
+    Gradients lie in memory as their weights do: optimizers are slow where the two differ.
+    """
+    output, loss, task_loss = module.training_loss(batch, arch_fixed=True)
+    weights = list(module.weights.values())
+    found = torch.autograd.grad(loss, weights, allow_unused=True)
+    gradients = [_laid_out(g, weight) for g, weight in zip(found, weights, strict=True)]
+    return (module.task.detached(output), loss.detach(), task_loss.detach()), gradients
+
+
+def _laid_out(gradient: Tensor | None, weight: Tensor) -> Tensor | None:
+    """A gradient as its weight lies in memory."""
+    if gradient is None or gradient.stride() == weight.stride():
+        return gradient
+    return torch.empty_like(weight).copy_(gradient)
 
 
 def weight_step(module: SearchModule, batch: Any, optimizer: Optimizer) -> None:
@@ -87,9 +144,15 @@ def weight_step(module: SearchModule, batch: Any, optimizer: Optimizer) -> None:
     Raises:
         DivergedError: Loss or gradient is not finite, see `Stage.check_step`.
     """
-    output, loss, task_loss = module.training_loss(batch, arch_fixed=True)
     optimizer.zero_grad()
-    module.manual_backward(loss)
+    if module.graphs is None:
+        output, loss, task_loss = module.training_loss(batch, arch_fixed=True)
+        module.manual_backward(loss)
+    else:
+        function = functools.partial(_learned, module)
+        (output, loss, task_loss), gradients = module.graphs.run("weight step", function, batch)
+        for value, gradient in zip(module.weights.values(), gradients, strict=True):
+            value.grad = gradient
     norm = module.check_step("weight step", loss, optimizer)
     module.clip(optimizer, module.gradient_clip, norm)
     optimizer.step()

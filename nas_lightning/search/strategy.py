@@ -50,6 +50,10 @@ class SearchStrategy(Callback):
     steps_alpha_and_beta: ClassVar[bool] = False
     """It needs α and β to be stepped together."""
 
+    replayable: ClassVar[bool] = False
+    """Its steps may be captured as CUDA graphs: what losses and gradients are computed from is
+    changed in place or not at all, and never decided by Python from step to step."""
+
     @property
     def differentiates_twice(self) -> bool:
         """Whether it takes derivatives of derivatives of the supernet."""

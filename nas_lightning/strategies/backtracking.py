@@ -125,6 +125,8 @@ class Backtracking(SearchStrategy):
         UsageError: A negative rate or clip.
     """
 
+    replayable = True
+
     requires = (EDGE_RELAXATION,)
     steps_alpha_and_beta = True
 

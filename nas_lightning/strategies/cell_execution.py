@@ -14,6 +14,8 @@ class ReferenceCell(SearchStrategy):
     It equals the fast cell to rounding; for comparisons and doubts. Fills: cell execution.
     """
 
+    replayable = True
+
     def configure(self, plan: SearchPlan) -> None:
         """Set the reference cell."""
         execution = CellExecution(reference_cell, reference_preprocess, channels_last=False)

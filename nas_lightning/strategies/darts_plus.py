@@ -39,6 +39,8 @@ class DartsPlus(EarlyStop):
         UsageError: A number is below 1, or the space has no such cell.
     """
 
+    replayable = True
+
     def __init__(
         self,
         criterion: Literal["skips", "ranking"] = "skips",

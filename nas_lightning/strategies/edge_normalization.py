@@ -15,6 +15,8 @@ class EdgeNormalization(SearchStrategy):
     edges are kept, never the operation on an edge. Fills: edge relaxation. Cost: none.
     """
 
+    replayable = True
+
     def configure(self, plan: SearchPlan) -> None:
         """Give each cell kind a β (E,)."""
         plan.fill(EDGE_RELAXATION, NodewiseSoftmax(), by=self)

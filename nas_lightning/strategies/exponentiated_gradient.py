@@ -93,6 +93,8 @@ class ExponentiatedGradient(SearchStrategy):
         UsageError: A negative rate or weight.
     """
 
+    replayable = True
+
     def __init__(
         self, lr: float = 0.1, edges: bool = False, edge_lr: float = 0.1, entropy: float = 0.0
     ) -> None:

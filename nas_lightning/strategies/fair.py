@@ -56,6 +56,8 @@ class FairDARTS(SearchStrategy):
         UsageError: The threshold is no weight, or the penalty's weight is negative.
     """
 
+    replayable = True
+
     def __init__(
         self,
         keep: Literal["sparse", "edge"] = "sparse",

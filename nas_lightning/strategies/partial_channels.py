@@ -21,6 +21,8 @@ class PartialChannels(SearchStrategy):
         UsageError: K is less than 2.
     """
 
+    replayable = True
+
     def __init__(self, k: int = 4) -> None:
         if k < 2:
             raise UsageError(f"PartialChannels: k must be at least 2, found {k}")

@@ -14,6 +14,8 @@ class SingleLevel(SearchStrategy):
     both steps the whole training set. Fills: outer batch. Cost: none.
     """
 
+    replayable = True
+
     def configure(self, plan: SearchPlan) -> None:
         """Set the batch."""
         plan.fill(OUTER_BATCH, "train", by=self)

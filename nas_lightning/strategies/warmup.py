@@ -20,6 +20,8 @@ class WarmUp(SearchStrategy):
         epochs: How many.
     """
 
+    replayable = True
+
     def __init__(self, epochs: int = 15) -> None:
         self.epochs = epochs
 

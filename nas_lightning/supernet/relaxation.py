@@ -112,7 +112,8 @@ class NodewiseSoftmax(EdgeRelaxation):
     def weights(self, beta: Tensor | None, cell: Cell, device: torch.device) -> Tensor:
         """The weights of the edges into each node sum to one (E,)."""
         assert beta is not None
-        return torch.cat([beta[cell.incoming(node)].softmax(dim=0) for node in cell.nodes])
+        parts = torch.split(beta, list(cell.fan_in))  # not by index, which would come from the host
+        return torch.cat([part.softmax(dim=0) for part in parts])
 
 
 class SimplexEdges(EdgeRelaxation):

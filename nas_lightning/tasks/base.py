@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 from torchmetrics import MetricCollection
@@ -16,7 +16,12 @@ class Task(ABC):
     """Loss and metrics of one kind of problem.
 
     Every argument of a subclass's constructor is kept under its own name.
+
+    Attributes:
+        carries: Batches of a stream start from what `carry` kept of the one before.
     """
+
+    carries: ClassVar[bool] = False
 
     @abstractmethod
     def inputs(self, batch: Any, carried: Any = None) -> Any:

@@ -43,7 +43,7 @@ def normalized(parts: Sequence[Part]) -> list[Tensor]:
             done[i] = _normalize(part)
             if part.rectify:
                 done[i].relu_()
-    if few and all(narrow(parts[i].x) for i in few):
+    if few and narrow(min((parts[i].x for i in few), key=lambda x: x.shape[1])):
         done |= {i: _narrow(parts[i]) for i in few}
     elif few:
         together = _normalize(_joined([parts[i] for i in few]))

@@ -1,0 +1,295 @@
+"""Replayed passes: the same search, and only of methods that can be replayed.
+
+There is no GPU here: `Traces` fixes what Python decides, as a CUDA graph does, and reads weights, α
+and buffers where they are. `tests/gpu` has the graphs themselves.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning
+import pytest
+import torch
+from lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from nas_lightning.callbacks import Speed, speed
+from nas_lightning.data import Synthetic
+from nas_lightning.errors import UsageError
+from nas_lightning.retrain import DartsNetwork, RetrainModule
+from nas_lightning.search import SearchModule, SearchStrategy
+from nas_lightning.search.graphs import WARM, Graphs
+from nas_lightning.strategies import CheckpointCells, ReferenceCell
+from nas_lightning.supernet import DartsSupernet, NasBench201Supernet
+from nas_lightning.tasks import LanguageModeling
+from tests.conftest import SPEC, SearchFactory, TrainerFactory
+from tests.contract.test_strategies import METHODS
+from tests.search.test_recurrent_search import data as text
+from tests.search.test_recurrent_search import search as recurrent_search
+from tests.search.tracing import FROM_HOST, Traces
+
+REPLAYED = {"darts", "pcdarts", "idarts", "gaea_darts", "gaea_pcdarts", "fair_darts"}
+WHY_NOT = {
+    "amended": "reads numbers on the host",
+    "darts_second_order": "reads numbers on the host",
+    "neumann": "reads numbers on the host",
+    "snas": "drawn on the host",
+    "gdas": "drawn on the host",
+    "gaea_gdas": "drawn on the host",
+    "gdas_second_order": "reads numbers on the host",
+    "gdas_amended": "reads numbers on the host",
+    "two_stage": "TwoStage may change",
+    "amended_gaea_two_stage": "reads numbers on the host",
+    "amended_gaea_idarts": "reads numbers on the host",
+}
+EPOCHS, BATCHES = 2, 5
+
+
+class Trace(Callback):
+    """Everything that is trained, and all buffers, after each batch."""
+
+    def __init__(self) -> None:
+        self.steps: list[Tensor] = []
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, *_: object, **__: object
+    ) -> None:
+        assert isinstance(pl_module, SearchModule)
+        parts = [*pl_module.parameters(), *pl_module.supernet.buffers()]
+        self.steps.append(torch.cat([p.detach().double().flatten() for p in parts]))
+
+
+class Replays(Callback):
+    """Hands the module what captures, where `Speed` would do so for a GPU."""
+
+    def __init__(self) -> None:
+        self.graphs: Graphs | None = None
+        self.traces: Traces | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        assert isinstance(pl_module, SearchModule)
+        self.traces = Traces(pl_module)
+        self.graphs = pl_module.graphs = Graphs(self.traces)
+
+
+def data() -> Synthetic:
+    return Synthetic(
+        in_channels=3, num_classes=4, image_size=8, train_size=16 * BATCHES, test_size=16,
+        batch_size=8,
+    )  # fmt: skip
+
+
+def fit(
+    module: SearchModule, make_trainer: TrainerFactory, *callbacks: Callback, **kwargs: Any
+) -> Tensor:
+    """What is trained and all buffers, after every batch (steps, numbers)."""
+    trace = Trace()
+    settings: dict[str, Any] = {"precision": "64-true", "max_epochs": EPOCHS, **kwargs}
+    make_trainer(**settings, callbacks=[trace, *callbacks]).fit(module, datamodule=data())
+    assert len(trace.steps) == BATCHES * EPOCHS
+    return torch.stack(trace.steps)
+
+
+@pytest.mark.parametrize("method", sorted(REPLAYED))
+def test_a_replayed_search_is_the_same(
+    method: str, make_search: SearchFactory, make_trainer: TrainerFactory
+) -> None:
+    def make() -> SearchModule:
+        return make_search(copy.deepcopy(list(METHODS[method])), arch_gradient_clip=1.0)
+
+    expected = fit(make(), make_trainer)
+    replays = Replays()
+    found = fit(make(), make_trainer, replays)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+    assert replays.graphs is not None
+    assert replays.traces is not None
+    count = EPOCHS * BATCHES - WARM
+    assert replays.graphs.replayed == {"arch step": count, "weight step": count}
+    assert [name for name in FROM_HOST if replays.traces.operations[name]] == []
+    assert replays.traces.operations["convolution"] > 0
+
+
+@pytest.mark.parametrize(
+    "supernet",
+    [
+        DartsSupernet(channels=8, layers=3, nodes=2, running_stats=True,
+                      primitives=("sep_conv_3x3", "skip_connect", "none", "avg_pool_3x3")),
+        NasBench201Supernet(4, 1, affine=True, running_stats=True),
+    ],
+    ids=["darts", "nas_bench_201"],
+)  # fmt: skip
+@pytest.mark.parametrize("strategies", [(), (ReferenceCell(),)], ids=["fast", "reference"])
+def test_running_statistics_move_once_a_step(
+    supernet: Any, strategies: Sequence[SearchStrategy], make_trainer: TrainerFactory
+) -> None:
+    def make() -> SearchModule:
+        lightning.seed_everything(0, verbose=False)
+        return SearchModule(SPEC, supernet, strategies=copy.deepcopy(list(strategies)))
+
+    expected = fit(make(), make_trainer)
+    replays = Replays()
+    found = fit(make(), make_trainer, replays)
+    assert replays.graphs is not None
+    assert replays.graphs.replayed["weight step"] > 0
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+
+
+class Drifts(SearchStrategy):
+    """Says that it can be replayed, although Python decides what its steps compute."""
+
+    replayable = True
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, SearchModule)
+        pl_module.auxiliary_weight = 0.1
+        pl_module.task.loss = _louder(pl_module.task.loss, trainer.current_epoch)  # type: ignore[method-assign] # what is tested
+
+
+def _louder(loss: Callable[..., Tensor], epoch: int) -> Callable[..., Tensor]:
+    return lambda output, batch: loss(output, batch) * (1 + epoch)
+
+
+def test_a_method_that_decides_in_python_would_show(make_trainer: TrainerFactory) -> None:
+    def make() -> SearchModule:
+        lightning.seed_everything(0, verbose=False)
+        supernet = DartsSupernet(8, 3, nodes=1, primitives=("sep_conv_3x3", "skip_connect"))
+        return SearchModule(SPEC, supernet, strategies=[Drifts()])
+
+    expected = fit(make(), make_trainer)
+    found = fit(make(), make_trainer, Replays())
+    assert not torch.allclose(found, expected, rtol=1e-6, atol=0)
+
+
+def test_a_replayed_search_goes_on_in_the_middle_of_an_epoch(
+    make_search: SearchFactory, make_trainer: TrainerFactory, tmp_path: Path
+) -> None:
+    path = tmp_path / "middle.ckpt"
+
+    class Save(Callback):
+        def on_train_batch_end(self, trainer: Trainer, *_: object, **__: object) -> None:
+            if (trainer.current_epoch, trainer.fit_loop.batch_idx) == (1, 1):
+                trainer.save_checkpoint(path)
+
+    single: dict[str, Any] = {"precision": "32-true", "max_epochs": EPOCHS}
+    whole = fit(make_search(METHODS["idarts"]), make_trainer, Replays(), Save(), **single)
+    trace, replays = Trace(), Replays()
+    again = make_search(METHODS["idarts"])
+    trainer = make_trainer(**single, callbacks=[trace, replays])
+    trainer.fit(again, datamodule=data(), ckpt_path=path, weights_only=True)
+    assert replays.graphs is not None
+    assert replays.graphs.replayed["weight step"] > 0
+    found = torch.stack(trace.steps)
+    torch.testing.assert_close(found, whole[-len(found) :], rtol=0, atol=0)
+
+
+# -- what Speed decides ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> list[Traces]:
+    """As if there were graphs on the CPU; what was captured."""
+    captures: list[Traces] = []
+
+    def capture() -> Traces:
+        captures.append(Traces(torch.nn.Module()))
+        return captures[-1]
+
+    monkeypatch.setitem(speed.CAPTURES, "cpu", capture)
+    return captures
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_speed_replays_what_can_be_replayed_and_says_why_not(
+    method: str, make_search: SearchFactory, make_trainer: TrainerFactory,
+    on_the_cpu: list[Traces], caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    def make() -> SearchModule:
+        return make_search(copy.deepcopy(list(METHODS[method])))
+
+    with caplog.at_level("INFO", "lightning.pytorch.utilities.rank_zero"):
+        found = fit(make(), make_trainer, Speed(graphs=True))
+    said = [m for m in caplog.messages if m.startswith("Speed")]
+    if method in REPLAYED:
+        assert (len(said), len(on_the_cpu)) == (0, 1)
+        assert on_the_cpu[0].operations["convolution"] > 0
+    else:
+        assert (len(said), len(on_the_cpu)) == (1, 0)
+        assert WHY_NOT[method] in said[0]
+        torch.testing.assert_close(found, fit(make(), make_trainer), rtol=0, atol=0)
+
+
+@pytest.mark.usefixtures("on_the_cpu")
+@pytest.mark.parametrize(
+    ("strategies", "kwargs", "why"),
+    [
+        ([], {"drop_path": 0.2}, "drop path changes"),
+        ([CheckpointCells()], {}, "CheckpointCells may change"),
+    ],
+)
+def test_speed_leaves_out_what_a_graph_would_fix(
+    strategies: Sequence[SearchStrategy], kwargs: dict[str, Any], why: str,
+    make_search: SearchFactory, make_trainer: TrainerFactory, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    with caplog.at_level("INFO", "lightning.pytorch.utilities.rank_zero"):
+        fit(make_search(strategies, **kwargs), make_trainer, Speed(graphs=True))
+    assert [why in m for m in caplog.messages if m.startswith("Speed")] == [True]
+
+
+@pytest.mark.usefixtures("on_the_cpu")
+def test_hidden_states_are_not_replayed(
+    make_trainer: TrainerFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert LanguageModeling.carries
+    with caplog.at_level("INFO", "lightning.pytorch.utilities.rank_zero"):
+        make_trainer(callbacks=[Speed(graphs=True)]).fit(recurrent_search(), datamodule=text())
+    assert ["goes on where" in m for m in caplog.messages if m.startswith("Speed")] == [True]
+
+
+def test_there_are_no_graphs_on_a_cpu_and_the_run_says_so(
+    make_search: SearchFactory, make_trainer: TrainerFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    module = make_search([])
+    with caplog.at_level("INFO", "lightning.pytorch.utilities.rank_zero"):
+        fit(module, make_trainer, Speed(graphs=True))
+    assert ["none on cpu" in m for m in caplog.messages if m.startswith("Speed")] == [True]
+    assert module.graphs is None
+
+
+def test_what_cannot_be_asked_for(make_search: SearchFactory, make_trainer: TrainerFactory) -> None:
+    with pytest.raises(UsageError, match="graphs of their own"):
+        fit(make_search([]), make_trainer, Speed(graphs=True, compile=True))
+    module = RetrainModule(SPEC, "DARTS_V2", DartsNetwork(4, 3), auxiliary_weight=0)
+    with pytest.raises(UsageError, match="graphs are for searches"):
+        make_trainer(callbacks=[Speed(graphs=True)]).fit(
+            module, datamodule=Synthetic(in_channels=3, num_classes=4, image_size=8, mode="retrain")
+        )
+
+
+def test_batches_that_are_not_tensors_run_by_themselves() -> None:
+    graphs = Graphs(Traces(torch.nn.Module()), warm=0)
+    assert (
+        graphs.run("sum", lambda batch: batch["x"] + batch["n"], {"x": torch.ones(1), "n": 2}) == 3
+    )
+    assert not graphs.replayed
+
+
+def test_other_shapes_run_by_themselves_and_are_not_captured() -> None:
+    graphs = Graphs(Traces(torch.nn.Module()), warm=1)
+    scale = torch.ones(())
+    for step in range(4):
+        scale.fill_(step)
+        for size in (4, 3):
+            batch = torch.arange(float(size))
+            found = graphs.run("sum", lambda x: (x * scale).sum(), batch)
+            assert found == batch.sum() * step
+    assert graphs.replayed == {"sum": 3}
+
+
+def test_names_are_captured_by_themselves() -> None:
+    graphs = Graphs(Traces(torch.nn.Module()), warm=0)
+    for _ in range(2):
+        assert graphs.run("double", lambda x: 2 * x, torch.ones(1)) == 2
+        assert graphs.run("half", lambda x: x / 2, torch.ones(1)) == 0.5
+    assert graphs.replayed == {"double": 2, "half": 2}
