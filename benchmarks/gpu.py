@@ -83,7 +83,7 @@ class Plan:
 
 
 def tables(plan: Plan) -> Iterator[str]:
-    """Cells and precisions, data, a whole fit, and compiled cells if they are asked for."""
+    """Cells and precisions, data, a whole fit, graphs, and compiled cells if they are asked for."""
     precisions = ("ieee", "tf32", "bf16-mixed")
     cells = plan.measure(plan.full, Wanted(steps=("search",), precisions=precisions))
     yield f"{table.machine_line(cells)}.\n\nCommand: `{shlex.join(plan.args.command)}`"
@@ -91,6 +91,14 @@ def tables(plan: Plan) -> Iterator[str]:
     fit = Wanted(("fit", "data"), cells=("fast",), precisions=("bf16-mixed",), on_device=True)
     found = plan.measure(plan.full, fit)
     yield f"**A batch in `Trainer.fit`, data on the device**\n\n{table.markdown(found)}"
+    graphs = Wanted(
+        ("search", "weight"),
+        cells=("fast",),
+        precisions=precisions[1:],
+        graphs=True,
+        on_device=True,
+    )
+    yield f"**CUDA graphs**\n\n{table.markdown(plan.measure(plan.full, graphs))}"
     if plan.args.compile:
         backend = "inductor" if plan.accelerator == "gpu" else "eager"
         compiled = Wanted(("search",), cells=("fast",), precisions=("tf32",), compile=backend)
@@ -145,7 +153,7 @@ def real_search(plan: Plan) -> Iterator[str]:
     found = search(epochs)
     yield (
         f"**IDARTS on {'made-up images' if tiny else 'CIFAR-10'}**, {epochs} of "
-        f"{searches.EPOCHS} epochs in {table.duration(found.seconds)}, TF32, supernet's "
+        f"{searches.EPOCHS} epochs in {table.duration(found.seconds)}, TF32, graphs, supernet's "
         f"training accuracy {found.accuracy:.3f}\n\n```\n{found.genotype}\n```"
     )
 

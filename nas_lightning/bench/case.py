@@ -39,6 +39,7 @@ class Case:
         precision: See `precision.PRECISIONS`.
         compile: Backend of `torch.compile` for the cells; none to leave them as they are. Then
             only times are measured: counters do not see into what is compiled.
+        graphs: Replay passes as CUDA graphs, see `Speed`; the same holds.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Case:
     trainer: Mapping[str, Any] = field(default_factory=dict)
     precision: str = "32-true"
     compile: str | None = None
+    graphs: bool = False
 
 
 @dataclass(frozen=True)

@@ -83,11 +83,14 @@ class Harness:
         return Trainer(**{**settings, **self.case.trainer, **more})
 
     def _speed(self) -> list[Speed]:
-        """What compiles the cells, if they are to be compiled."""
+        """What compiles the cells or captures passes, if that is asked for."""
         case = self.case
-        if case.compile is None:
-            return []
-        return [Speed(case.precision == "tf32", compile=True, backend=case.compile)]
+        tf32 = case.precision == "tf32"
+        if case.graphs:
+            return [Speed(tf32, graphs=True)]
+        if case.compile is not None:
+            return [Speed(tf32, compile=True, backend=case.compile)]
+        return []
 
     def close(self) -> None:
         """Undo what a compiled case set for the whole process."""

@@ -107,7 +107,7 @@ def _measure_with(harnesses: list[Harness], group: Group, options: Options) -> l
         options.say(f"{group.name}: {case.name}")
         harness = Harness(case, options.accelerator)
         harnesses.append(harness)
-        if options.counts and case.compile is None:
+        if options.counts and case.compile is None and not case.graphs:
             # now, before another case takes memory
             counts |= {(case.name, s): _count(harness, s) for s in group.steps if _counted(s)}
     medians: dict[tuple[str, Step], float] = {}

@@ -109,7 +109,7 @@ def _run(module: SearchModule, data: LightningDataModule, epochs: int, **more: A
         "enable_progress_bar": False,
         "enable_model_summary": False,
         "use_distributed_sampler": False,
-        "callbacks": [Speed(tf32=True)],
+        "callbacks": [Speed(tf32=True, graphs=True)],
     }
     began = time.perf_counter()
     trainer = Trainer(**{**settings, **more})

@@ -127,6 +127,7 @@ class Wanted:
         precisions: See `precision.PRECISIONS`.
         checkpoint: Checkpoint cells.
         compile: Backend of `torch.compile` for the cells of the supernet; none not to.
+        graphs: Replay passes as CUDA graphs.
         on_device: Keep the data on the device.
         batch: Samples in a batch; none for that of the setting.
         trainer: More arguments of the trainer.
@@ -138,6 +139,7 @@ class Wanted:
     precisions: tuple[str, ...] = ("32-true",)
     checkpoint: bool = False
     compile: str | None = None
+    graphs: bool = False
     on_device: bool = False
     batch: int | None = None
     trainer: dict[str, Any] = field(default_factory=dict)
@@ -208,6 +210,7 @@ def _search_case(
         {"precision": of_trainer(precision), **wanted.trainer},
         precision,
         wanted.compile,
+        wanted.graphs,
     )
 
 
@@ -253,17 +256,21 @@ def _data(setting: Setting, wanted: Wanted, **kwargs: Any) -> Any:
     return setting.data(batch_size=batch, on_device=wanted.on_device, **kwargs)
 
 
-def spelt(precision: str, checkpoint: bool, on_device: bool, compiled: bool) -> str:
+def spelt(
+    precision: str, checkpoint: bool, on_device: bool, compiled: bool, graphs: bool = False
+) -> str:
     """What is unusual about a case, in words."""
     words = {
         precision: precision != "32-true",
         "checkpointed": checkpoint,
         "compiled": compiled,
+        "graphs": graphs,
         "on device": on_device,
     }
     return " ".join(word for word, said in words.items() if said)
 
 
 def _name(wanted: Wanted, precision: str, *words: str) -> str:
-    more = spelt(precision, wanted.checkpoint, wanted.on_device, wanted.compile is not None)
+    compiled = wanted.compile is not None
+    more = spelt(precision, wanted.checkpoint, wanted.on_device, compiled, wanted.graphs)
     return " ".join(filter(None, (*words, more)))

@@ -73,6 +73,7 @@ def of_preset(given: BenchOptions) -> list[Group]:
         given.precisions or Wanted.precisions,
         given.checkpoint,
         INDUCTOR if given.compile else None,
+        given.graphs,
         given.on_device,
         given.batch,
     )
@@ -95,8 +96,10 @@ def of_config(given: BenchOptions) -> list[Group]:
     searches = isinstance(first.model, SearchModule)
     if "plain" in given.cells:
         raise UsageError("plain cells are measured by --preset only")
-    if not searches and (given.methods or given.cells or given.checkpoint):
-        raise UsageError("--methods, --cells and --checkpoint-cells are of a search, this is none")
+    if not searches and (given.methods or given.cells or given.checkpoint or given.graphs):
+        raise UsageError(
+            "--methods, --cells, --checkpoint-cells and --graphs are of a search, this is none"
+        )
     steps = cast("tuple[Step, ...]", given.steps) or (SEARCH_STEPS if searches else ("retrain",))
     config = first.config[first.config.subcommand]
     cases = [
@@ -134,10 +137,12 @@ def _case(given: BenchOptions, config: Any, method: str, kind: str, precision: s
     trainer = {name: config.trainer[name] for name in TRAINER if config.trainer[name] is not None}
     if not (epochs := config.trainer.max_epochs):
         raise UsageError("set trainer.max_epochs: it says how long a full run is")
-    words = (method, kind, spelt(precision, given.checkpoint, given.on_device, given.compile))
+    unusual = (given.checkpoint, given.on_device, given.compile, given.graphs)
+    words = (method, kind, spelt(precision, *unusual))
     trainer["precision"] = of_trainer(precision)
     backend = INDUCTOR if given.compile else None
-    return Case(" ".join(filter(None, words)), make, epochs, None, trainer, precision, backend)
+    name = " ".join(filter(None, words))
+    return Case(name, make, epochs, None, trainer, precision, backend, given.graphs)
 
 
 def _built(given: BenchOptions, configs: Sequence[str], strategies: Sequence[str]) -> PlanCLI:

@@ -32,6 +32,7 @@ class BenchOptions:
         on_device: Keep the data on the device.
         checkpoint: Checkpoint cells.
         compile: Compile cells.
+        graphs: Replay passes as CUDA graphs.
         json: File to write.
         markdown: Print Markdown.
         compare: Figures to compare with.
@@ -51,6 +52,7 @@ class BenchOptions:
     on_device: bool
     checkpoint: bool
     compile: bool
+    graphs: bool
     json: Path | None
     markdown: bool
     compare: Path | None
@@ -110,6 +112,9 @@ def read(arguments: list[str]) -> BenchOptions:
     parser.add_argument("--on-device", action="store_true", help="keep the data on the device")
     parser.add_argument("--checkpoint-cells", action="store_true", help="checkpoint cells")
     parser.add_argument("--compile", action="store_true", help="compile cells; times only")
+    parser.add_argument(
+        "--graphs", action="store_true", help="replay passes as CUDA graphs; times only"
+    )
     parser.add_argument("--json", type=Path, metavar="OUT", help="also write the figures")
     parser.add_argument("--markdown", action="store_true", help="print Markdown")
     parser.add_argument(
@@ -132,6 +137,7 @@ def read(arguments: list[str]) -> BenchOptions:
         on_device=args.on_device,
         checkpoint=args.checkpoint_cells,
         compile=args.compile,
+        graphs=args.graphs,
         json=args.json,
         markdown=args.markdown,
         compare=args.compare,
