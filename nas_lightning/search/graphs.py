@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
@@ -81,7 +82,7 @@ class Graphs:
         self._capture = capture
         self._warm = warm
         self._ran: Counter[tuple[str, Shapes]] = Counter()
-        self._captured: dict[str, _Captured[Any]] = {}
+        self._captured: dict[str, _Captured[Any] | None] = {}
         self.replayed: Counter[str] = Counter()
 
     def run(self, name: str, function: Callable[[Any], T], batch: Any) -> T:
@@ -108,10 +109,11 @@ class Graphs:
             if self._ran[name, shapes] <= self._warm:
                 return function(batch)
             own = [leaf.clone() for leaf in leaves]
-            returned, replay = self._capture(lambda: function(tree_unflatten(own, form)))
-            self._captured[name] = _Captured(shapes, own, returned, replay)
+            self._captured[name] = self._try(
+                name, shapes, own, lambda: function(tree_unflatten(own, form))
+            )
         captured = self._captured[name]
-        if captured.shapes != shapes:
+        if captured is None or captured.shapes != shapes:
             return function(batch)
         for mine, leaf in zip(captured.batch, leaves, strict=True):
             mine.copy_(leaf, non_blocking=True)
@@ -119,6 +121,18 @@ class Graphs:
         self.replayed[name] += 1
         returned_now: T = captured.returned
         return returned_now
+
+    def _try(
+        self, name: str, shapes: Shapes, batch: list[Tensor], function: Callable[[], Any]
+    ) -> _Captured[Any] | None:
+        """Capture a pass; none if that fails, for want of memory or a kernel that cannot be."""
+        try:
+            returned, replay = self._capture(function)
+        except RuntimeError as error:
+            reason = str(error).partition("\n")[0]
+            rank_zero_warn(f"the {name} cannot be captured and runs by itself: {reason}")
+            return None
+        return _Captured(shapes, batch, returned, replay)
 
 
 def forbids_graphs(module: SearchModule) -> str | None:

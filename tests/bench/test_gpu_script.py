@@ -32,8 +32,8 @@ def test_the_rehearsal_goes_through_all_parts(
     assert gpu.main(["--cpu-rehearsal", "--output", str(page)]) == 0
     text = page.read_text(encoding="utf-8")
     assert text.startswith("# A page\n\nWords.\n\n<!-- gpu: begin -->")
-    for part in ("Cells and precisions", "A batch in `Trainer.fit`", "CUDA graphs", "IDARTS on made-up images",
-                 "Single-level GAEA", "Methods"):  # fmt: skip
+    for part in ("Cells and precisions", "A batch in `Trainer.fit`", "CUDA graphs",
+                 "IDARTS on made-up images", "Single-level GAEA", "Methods"):  # fmt: skip
         assert text.count(f"**{part}") == 1
     assert "idarts plain bf16-mixed" in text
     assert f"--cpu-rehearsal --output {page}" in text

@@ -17,10 +17,12 @@ from nas_lightning.errors import DivergedError
 from nas_lightning.finite import LAG, sent_to_host
 from nas_lightning.retrain import DartsNetwork, RetrainModule
 from nas_lightning.search import SearchModule
+from nas_lightning.search.graphs import WARM
 from nas_lightning.stage import Stage
 from tests.callbacks.test_late_answers import Break, finite
 from tests.conftest import SPEC, SearchFactory, TrainerFactory
 from tests.contract.test_strategies import METHODS
+from tests.search.test_graphs import REPLAYED
 
 pytestmark = [
     pytest.mark.gpu,
@@ -98,6 +100,52 @@ def test_compiled_cells_give_the_same_search(
     torch.testing.assert_close(found, plain, rtol=1e-6, atol=1e-9)
 
 
+class Replayed(Callback):
+    """How often passes were replayed."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, SearchModule)
+        self.counts = {} if pl_module.graphs is None else dict(pl_module.graphs.replayed)
+
+
+@pytest.mark.parametrize("method", sorted(REPLAYED))
+def test_cuda_graphs_give_the_same_search(
+    method: str, make_search: SearchFactory, make_trainer: TrainerFactory
+) -> None:
+    exact: dict[str, Any] = {"precision": "64-true"}
+    plain = fit(make_search(METHODS[method], gradient_clip=1.0), make_trainer, **exact)
+    seen = Replayed()
+    module = make_search(METHODS[method], gradient_clip=1.0)
+    found = fit(module, make_trainer, Speed(graphs=True), seen, **exact)
+    assert seen.counts == {"arch step": 16 - WARM, "weight step": 16 - WARM}
+    torch.testing.assert_close(found, plain, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_cuda_graphs_train_with_fused_optimizers(
+    precision: str, make_search: SearchFactory, make_trainer: TrainerFactory
+) -> None:
+    sgd = partial(SGD, lr=0.025, momentum=0.9, weight_decay=3e-4, fused=True)
+    seen = Replayed()
+    module = make_search(METHODS["idarts"], weight_optimizer=sgd)
+    speed = Speed(tf32=True, graphs=True)
+    steps = fit(module, make_trainer, speed, seen, precision=precision)
+    assert seen.counts["weight step"] == 16 - WARM
+    assert steps.isfinite().all()
+    assert not torch.equal(steps[0], steps[-1])
+
+
+def test_a_method_that_draws_runs_without_graphs(
+    make_search: SearchFactory, make_trainer: TrainerFactory
+) -> None:
+    seen = Replayed()
+    fit(make_search(METHODS["gdas"]), make_trainer, Speed(graphs=True), seen)
+    assert seen.counts == {}
+
+
 def test_channels_last_and_fused_optimizers(
     make_search: SearchFactory, make_trainer: TrainerFactory
 ) -> None:
@@ -145,13 +193,15 @@ def waiting_is_allowed_again() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("waiting_is_allowed_again")
-@pytest.mark.parametrize("method", [*FIRST_ORDER, "retrain"])
+@pytest.mark.parametrize("method", [*FIRST_ORDER, "retrain", "graphs"])
 def test_no_step_waits(
     method: str, make_search: SearchFactory, make_trainer: TrainerFactory
 ) -> None:
-    module = retraining() if method == "retrain" else make_search(METHODS[method])
+    replays = method == "graphs"
+    name = "idarts" if replays else method
+    module = retraining() if method == "retrain" else make_search(METHODS[name])
     watch = WaitingIsAnError()
-    fit(module, make_trainer, watch)
+    fit(module, make_trainer, watch, *([Speed(graphs=True)] if replays else []))
     assert watch.steps == 8
 
 

@@ -5,6 +5,7 @@ and buffers where they are. `tests/gpu` has the graphs themselves.
 """
 
 import copy
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -293,3 +294,16 @@ def test_names_are_captured_by_themselves() -> None:
         assert graphs.run("double", lambda x: 2 * x, torch.ones(1)) == 2
         assert graphs.run("half", lambda x: x / 2, torch.ones(1)) == 0.5
     assert graphs.replayed == {"double": 2, "half": 2}
+
+
+def test_what_cannot_be_captured_runs_by_itself_and_says_so_once() -> None:
+    def fails(function: Callable[[], Any]) -> Any:
+        raise RuntimeError("operation not permitted when stream is capturing\nmore")
+
+    graphs = Graphs(fails, warm=0)
+    with pytest.warns(UserWarning, match="the sum cannot be captured .*: operation not permitted"):
+        assert graphs.run("sum", torch.sum, torch.ones(3)) == 3
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert graphs.run("sum", torch.sum, torch.ones(3)) == 3
+    assert not graphs.replayed

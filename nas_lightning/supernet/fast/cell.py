@@ -15,7 +15,7 @@ from nas_lightning.spaces import Cell
 from nas_lightning.spaces.drop_path import DropPath
 from nas_lightning.supernet.fast.constants import identity, index
 from nas_lightning.supernet.fast.nodes import PartialNodes, WholeNodes
-from nas_lightning.supernet.fast.norms import Part, normalized
+from nas_lightning.supernet.fast.norms import WIDE, Part, normalized
 from nas_lightning.supernet.fast.plan import Plan, Source, plan_of
 from nas_lightning.supernet.fast.pools import pooled
 from nas_lightning.supernet.fast.products import channels_last, mix
@@ -144,7 +144,7 @@ class _Pass:
         sums: dict[tuple[int, ...], Tensor] = {}
         for branch, output in zip(source.branches, outputs, strict=True):
             before = sums.get(branch.edges)
-            sums[branch.edges] = output if before is None else before + output
+            sums[branch.edges] = output if before is None else _plus(before, output)
         if len(shares) > 1:
             # not by a sum over an axis, whose gradient leaves the channels-last format
             sums = {
@@ -198,6 +198,14 @@ class _Pass:
         """What an edge gives on which only `none` runs."""
         x, stride = self._shares[self.cell.edges[edge].source], self.plan.strides[edge]
         return torch.zeros_like(x[:, :, ::stride, ::stride])
+
+
+def _plus(before: Tensor, output: Tensor) -> Tensor:
+    """The sum of two outputs, in place of the first if that is no part of something larger.
+
+    What scales an output does not read it for its gradient.
+    """
+    return before.add_(output) if before.shape[1] >= WIDE else before + output
 
 
 def _matrix(blocks: Tensor, targets: int) -> Tensor:
