@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from nas_lightning.callbacks.tf32 import OFF, ON, TF32, set_tf32
@@ -103,7 +103,7 @@ class Speed(Callback):
         if self.graphs and isinstance(pl_module, SearchModule) and stage == "fit":
             reason = _no_graphs(trainer, pl_module)
             if reason:
-                rank_zero_info(f"Speed: no CUDA graphs, every kernel starts by itself: {reason}")
+                rank_zero_warn(f"Speed: no CUDA graphs, every kernel starts by itself: {reason}")
             else:
                 pl_module.graphs = Graphs(CAPTURES[trainer.strategy.root_device.type]())
         self._before = set_tf32(ON if self.tf32 else OFF)

@@ -40,6 +40,10 @@ def run(given: BenchOptions, arguments: Sequence[str]) -> str:
     old = Results.load(given.compare) if given.compare else None
     if given.accelerator == "gpu" and not torch.cuda.is_available():
         raise UsageError("--accelerator gpu: PyTorch finds no CUDA GPU here")
+    if given.graphs and (given.accelerator == "cpu" or not torch.cuda.is_available()):
+        raise UsageError("--graphs replays CUDA graphs: it needs a CUDA GPU")
+    if given.graphs and given.compile:
+        raise UsageError("--graphs and --compile do not go together: compiled cells have their own")
     with quiet():
         found = of_config(given) if given.configs else of_preset(given)
         if given.threads:

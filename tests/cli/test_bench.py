@@ -86,6 +86,7 @@ def test_a_configuration_of_a_retraining(nas: Nas) -> None:
         ("--preset quick --speed", "--speed"),
         ("--preset nas_bench_201 --cells plain", "no plain cells"),
         ("--preset quick --compile", "plain cells are not compiled"),
+        ("--preset quick --graphs --accelerator cpu", "needs a CUDA GPU"),
         ("--preset quick --compare missing.json", "missing.json"),
         ("--config missing.yaml", "missing.yaml"),
         ("--config search.yaml --cells plain", "by --preset only"),

@@ -170,7 +170,7 @@ def test_a_replayed_search_goes_on_in_the_middle_of_an_epoch(
 
     class Save(Callback):
         def on_train_batch_end(self, trainer: Trainer, *_: object, **__: object) -> None:
-            if (trainer.current_epoch, trainer.fit_loop.batch_idx) == (1, 1):
+            if (trainer.current_epoch, trainer.fit_loop.batch_idx) == (0, 1):
                 trainer.save_checkpoint(path)
 
     single: dict[str, Any] = {"precision": "32-true", "max_epochs": EPOCHS}
@@ -201,23 +201,34 @@ def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> list[Traces]:
     return captures
 
 
+@pytest.fixture
+def said(recwarn: pytest.WarningsRecorder) -> Callable[[], list[str]]:
+    """What was said of graphs so far."""
+    warnings.simplefilter("always")
+
+    def messages() -> list[str]:
+        found = [str(warning.message) for warning in recwarn]
+        return [message for message in found if message.startswith("Speed: no CUDA graphs")]
+
+    return messages
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_speed_replays_what_can_be_replayed_and_says_why_not(
     method: str, make_search: SearchFactory, make_trainer: TrainerFactory,
-    on_the_cpu: list[Traces], caplog: pytest.LogCaptureFixture,
+    on_the_cpu: list[Traces], said: Callable[[], list[str]],
 ) -> None:  # fmt: skip
     def make() -> SearchModule:
         return make_search(copy.deepcopy(list(METHODS[method])))
 
-    with caplog.at_level("INFO", "lightning.pytorch.utilities.rank_zero"):
-        found = fit(make(), make_trainer, Speed(graphs=True))
-    said = [m for m in caplog.messages if m.startswith("Speed")]
+    found = fit(make(), make_trainer, Speed(graphs=True))
     if method in REPLAYED:
-        assert (len(said), len(on_the_cpu)) == (0, 1)
+        assert (len(said()), len(on_the_cpu)) == (0, 1)
         assert on_the_cpu[0].operations["convolution"] > 0
     else:
-        assert (len(said), len(on_the_cpu)) == (1, 0)
-        assert WHY_NOT[method] in said[0]
+        (message,) = said()
+        assert WHY_NOT[method] in message
+        assert on_the_cpu == []
         torch.testing.assert_close(found, fit(make(), make_trainer), rtol=0, atol=0)
 
 
@@ -231,30 +242,30 @@ def test_speed_replays_what_can_be_replayed_and_says_why_not(
 )
 def test_speed_leaves_out_what_a_graph_would_fix(
     strategies: Sequence[SearchStrategy], kwargs: dict[str, Any], why: str,
-    make_search: SearchFactory, make_trainer: TrainerFactory, caplog: pytest.LogCaptureFixture,
+    make_search: SearchFactory, make_trainer: TrainerFactory, said: Callable[[], list[str]],
 ) -> None:  # fmt: skip
-    with caplog.at_level("INFO", "lightning.pytorch.utilities.rank_zero"):
-        fit(make_search(strategies, **kwargs), make_trainer, Speed(graphs=True))
-    assert [why in m for m in caplog.messages if m.startswith("Speed")] == [True]
+    fit(make_search(strategies, **kwargs), make_trainer, Speed(graphs=True))
+    (message,) = said()
+    assert why in message
 
 
 @pytest.mark.usefixtures("on_the_cpu")
 def test_hidden_states_are_not_replayed(
-    make_trainer: TrainerFactory, caplog: pytest.LogCaptureFixture
+    make_trainer: TrainerFactory, said: Callable[[], list[str]]
 ) -> None:
     assert LanguageModeling.carries
-    with caplog.at_level("INFO", "lightning.pytorch.utilities.rank_zero"):
-        make_trainer(callbacks=[Speed(graphs=True)]).fit(recurrent_search(), datamodule=text())
-    assert ["goes on where" in m for m in caplog.messages if m.startswith("Speed")] == [True]
+    make_trainer(callbacks=[Speed(graphs=True)]).fit(recurrent_search(), datamodule=text())
+    (message,) = said()
+    assert "goes on where" in message
 
 
 def test_there_are_no_graphs_on_a_cpu_and_the_run_says_so(
-    make_search: SearchFactory, make_trainer: TrainerFactory, caplog: pytest.LogCaptureFixture
+    make_search: SearchFactory, make_trainer: TrainerFactory, said: Callable[[], list[str]]
 ) -> None:
     module = make_search([])
-    with caplog.at_level("INFO", "lightning.pytorch.utilities.rank_zero"):
-        fit(module, make_trainer, Speed(graphs=True))
-    assert ["none on cpu" in m for m in caplog.messages if m.startswith("Speed")] == [True]
+    fit(module, make_trainer, Speed(graphs=True))
+    (message,) = said()
+    assert "there are none on cpu" in message
     assert module.graphs is None
 
 
