@@ -8,7 +8,7 @@ gradients. Optimizers, schedules, clipping, checks and strategies run between th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -22,6 +22,9 @@ from nas_lightning.search.plan import ARCH_GRADIENT, OP_SAMPLING, no_sampling
 
 if TYPE_CHECKING:
     from nas_lightning.search.module import SearchModule
+    from nas_lightning.search.strategy import SearchStrategy
+    from nas_lightning.supernet import SupernetFactory
+    from nas_lightning.tasks import Task
 
 T = TypeVar("T")
 WARM = 3
@@ -33,11 +36,14 @@ Replay = Callable[[], object]
 Capture = Callable[[Callable[[], Any]], tuple[Any, Replay]]
 """Captures a function of no arguments: what it returns, and how to compute that again. Nothing is
 computed until the first replay."""
-Shapes = tuple[tuple[torch.Size, torch.dtype, torch.device], ...]
+Key = tuple[tuple[tuple[torch.Size, torch.dtype, torch.device], ...], Hashable]
 
 
 class CudaGraphs:
-    """Captures as CUDA graphs, which share their memory: only one of them runs at a time."""
+    """Captures as CUDA graphs, which share their memory: only one of them runs at a time.
+
+    So each may write over what another one returned.
+    """
 
     def __init__(self) -> None:
         self._pool = torch.cuda.graph_pool_handle()
@@ -45,7 +51,9 @@ class CudaGraphs:
     def __call__(self, function: Callable[[], T]) -> tuple[T, Replay]:
         """See `Capture`."""
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
+        # data loaders pin memory in a thread of their own meanwhile: in the mode `global`, that
+        # breaks the capture
+        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
             returned = function()
         return returned, graph.replay
 
@@ -55,13 +63,13 @@ class _Captured(Generic[T]):
     """A pass that was captured.
 
     Attributes:
-        shapes: Of the batch.
+        key: Shapes of the batch, and what Python decided.
         batch: The tensors that it reads.
         returned: The tensors that it writes.
         replay: Computes them.
     """
 
-    shapes: Shapes
+    key: Key
     batch: list[Tensor]
     returned: T
     replay: Replay
@@ -81,11 +89,13 @@ class Graphs:
     def __init__(self, capture: Capture, warm: int = WARM) -> None:
         self._capture = capture
         self._warm = warm
-        self._ran: Counter[tuple[str, Shapes]] = Counter()
+        self._ran: Counter[tuple[str, Key]] = Counter()
         self._captured: dict[str, _Captured[Any] | None] = {}
         self.replayed: Counter[str] = Counter()
 
-    def run(self, name: str, function: Callable[[Any], T], batch: Any) -> T:
+    def run(
+        self, name: str, function: Callable[[Any], T], batch: Any, decided: Hashable = None
+    ) -> T:
         """What a function of a batch returns.
 
         The first shape that has run often enough is captured; batches of other shapes, such as a
@@ -94,26 +104,27 @@ class Graphs:
         Args:
             name: Of the pass.
             function: From the batch to tensors. Everything else that it reads is either changed in
-                place, such as weights, or never.
+                place, such as weights, or never, or named by `decided`.
             batch: Tensors in tuples, lists and dictionaries.
+            decided: What Python decided of the pass; others than the captured one run by
+                themselves.
 
         Returns:
-            What the function returns. The next replay of this name writes it over.
+            What the function returns. The next replay, of any name, writes it over.
         """
         leaves, form = tree_flatten(batch)
         if not all(isinstance(leaf, Tensor) for leaf in leaves):
+            self._give_up(name, "its batch is not made of tensors alone")
             return function(batch)
-        shapes = tuple((leaf.shape, leaf.dtype, leaf.device) for leaf in leaves)
+        key = (tuple((leaf.shape, leaf.dtype, leaf.device) for leaf in leaves), decided)
         if name not in self._captured:
-            self._ran[name, shapes] += 1
-            if self._ran[name, shapes] <= self._warm:
+            self._ran[name, key] += 1
+            if self._ran[name, key] <= self._warm:
                 return function(batch)
             own = [leaf.clone() for leaf in leaves]
-            self._captured[name] = self._try(
-                name, shapes, own, lambda: function(tree_unflatten(own, form))
-            )
+            self._try(name, key, own, lambda: function(tree_unflatten(own, form)))
         captured = self._captured[name]
-        if captured is None or captured.shapes != shapes:
+        if captured is None or captured.key != key:
             return function(batch)
         for mine, leaf in zip(captured.batch, leaves, strict=True):
             mine.copy_(leaf, non_blocking=True)
@@ -122,17 +133,31 @@ class Graphs:
         returned_now: T = captured.returned
         return returned_now
 
-    def _try(
-        self, name: str, shapes: Shapes, batch: list[Tensor], function: Callable[[], Any]
-    ) -> _Captured[Any] | None:
-        """Capture a pass; none if that fails, for want of memory or a kernel that cannot be."""
+    def _try(self, name: str, key: Key, batch: list[Tensor], function: Callable[[], Any]) -> None:
+        """Capture a pass; not if that fails, for want of memory or a kernel that cannot be."""
         try:
             returned, replay = self._capture(function)
         except RuntimeError as error:
-            reason = str(error).partition("\n")[0]
+            self._give_up(name, str(error).partition("\n")[0])
+        else:
+            self._captured[name] = _Captured(key, batch, returned, replay)
+
+    def _give_up(self, name: str, reason: str) -> None:
+        """Capture no pass of a name from here on, and say so; one that was captured stays."""
+        if name not in self._captured:
             rank_zero_warn(f"the {name} cannot be captured and runs by itself: {reason}")
-            return None
-        return _Captured(shapes, batch, returned, replay)
+            self._captured[name] = None
+
+
+def decided(module: SearchModule, learned: Iterable[str]) -> Hashable:
+    """What Python decided of the passes of a search and may decide anew, see `Graphs.run`.
+
+    Args:
+        module: The search.
+        learned: Names of the parameters that a gradient is taken of.
+    """
+    supernet = module.supernet
+    return tuple(learned), supernet.training, tuple(part.training for part in module.buffered)
 
 
 def forbids_graphs(module: SearchModule) -> str | None:
@@ -147,9 +172,8 @@ def forbids_graphs(module: SearchModule) -> str | None:
         return "operations are drawn on the host"
     if module.drop_path:
         return "drop path changes from epoch to epoch"
-    if module.task.carries:
-        return "a batch goes on where the last one ended"
-    for strategy in module.strategies:
-        if not strategy.replayable:
-            return f"{type(strategy).__name__} may change what a step computes"
+    parts: list[Task | SupernetFactory | SearchStrategy] = [module.task, module.factory]
+    for part in parts + module.strategies:
+        if not part.replayable:
+            return f"{type(part).__name__} may change what a step computes"
     return None

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from nas_lightning.randomness import ReplayedDraws
 from nas_lightning.search.bilevel import BilevelProblem
+from nas_lightning.search.graphs import decided
 from nas_lightning.search.plan import ARCH_GRADIENT, OUTER_BATCH
 from nas_lightning.search.strategy import ArchStep
 from nas_lightning.supernet.execution import UnmovedBuffers
@@ -45,7 +46,9 @@ def arch_step(
             seen, gradients = _estimated(module, stream, batch, arch, weight_optimizer)
         else:
             function = functools.partial(_direct, module, stream, list(arch.values()))
-            seen, gradients = module.graphs.run("arch step", function, batch[half])
+            seen, gradients = module.graphs.run(
+                "arch step", function, batch[half], decided(module, arch)
+            )
     before = {name: value.detach().clone() for name, value in arch.items()}
     for value, gradient in zip(arch.values(), gradients, strict=True):
         value.grad = gradient
@@ -113,15 +116,14 @@ def _direct(
 
 
 def _learned(
-    module: SearchModule, batch: Any
+    module: SearchModule, weights: Sequence[Tensor], batch: Any
 ) -> tuple[tuple[Any, Tensor, Tensor], list[Tensor | None]]:
     """Output, inner loss () and the task's own loss (), and gradients of the weights.
 
     Gradients lie in memory as their weights do: optimizers are slow where the two differ.
     """
     output, loss, task_loss = module.training_loss(batch, arch_fixed=True)
-    weights = list(module.weights.values())
-    found = torch.autograd.grad(loss, weights, allow_unused=True)
+    found = torch.autograd.grad(loss, list(weights), allow_unused=True)
     gradients = [_laid_out(g, weight) for g, weight in zip(found, weights, strict=True)]
     return (module.task.detached(output), loss.detach(), task_loss.detach()), gradients
 
@@ -149,9 +151,12 @@ def weight_step(module: SearchModule, batch: Any, optimizer: Optimizer) -> None:
         output, loss, task_loss = module.training_loss(batch, arch_fixed=True)
         module.manual_backward(loss)
     else:
-        function = functools.partial(_learned, module)
-        (output, loss, task_loss), gradients = module.graphs.run("weight step", function, batch)
-        for value, gradient in zip(module.weights.values(), gradients, strict=True):
+        learned = {name: value for name, value in module.weights.items() if value.requires_grad}
+        function = functools.partial(_learned, module, list(learned.values()))
+        (output, loss, task_loss), gradients = module.graphs.run(
+            "weight step", function, batch, decided(module, learned)
+        )
+        for value, gradient in zip(learned.values(), gradients, strict=True):
             value.grad = gradient
     norm = module.check_step("weight step", loss, optimizer)
     module.clip(optimizer, module.gradient_clip, norm)

@@ -101,6 +101,8 @@ class NasBench201Supernet(SupernetFactory):
         UsageError: Unknown or repeated primitives, or fewer than two.
     """
 
+    replayable = True
+
     def __init__(
         self,
         channels: int = 16,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -48,7 +48,13 @@ class SupernetFactory(ABC):
     """Which supernet to build; the part of a search that the configuration names.
 
     Every argument of a subclass's constructor is kept under its own name.
+
+    Attributes:
+        replayable: A pass of the supernet may be captured as a CUDA graph: it draws nothing
+            outside of PyTorch, decides nothing by values, and changes only buffers, in place.
     """
+
+    replayable: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -192,6 +198,8 @@ class DartsSupernet(SupernetFactory):
         individual: Search every cell by itself, with α and β of its own; off, all normal cells
             are one and all reduction cells are one.
     """
+
+    replayable = True
 
     def __init__(
         self,

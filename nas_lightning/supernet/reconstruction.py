@@ -184,6 +184,8 @@ class ReconstructionSupernet(SupernetFactory):
         UsageError: Sizes or primitives that make no search.
     """
 
+    replayable = True
+
     def __init__(
         self,
         nodes: int = 4,

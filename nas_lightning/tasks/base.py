@@ -18,10 +18,12 @@ class Task(ABC):
     Every argument of a subclass's constructor is kept under its own name.
 
     Attributes:
-        carries: Batches of a stream start from what `carry` kept of the one before.
+        replayable: Its part of a step may be captured as a CUDA graph: `inputs`, `loss`,
+            `regularization` and `detached` draw nothing outside of PyTorch, decide nothing by
+            values, and read of one batch nothing that another one left.
     """
 
-    carries: ClassVar[bool] = False
+    replayable: ClassVar[bool] = False
 
     @abstractmethod
     def inputs(self, batch: Any, carried: Any = None) -> Any:

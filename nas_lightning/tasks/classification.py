@@ -23,6 +23,8 @@ class Classification(Task):
         label_smoothing: Share of the target that is spread over all classes in the loss.
     """
 
+    replayable = True
+
     def __init__(self, label_smoothing: float = 0.0) -> None:
         self.label_smoothing = label_smoothing
 

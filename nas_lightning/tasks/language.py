@@ -78,8 +78,6 @@ class LanguageModeling(Task):
         UsageError: An argument is out of range.
     """
 
-    carries = True
-
     def __init__(self, bptt: int = 35, activation: float = 0.0, slowness: float = 1e-3) -> None:
         if bptt < 1:
             raise UsageError(f"bptt must be at least 1, found {bptt}")

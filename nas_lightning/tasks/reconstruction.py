@@ -23,6 +23,8 @@ class Reconstruction(Task):
     for images of at least 11 by 11 pixels, `ssim`, 1 for equal images. The peak is the data's.
     """
 
+    replayable = True
+
     def inputs(self, batch: Batch, carried: None = None) -> Tensor:
         """The measurements (B, C, *m)."""
         return batch[0]

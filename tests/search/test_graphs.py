@@ -24,7 +24,6 @@ from nas_lightning.search import SearchModule, SearchStrategy
 from nas_lightning.search.graphs import WARM, Graphs
 from nas_lightning.strategies import CheckpointCells, ReferenceCell
 from nas_lightning.supernet import DartsSupernet, NasBench201Supernet
-from nas_lightning.tasks import LanguageModeling
 from tests.conftest import SPEC, SearchFactory, TrainerFactory
 from tests.contract.test_strategies import METHODS
 from tests.search.test_recurrent_search import data as text
@@ -180,7 +179,7 @@ def test_a_replayed_search_goes_on_in_the_middle_of_an_epoch(
     trainer = make_trainer(**single, callbacks=[trace, replays])
     trainer.fit(again, datamodule=data(), ckpt_path=path, weights_only=True)
     assert replays.graphs is not None
-    assert replays.graphs.replayed["weight step"] > 0
+    assert replays.graphs.replayed["weight step"] == EPOCHS * BATCHES - 2 - WARM
     found = torch.stack(trace.steps)
     torch.testing.assert_close(found, whole[-len(found) :], rtol=0, atol=0)
 
@@ -253,10 +252,9 @@ def test_speed_leaves_out_what_a_graph_would_fix(
 def test_hidden_states_are_not_replayed(
     make_trainer: TrainerFactory, said: Callable[[], list[str]]
 ) -> None:
-    assert LanguageModeling.carries
     make_trainer(callbacks=[Speed(graphs=True)]).fit(recurrent_search(), datamodule=text())
     (message,) = said()
-    assert "goes on where" in message
+    assert "LanguageModeling may change" in message
 
 
 def test_there_are_no_graphs_on_a_cpu_and_the_run_says_so(

@@ -20,6 +20,8 @@ FROM_HOST = ("lift_fresh", "lift_fresh_copy", "_local_scalar_dense", "nonzero", 
 class Traces:
     """Captures a function as the list of its operations, on the tensors that they read.
 
+    As CUDA graphs that share their memory do, a replay destroys what the others returned.
+
     Args:
         module: What the function runs. Tracing runs it too, and capturing does not: so its buffers
             are put back.
@@ -28,6 +30,7 @@ class Traces:
     def __init__(self, module: nn.Module) -> None:
         self.module = module
         self.operations: Counter[str] = Counter()
+        self._returned: list[list[Tensor]] = []
 
     def __call__(self, function: Callable[[], Any]) -> tuple[Any, Replay]:
         """See `Capture`."""
@@ -47,14 +50,20 @@ class Traces:
             for node in traced.graph.nodes
             if isinstance(node.target, torch._ops.OpOverload)
         )
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast("cpu", enabled=False):
             returned = [torch.full_like(value, float("nan")) for value in traced()]
         for buffer, value in zip(self.module.buffers(), before, strict=True):
             buffer.copy_(value)
 
+        self._returned.append(returned)
+
         @torch.no_grad()
         def replay() -> None:
-            for mine, value in zip(returned, traced(), strict=True):
+            for value in (v for other in self._returned if other is not returned for v in other):
+                value.fill_(float("nan") if value.is_floating_point() else -1)
+            with torch.autocast("cpu", enabled=False):  # casts are among the operations
+                values = traced()
+            for mine, value in zip(returned, values, strict=True):
                 mine.copy_(value)
 
         spec, missing = form[0]
