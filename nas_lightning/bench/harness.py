@@ -21,6 +21,7 @@ from nas_lightning.bench.case import Case, Step
 from nas_lightning.callbacks.speed import Speed
 from nas_lightning.errors import UsageError
 from nas_lightning.search import SearchModule
+from nas_lightning.search.graphs import WARM
 from nas_lightning.search.steps import arch_step, weight_step
 
 FIT_WARM, FIT_TIMED = 2, 3
@@ -91,6 +92,17 @@ class Harness:
         if case.compile is not None:
             return [Speed(tf32, compile=True, backend=case.compile)]
         return []
+
+    @property
+    def without_graphs(self) -> str | None:
+        """Why it runs without graphs although the case asks for them."""
+        return next((callback.no_graphs for callback in self.speed), None)
+
+    @property
+    def warm_up(self) -> int:
+        """Steps of a name before it runs as it does from then on, however few are asked for."""
+        captures = isinstance(self.module, SearchModule) and self.module.graphs is not None
+        return WARM + 1 if captures else 0
 
     def close(self) -> None:
         """Undo what a compiled case set for the whole process."""
@@ -187,10 +199,10 @@ class Harness:
 
     def fit(self) -> float:
         """Seconds of a training batch in a real fit of a few batches, loading included."""
-        clock = _Clock()
+        clock = _Clock(FIT_WARM + self.warm_up)
         trainer = self._trainer(
             max_epochs=1,
-            limit_train_batches=FIT_WARM + FIT_TIMED,
+            limit_train_batches=clock.warm + FIT_TIMED,
             callbacks=[*self._speed(), clock],
         )
         parts = self.case.make()
@@ -199,9 +211,14 @@ class Harness:
 
 
 class _Clock(Callback):
-    """Notes when batches end."""
+    """Notes when batches end.
 
-    def __init__(self) -> None:
+    Args:
+        warm: Batches that are not timed.
+    """
+
+    def __init__(self, warm: int) -> None:
+        self.warm = warm
         self.ends: list[float] = []
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any, **__: Any) -> None:
@@ -211,9 +228,9 @@ class _Clock(Callback):
 
     def seconds(self) -> float:
         """Mean time of the batches behind the first ones."""
-        timed = self.ends[FIT_WARM - 1 :]
+        timed = self.ends[self.warm - 1 :]
         if len(timed) < 2:
-            raise UsageError(f"the step fit needs more than {FIT_WARM} training batches an epoch")
+            raise UsageError(f"the step fit needs more than {self.warm} training batches an epoch")
         return (timed[-1] - timed[0]) / (len(timed) - 1)
 
 

@@ -107,6 +107,8 @@ def _measure_with(harnesses: list[Harness], group: Group, options: Options) -> l
         options.say(f"{group.name}: {case.name}")
         harness = Harness(case, options.accelerator)
         harnesses.append(harness)
+        if harness.without_graphs:
+            options.say(f"{group.name}: {case.name} without graphs: {harness.without_graphs}")
         if options.counts and case.compile is None and not case.graphs:
             # now, before another case takes memory
             counts |= {(case.name, s): _count(harness, s) for s in group.steps if _counted(s)}
@@ -115,7 +117,9 @@ def _measure_with(harnesses: list[Harness], group: Group, options: Options) -> l
     for step in sorted(group.steps, key=lambda step: step != "weight"):
         options.say(f"{group.name}: {step}, {options.repeat} times each")
         functions = [_timed(harness, step) for harness in harnesses]
-        found = alternate(functions, options.repeat, options.warm_up)
+        # every fit captures anew
+        captured = 0 if step == "fit" else max(harness.warm_up for harness in harnesses)
+        found = alternate(functions, options.repeat, max(options.warm_up, captured))
         for harness, seconds in zip(harnesses, found, strict=True):
             case = harness.case
             medians[case.name, step] = median(seconds)

@@ -76,6 +76,8 @@ class Speed(Callback):
         self._limit: int | None = None
         self._compiled: list[nn.Module] = []
         self._hook: Any = None
+        self.no_graphs: str | None = None
+        """Why the run has no graphs although they were asked for."""
 
     @property
     def replays(self) -> bool:
@@ -101,7 +103,7 @@ class Speed(Callback):
                 "Speed: the cells of a search choose their memory layout: leave channels_last off"
             )
         if self.graphs and isinstance(pl_module, SearchModule) and stage == "fit":
-            reason = _no_graphs(trainer, pl_module)
+            self.no_graphs = reason = _no_graphs(trainer, pl_module)
             if reason:
                 rank_zero_warn(f"Speed: no CUDA graphs, every kernel starts by itself: {reason}")
             else:

@@ -6,14 +6,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from nas_lightning.bench.case import Case, Parts, Step
+from nas_lightning.bench import Options, measure
+from nas_lightning.bench.case import Case, Group, Parts, Step
 from nas_lightning.bench.harness import Harness, quiet
+from nas_lightning.callbacks import speed
 from nas_lightning.data import Synthetic
 from nas_lightning.errors import UsageError
 from nas_lightning.retrain import DartsNetwork, RetrainModule
-from nas_lightning.search import SearchStrategy
+from nas_lightning.search import SearchModule, SearchStrategy
 from nas_lightning.strategies import EdgeNormalization, PartialChannels, WarmUp
 from tests.conftest import SPEC, SearchFactory, TrainerFactory
+from tests.search.tracing import Traces
 
 DATA = {"in_channels": 3, "num_classes": 4, "image_size": 8, "train_size": 64, "batch_size": 8}
 
@@ -134,6 +137,40 @@ def test_a_fit_is_timed(retraining: Case, search: Case) -> None:
         few = dataclasses.replace(search, make=lambda: _few(search))
         with pytest.raises(UsageError, match="more than 2 training batches"):
             harness(few).fit()
+
+
+def test_a_search_with_graphs_is_timed_behind_its_capture(
+    search: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = dataclasses.replace(search, graphs=True)
+    assert harness(case).without_graphs == "there are none on cpu"
+    assert harness(case).warm_up == 0
+    monkeypatch.setitem(speed.CAPTURES, "cpu", lambda: Traces(torch.nn.Module()))
+    found = harness(case)
+    assert found.without_graphs is None
+    module = found.module
+    assert isinstance(module, SearchModule)
+    assert module.graphs is not None
+    step = found.step("search")
+    for _ in range(found.warm_up):
+        assert not module.graphs.replayed
+        step()
+    assert module.graphs.replayed == {"arch step": 1, "weight step": 1}
+    with quiet(), pytest.raises(UsageError, match="more than 6 training batches"):
+        found.fit()  # there are four
+    found.close()
+    assert module.graphs is None
+
+
+def test_what_runs_without_graphs_is_said(search: Case) -> None:
+    lines: list[str] = []
+    case = dataclasses.replace(search, graphs=True)
+    group = Group("a group", ("arch",), (case,))
+    with quiet():  # as `nas bench` does
+        measure([group], Options(repeat=1, warm_up=0, accelerator="cpu", say=lines.append))
+    assert [line for line in lines if "without graphs" in line] == [
+        "a group: a search without graphs: there are none on cpu"
+    ]
 
 
 def _few(case: Case) -> Parts:

@@ -19,10 +19,12 @@ from nas_lightning.retrain import DartsNetwork, RetrainModule
 from nas_lightning.search import SearchModule
 from nas_lightning.search.graphs import WARM
 from nas_lightning.stage import Stage
+from nas_lightning.strategies import WarmUp
 from tests.callbacks.test_late_answers import Break, finite
 from tests.conftest import SPEC, SearchFactory, TrainerFactory
 from tests.contract.test_strategies import METHODS
 from tests.search.test_graphs import REPLAYED
+from tests.search.test_graphs_in_runs import Smaller
 
 pytestmark = [
     pytest.mark.gpu,
@@ -121,6 +123,24 @@ def test_cuda_graphs_give_the_same_search(
     module = make_search(METHODS[method], gradient_clip=1.0)
     found = fit(module, make_trainer, Speed(graphs=True), seen, **exact)
     assert seen.counts == {"arch step": 16 - WARM, "weight step": 16 - WARM}
+    torch.testing.assert_close(found, plain, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("method", ["idarts", "warm-up"])
+def test_cuda_graphs_and_a_smaller_batch_give_the_same_search(
+    method: str, make_search: SearchFactory, make_trainer: TrainerFactory
+) -> None:
+    """Behind a warm-up, passes are captured in another order into the memory that they share."""
+
+    def make() -> SearchModule:
+        return make_search([WarmUp(1)] if method == "warm-up" else METHODS[method])
+
+    exact: dict[str, Any] = {"precision": "64-true"}
+    plain = fit(make(), make_trainer, Smaller(), **exact)
+    seen = Replayed()
+    found = fit(make(), make_trainer, Speed(graphs=True), Smaller(), seen, **exact)
+    arch = 7 if method == "warm-up" else 14
+    assert seen.counts == {"arch step": arch - WARM, "weight step": 14 - WARM}
     torch.testing.assert_close(found, plain, rtol=1e-6, atol=1e-9)
 
 

@@ -3,6 +3,7 @@
 import copy
 import functools
 import math
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -284,3 +285,20 @@ def test_a_replay_writes_over_what_others_returned() -> None:
     assert first == 2
     graphs.run("half", lambda x: x / 2, torch.ones(1))
     assert first.isnan()
+
+
+def test_several_processes_run_by_themselves(
+    make_search: SearchFactory, make_trainer: TrainerFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(speed.CAPTURES, "cpu", lambda: Traces(torch.nn.Module()))
+    reasons = []
+    for settings in ({}, {"devices": 2, "strategy": "ddp"}):
+        module, callback = make_search([]), Speed(graphs=True)
+        trainer = make_trainer(**settings)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            callback.setup(trainer, module, "fit")
+        assert (module.graphs is None) == (callback.no_graphs is not None)
+        callback.teardown(trainer, module, "fit")
+        reasons.append(callback.no_graphs)
+    assert reasons == [None, "several processes average their gradients"]

@@ -16,18 +16,20 @@ T = TypeVar("T")
 def made_once(function: Callable[P, T]) -> Callable[P, T]:
     """Keep what a function made for the same arguments.
 
-    What evaluation makes serves training too, so it is not of inference mode. A compiled cell
-    makes it anew: `torch.compile` does not see through caches.
+    What evaluation makes serves training too, so it is not of inference mode. For `torch.compile`
+    it is a constant, which it does not look into: what comes from host data, such as an index,
+    would keep a compiled cell from being replayed as a CUDA graph.
     """
     kept: Any = functools.lru_cache(maxsize=1024)(torch.inference_mode(False)(function))
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        made: Callable[P, T] = function if torch.compiler.is_compiling() else kept
-        return made(*args, **kwargs)
+        made: T = kept(*args, **kwargs)
+        return made
 
     call.forget = kept.cache_clear  # type: ignore[attr-defined] # for tests
-    return call
+    constant: Callable[P, T] = torch.compiler.assume_constant_result(call)  # type: ignore[no-untyped-call] # torch
+    return constant
 
 
 @made_once
