@@ -16,11 +16,14 @@ edges, by channels C of an edge:
   is faster. The constant `PRODUCT`, channels of all edges, comes from this column.
 - `tiny`: a convolution of images of at most 256 numbers over a product with one matrix. The
   constant `TINY` comes from this column.
-- `norm`: a batch norm of the C channels over one with pixels side by side (`fast/narrow.py`).
+- `grouped`: the same convolution in groups over itself with its weights learned by products; above
+  1 the latter is faster. The constant `WIDE` of `fast/grouped.py` comes from this column.
+- `norm`: a batch norm of 3C channels over one with zeros up to a multiple of 16; above 1 the zeros
+  pay. The constants of `fast/norms.py` come from this column.
 - `pools`: a maximum and an average of few channels over those of images side by side as channels;
   above 1 the latter are faster. The constants of `fast/pools.py` come from this column.
 
-CPUs with AVX-512 and others differ most in `first` of 5x5, `strips`, `product` and `tiny`.
+CPUs with AVX-512 and others differ most in `first` of 5x5, `product` and `tiny`.
 """
 
 import argparse
@@ -35,7 +38,8 @@ from torch.nn import functional as F
 
 from nas_lightning.supernet.fast.depthwise import depthwise
 from nas_lightning.supernet.fast.dilated import convolve, dilated
-from nas_lightning.supernet.fast.narrow import normalize
+from nas_lightning.supernet.fast.grouped import pointwise
+from nas_lightning.supernet.fast.norms import WIDE
 from nas_lightning.supernet.fast.pools import WIDTH, side_by_side
 from nas_lightning.supernet.fast.products import block_diagonal, mix
 from nas_lightning.supernet.fast.tiny import product
@@ -127,12 +131,27 @@ class Bench:
         )
 
     def norm(self, channels: int, size: int) -> float:
-        """A batch norm over one with pixels side by side."""
-        x = self.leaf(self.batch, channels, size, size)
+        """A batch norm of what is no multiple of 16 over one with zeros behind it."""
+        x = self.leaf(self.batch, 3 * channels, size, size)
+        zeros = -3 * channels % WIDE
+        more = x.detach().new_zeros(self.batch, size, size, zeros).permute(0, 3, 1, 2)
+        filled = torch.cat([x, more], dim=1).detach().requires_grad_()
         return self.ratio(
             lambda: F.batch_norm(x, None, None, None, None, training=True),
-            lambda: normalize(x, None, 1e-5),
-            ([x], [x]),
+            lambda: F.batch_norm(filled, None, None, None, None, training=True),
+            ([x], [filled]),
+        )
+
+    def grouped(self, channels: int, size: int) -> float:
+        """A pointwise convolution in groups over itself with a gradient by products."""
+        wide = EDGES * channels
+        x = self.leaf(self.batch, wide, size, size)
+        weight = self.leaf(wide, channels, 1, 1)
+        leaves = [x, weight]
+        return self.ratio(
+            lambda: F.conv2d(x, weight, groups=EDGES),
+            lambda: pointwise(x, weight, EDGES),
+            (leaves, leaves),
         )
 
     def strips(self, channels: int, size: int, kernel: int) -> float:
@@ -190,7 +209,7 @@ def main() -> None:
     print(f"batch {options.batch}, {bench.device}, {torch.get_num_threads()} threads, CPU: {kind}")
     print(
         "  C  size  kernel  first  later  dilated  strided  learned  strips  product  tiny  pools  "
-        "norm"
+        "norm  grouped"
     )
     for channels, size in SIZES:
         for kernel in (3, 5):
@@ -200,12 +219,12 @@ def main() -> None:
             is_tiny = channels * size**2 <= WIDEST_TINY
             tiny = f"{bench.tiny(channels, size, kernel):.2f}" if is_tiny else "-"
             by_grids = bench.learned(channels, size, kernel)
-            norm = f"{bench.norm(channels, size):.2f}" if channels < 16 else "-"
+            norm = f"{bench.norm(channels, size):.2f}" if 3 * channels % WIDE else "-"
             pools = f"{bench.pools(channels, size):.2f}" if channels < 32 else "-"
             print(
                 f"{channels:3}  {size:4}  {kernel:6}  {first:5.2f}  {later:5.2f}  "
                 f"{grids:7.2f}  {strided:7.2f}  {by_grids:7.2f}  {strips:6.2f}  {products:7.2f}  "
-                f"{tiny:>4}  {pools:>5}  {norm:>4}"
+                f"{tiny:>4}  {pools:>5}  {norm:>4}  {bench.grouped(channels, size):7.2f}"
             )
 
 

@@ -10,18 +10,22 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from nas_lightning.spaces import Cell
 from nas_lightning.spaces.drop_path import DropPath
-from nas_lightning.supernet.fast.constants import identity, index
+from nas_lightning.supernet.fast.constants import identity, index, made_once
 from nas_lightning.supernet.fast.nodes import PartialNodes, WholeNodes
 from nas_lightning.supernet.fast.norms import WIDE, Part, normalized
-from nas_lightning.supernet.fast.plan import Plan, Source, plan_of
+from nas_lightning.supernet.fast.plan import Branch, Plan, Source, plan_of
 from nas_lightning.supernet.fast.pools import pooled
 from nas_lightning.supernet.fast.products import channels_last, mix
 from nas_lightning.supernet.mixing import Active
 from nas_lightning.supernet.reference import MixedEdge, reference_cell
 
+To = Tensor | tuple[int, ...]
+"""How what an operation gives comes to targets: by a matrix, or as it is, to those of these places,
+channels by channels."""
 SMALL = 2**15
 """Elements of a state's mixed channels up to which the inputs of a cell run together: an
 operation then costs the same for one as for both."""
@@ -132,7 +136,7 @@ class _Pass:
         blocks = zip(torch.split(square, [len(m) for m in mixtures]), mixing, strict=True)
         return (
             iter(torch.split(wide, [len(scale) * self.size for scale in scales])),
-            (_matrix(block, len(s.edges) // len(s.states)) for block, s in blocks),
+            (_matrix(block, len(s.targets)) for block, s in blocks),
             chosen[2],
         )
 
@@ -140,59 +144,85 @@ class _Pass:
         """Run what leaves a source, and give its targets their terms."""
         shares = [self._shares[s] for s in source.states]
         x = shares[0] if len(shares) == 1 else torch.cat(shares, dim=1)
-        free, outputs = self._run(source, x, [next(self._scales) for _ in source.branches])
+        mixed: list[tuple[Tensor, Tensor]] = []
         sums: dict[tuple[int, ...], Tensor] = {}
-        for branch, output in zip(source.branches, outputs, strict=True):
-            before = sums.get(branch.edges)
-            sums[branch.edges] = output if before is None else _plus(before, output)
+        for value, to in self._run(source, x):
+            if isinstance(to, Tensor):
+                mixed.append((value, to))
+            elif to in sums:
+                sums[to] = _plus(sums[to], value)
+            else:
+                sums[to] = value
         if len(shares) > 1:
             # not by a sum over an axis, whose gradient leaves the channels-last format
             sums = {
-                on: functools.reduce(operator.add, total.chunk(len(shares), dim=1))
-                for on, total in sums.items()
+                to[: len(to) // len(shares)]: functools.reduce(
+                    operator.add, total.chunk(len(shares), dim=1)
+                )
+                for to, total in sums.items()
             }
-        for value, rows in self._mixed(source, free, x):
-            sums[source.edges] = mix(value, rows, sums.get(source.edges))
-        for on, total in sums.items():
-            once = on[: len(on) // len(shares)]
-            self._give(tuple(self.cell.edges[i].target for i in once), total)
+        everywhere = tuple(range(len(source.targets)))
+        for value, rows in mixed:
+            sums[everywhere] = mix(value, rows, sums.get(everywhere))
+        for to, total in sums.items():
+            self._give(tuple(source.targets[i] for i in to), total)
 
-    def _mixed(self, source: Source, free: Tensor, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """What operations without weights give, and the matrix that hands it to the targets."""
+    def _run(self, source: Source, x: Tensor) -> Iterator[tuple[Tensor, To]]:
+        """What operations give, and how it comes to the targets."""
+        of_pools = x.new_empty(0)
         if source.pools or source.skips:
-            matrix = next(self._mixtures)
-            heights = [count * x.shape[1] for count in (len(source.pools), source.skips)]
-            for value, rows in zip((free, x), torch.split(matrix, heights), strict=True):
-                if rows.shape[0]:
-                    yield value, rows
-
-    def _run(
-        self, source: Source, x: Tensor, scales: Sequence[Tensor]
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Outputs of pools (B, P · S · C, H', W') and, scaled, of branches (B, n · C, H', W')."""
-        free, outputs = x, [x] * len(source.branches)
+            of_pools = next(self._mixtures)
+            if source.skips:
+                rest = source.skips * x.shape[1]
+                of_pools, of_skips = torch.split(of_pools, [of_pools.shape[0] - rest, rest])
+                yield x, of_skips
+        scales = [next(self._scales) for _ in source.branches]
         rectified = x.relu() if source.branches else x
+        firsts = [branch.stages[0].rectify for branch in source.branches]
+        states = [rectified if first else x for first in firsts]
         for depth in range(source.depth):
-            parts = []
-            if pools := source.pools if depth == 0 else []:
-                parts = [Part(pooled([pool[0] for pool in pools], x), pools[0][1:])]
-            running = [j for j, b in enumerate(source.branches) if depth < len(b.stages)]
-            for j in running:
-                stages, value = source.branches[j].stages, outputs[j]
-                if depth == 0 and stages[0].rectify:
-                    value = rectified
-                for run in stages[depth].runs:
-                    value = run(value, self._made)
-                last = depth == len(stages) - 1
-                scale = scales[j] if last else None
-                rectify = not last and stages[depth + 1].rectify
-                parts.append(Part(value, stages[depth].norms, scale, rectify))
-            done = normalized(parts)
-            if pools:
-                free = done.pop(0)
-            for j, value in zip(running, done, strict=True):
-                outputs[j] = value
-        return free, outputs
+            ended: list[tuple[Part, To]] = []
+            if depth == 0 and source.pools:
+                pools = source.pools
+                part = Part(pooled([pool[0] for pool in pools], x), pools[0][1:])
+                ended.append((part, of_pools))
+            going: dict[int, Part] = {}
+            for j, branch in enumerate(source.branches):
+                if depth == len(branch.stages) - 1:
+                    ended.append((self._part(branch, depth, states[j], scales[j]), branch.to))
+                elif depth < len(branch.stages):
+                    going[j] = self._part(branch, depth, states[j])
+            alone, beside, rest_of = normalized([part for part, _ in ended], [*going.values()])
+            for j, state in zip(going, rest_of, strict=True):
+                states[j] = state
+            given = [(value, to) for value, (_, to) in zip(alone, ended, strict=True)]
+            yield from ((value, to) for value, to in given if value is not None)
+            if beside is not None:
+                yield (
+                    beside,
+                    self._rows([to for value, to in given if value is None], source, beside),
+                )
+
+    def _part(self, branch: Branch, depth: int, state: Tensor, scale: Tensor | None = None) -> Part:
+        """A stage of an operation up to its batch norm."""
+        stage, follows = branch.stages[depth], branch.stages[depth + 1 :]
+        for run in stage.runs:
+            state = run(state, self._made)
+        return Part(state, stage.norms, scale, bool(follows) and follows[0].rectify)
+
+    def _rows(self, ends: Sequence[To], source: Source, beside: Tensor) -> Tensor:
+        """The matrix to the targets of ends side by side: of pools, then of branches."""
+        rows = [to for to in ends if isinstance(to, Tensor)]
+        places = tuple(i for to in ends if isinstance(to, tuple) for i in to)
+        height = beside.shape[1] - sum(to.shape[0] for to in rows)
+        if height:
+            rows.append(
+                selection(
+                    places, len(source.targets), self.size, height,
+                    torch.promote_types(beside.dtype, torch.float32), beside.device,
+                )
+            )  # fmt: skip
+        return rows[0] if len(rows) == 1 else torch.cat(rows)
 
     def _nothing(self, edge: int) -> Tensor:
         """What an edge gives on which only `none` runs."""
@@ -206,6 +236,21 @@ def _plus(before: Tensor, output: Tensor) -> Tensor:
     What scales an output does not read it for its gradient.
     """
     return before.add_(output) if before.shape[1] >= WIDE else before + output
+
+
+@made_once
+def selection(
+    places: tuple[int, ...],
+    targets: int,
+    size: int,
+    height: int,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Tensor:
+    """The matrix (height, targets · C) that hands C channels to each place; the rest of it is 0."""
+    blocks = torch.unflatten(identity(targets * size, dtype, device), 0, (targets, size))
+    rows = torch.cat([blocks[i] for i in places]) if places else blocks[0, :0]
+    return F.pad(rows, (0, 0, 0, height - rows.shape[0]))
 
 
 def _matrix(blocks: Tensor, targets: int) -> Tensor:

@@ -1,7 +1,7 @@
 """Depthwise convolutions whose weights are learned: their gradient in strips of three columns.
 
-On a CPU with AVX-512, the gradient with respect to wider kernels takes several times as long
-(oneDNN; see benchmarks/convolutions.py); with AVX2 it does not.
+On a CPU, the gradient with respect to kernels wider than that, or than the image, takes several
+times as long, and longer if padding is left to it (oneDNN; see benchmarks/convolutions.py).
 """
 
 from __future__ import annotations
@@ -14,10 +14,6 @@ from torch.nn import functional as F
 
 STRIP = 3
 """Columns of a kernel whose gradient is fast."""
-NEEDED = torch.backends.cpu.get_cpu_capability() == "AVX512"
-"""Whether this CPU takes longer for more columns."""
-PIXELS = 64
-"""Pixels of an image from which on that matters."""
 
 
 def by_strips(x: Tensor, kernel: Tensor) -> bool:
@@ -26,58 +22,69 @@ def by_strips(x: Tensor, kernel: Tensor) -> bool:
     Not in bfloat16, and not under autocast, which changes the types that the gradient meets.
     """
     depthwise = kernel.shape[1] == 1 and kernel.shape[0] == x.shape[1]
-    matters = kernel.shape[3] > STRIP and x.shape[2:].numel() >= PIXELS
-    if not (NEEDED and depthwise and matters and x.device.type == "cpu"):
+    slow = kernel.shape[3] > min(STRIP, x.shape[3])
+    if not (depthwise and slow and x.device.type == "cpu"):
         return False
     return x.dtype != torch.bfloat16 and not torch.is_autocast_enabled("cpu")
 
 
-def depthwise(x: Tensor, kernel: Tensor, padding: tuple[int, int]) -> Tensor:
-    """A depthwise convolution of stride 1 without bias.
+def depthwise(
+    x: Tensor, kernel: Tensor, padding: tuple[int, int], stride: tuple[int, int] = (1, 1)
+) -> Tensor:
+    """A depthwise convolution without bias.
 
     Args:
         x: Images (B, C, H, W).
         kernel: (C, 1, height, width).
         padding: At the top and the bottom, and at the left and the right.
+        stride: Down and to the right.
     """
-    out: Tensor = _Depthwise.apply(x, kernel, padding)
+    out: Tensor = _Depthwise.apply(x, kernel, padding, stride)
     return out
 
 
 class _Depthwise(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, kernel: Tensor, padding: tuple[int, int]) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, kernel: Tensor, padding: tuple[int, int], stride: tuple[int, int]
+    ) -> Tensor:
         ctx.save_for_backward(x, kernel)
-        ctx.padding = padding
-        return F.conv2d(x, kernel, padding=padding, groups=x.shape[1])
+        ctx.padding, ctx.stride = padding, stride
+        return F.conv2d(x, kernel, padding=padding, stride=stride, groups=x.shape[1])
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         x, kernel = ctx.saved_tensors
-        (grad,), (above, left) = grads, ctx.padding
+        (grad,), (above, left), stride = grads, ctx.padding, ctx.stride
         of_x = of_kernel = None
         if ctx.needs_input_grad[0]:
-            of_x = _backward(grad, x, kernel, (above, left), (True, False))[0]
+            of_x = _backward(grad, x, kernel, ctx.padding, stride, (True, False))[0]
         if ctx.needs_input_grad[1]:
-            width = kernel.shape[3]
-            starts = [*range(0, width - STRIP, STRIP), width - STRIP]
+            width, strip = kernel.shape[3], min(STRIP, kernel.shape[3])
+            starts = [*range(0, width - strip, strip), width - strip]
             strips: list[Tensor] = []
             for start in starts:
-                # shifted so that no padding to the left and right is left to the convolution
-                shifted = F.pad(x, (left - start, left - (width - STRIP - start)))
-                strip = kernel[..., :STRIP]
-                of_strip = _backward(grad, shifted, strip, (above, 0), (False, True))[1]
-                strips.append(of_strip[..., STRIP * len(strips) - start :])
+                # shifted so that no padding is left to the convolution
+                right = left - (width - strip - start)
+                shifted = F.pad(x, (left - start, right, above, above))
+                columns = kernel[..., :strip]
+                of_strip = _backward(grad, shifted, columns, (0, 0), stride, (False, True))[1]
+                strips.append(of_strip[..., strip * len(strips) - start :])
             of_kernel = torch.cat(strips, dim=3)
-        return of_x, of_kernel, None
+        return of_x, of_kernel, None, None
 
 
 def _backward(
-    grad: Tensor, x: Tensor, kernel: Tensor, padding: tuple[int, int], wanted: tuple[bool, bool]
+    grad: Tensor,
+    x: Tensor,
+    kernel: Tensor,
+    padding: tuple[int, int],
+    stride: tuple[int, int],
+    wanted: tuple[bool, bool],
 ) -> tuple[Tensor, Tensor]:
     """Gradients with respect to the images and to the kernel, of which one is wanted."""
     of_x, of_kernel, _ = torch.ops.aten.convolution_backward(
-        grad, x, kernel, None, (1, 1), padding, (1, 1), False, (0, 0), x.shape[1],
+        grad, x, kernel, None, stride, padding, (1, 1), False, (0, 0), x.shape[1],
         (*wanted, False),
     )  # fmt: skip
     return of_x, of_kernel

@@ -42,11 +42,11 @@ def convolve(
         learned: Whether a gradient with respect to the kernel is wanted.
     """
 
-    def run(x: Tensor, padding: tuple[int, int]) -> Tensor:
+    def run(x: Tensor, padding: tuple[int, int], stride: tuple[int, int] = (1, 1)) -> Tensor:
         x = spread(x)
         if learned and bias is None and by_strips(x, kernel):
-            return depthwise(x, kernel, padding)
-        return F.conv2d(x, kernel, bias, 1, padding, 1, groups)
+            return depthwise(x, kernel, padding, stride)
+        return F.conv2d(x, kernel, bias, stride, padding, 1, groups)
 
     d = conv.dilation[0]
     padding = (conv.padding[0] // d, conv.padding[1] // d)
@@ -59,8 +59,8 @@ def convolve(
             return _joined(run(_grids(x, d), padding), d)
         if learned and bias is None and groups == 1 and learned_by_grids(x):
             return dilated(x, kernel, padding, d)
-    if d == 1 and conv.stride == (1, 1):
-        return run(x, conv.padding)
+    if conv.dilation == (1, 1):
+        return run(x, conv.padding, conv.stride)
     return F.conv2d(spread(x), kernel, bias, conv.stride, conv.padding, conv.dilation, groups)
 
 

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nas_lightning.supernet.fast.narrow import narrow, normalize
-
 WIDE = 16
-"""Batch norms of fewer channels run together, unless they are `narrow`: alone they cost about as
-much as one of so many."""
+"""A CPU's vectors take so many channels at a time, and long for what is left. Anywhere, batch norms
+of fewer channels run together: alone they cost about as much as one of so many."""
+PIXELS = 2**13
+"""Pixels of a batch from which on a rest of channels matters; measured by
+benchmarks/convolutions.py."""
 
 
 class Part(NamedTuple):
@@ -32,25 +33,67 @@ class Part(NamedTuple):
     rectify: bool = False
 
 
-def normalized(parts: Sequence[Part]) -> list[Tensor]:
-    """What the batch norms, and ReLU behind some of them, make of every part."""
-    done: dict[int, Tensor] = {}
-    few: list[int] = []
-    for i, part in enumerate(parts):
-        if part.norms and part.x.shape[1] < WIDE and not has_state(part.norms[0]):
-            few.append(i)
-        else:
-            done[i] = _normalize(part)
-            if part.rectify:
-                done[i].relu_()
-    if few and narrow(min((parts[i].x for i in few), key=lambda x: x.shape[1])):
-        done |= {i: _narrow(parts[i]) for i in few}
-    elif few:
-        together = _normalize(_joined([parts[i] for i in few]))
-        widths = [parts[i].x.shape[1] for i in few]
-        for i, value in zip(few, torch.split(together, widths, dim=1), strict=True):
-            done[i] = value.relu() if parts[i].rectify else value
-    return [done[i] for i in range(len(parts))]
+def normalized(
+    ended: Sequence[Part], going: Sequence[Part]
+) -> tuple[list[Tensor | None], Tensor | None, list[Tensor]]:
+    """What batch norms, and ReLU behind some of them, make of parts.
+
+    Args:
+        ended: Parts of which those of few channels stay side by side if they have many pixels.
+        going: Others.
+
+    Returns:
+        Ended parts, None for those that are side by side; these, perhaps with zeros behind them;
+        and the others.
+    """
+    ends = [part for part in ended if _few(part)]
+    others = [part for part in going if _few(part)]
+    beside = None
+    if ends and _long(ends[0].x):
+        beside = _beside(ends, -sum(part.x.shape[1] for part in ends) % WIDE)
+        ends = []
+    pieces = iter(_pieces([*ends, *others]))
+    alone = [
+        normalize(part) if not _few(part) else None if beside is not None else next(pieces)
+        for part in ended
+    ]
+    return alone, beside, [next(pieces) if _few(part) else normalize(part) for part in going]
+
+
+def _few(part: Part) -> bool:
+    """Whether a part has so few channels that it is better off beside others."""
+    if not part.norms or has_state(part.norms[0]):
+        return False
+    return part.x.shape[1] < WIDE or (part.x.shape[1] % WIDE > 0 and _long(part.x))
+
+
+def _pieces(parts: Sequence[Part]) -> list[Tensor]:
+    """What batch norms without state make of parts that run as one."""
+    if not parts:
+        return []
+    pieces = torch.split(_beside(parts), [part.x.shape[1] for part in parts], dim=1)
+    return [
+        piece.relu() if part.rectify else piece for part, piece in zip(parts, pieces, strict=True)
+    ]
+
+
+def _beside(parts: Sequence[Part], zeros: int = 0) -> Tensor:
+    """The same side by side, and channels of zeros behind them."""
+    first, xs = parts[0], [part.x for part in parts]
+    if zeros:  # channels last, as all else
+        batch, _, *size = first.x.shape
+        xs.append(first.x.new_zeros(batch, *size, zeros).permute(0, 3, 1, 2))
+    scale = None
+    if any(part.scale is not None for part in parts):
+        one = first.x.new_ones(1)
+        scales = [one.expand(p.x.shape[1]) if p.scale is None else p.scale for p in parts]
+        scale = torch.cat([*scales, one.expand(zeros)] if zeros else scales)
+    return normalize(Part(xs[0] if len(xs) == 1 else torch.cat(xs, dim=1), first.norms, scale))
+
+
+def _long(x: Tensor) -> bool:
+    """Whether a batch (B, C, H, W) has so many pixels, on a CPU."""
+    return x.device.type == "cpu" and x.numel() >= PIXELS * x.shape[1]
 
 
 def has_state(norm: Any) -> bool:
@@ -58,22 +101,10 @@ def has_state(norm: Any) -> bool:
     return bool(norm.affine or norm.track_running_stats)
 
 
-def _joined(parts: Sequence[Part]) -> Part:
-    """Parts whose batch norms have no state, side by side."""
-    if len(parts) == 1:
-        return parts[0]
-    x = torch.cat([part.x for part in parts], dim=1)
-    if all(part.scale is None for part in parts):
-        return Part(x, parts[0].norms)
-    one = x.new_ones(1)
-    scales = [one.expand(p.x.shape[1]) if p.scale is None else p.scale for p in parts]
-    return Part(x, parts[0].norms, torch.cat(scales))
-
-
-def _narrow(part: Part) -> Tensor:
-    norms: Sequence[Any] = part.norms
-    out = normalize(part.x, part.scale, norms[0].eps)
-    return out.relu() if part.rectify else out
+def normalize(part: Part) -> Tensor:
+    """What the batch norms, and ReLU behind them, make of one part."""
+    value = _normalize(part)
+    return value.relu_() if part.rectify else value
 
 
 def _normalize(part: Part) -> Tensor:

@@ -23,11 +23,11 @@ class Branch(NamedTuple):
     """An operation with weights.
 
     Attributes:
-        edges: The edges that it runs on.
+        to: Of the edges that it runs on, state by state, the places of their targets.
         stages: What runs.
     """
 
-    edges: tuple[int, ...]
+    to: tuple[int, ...]
     stages: list[Stage]
 
 
@@ -36,14 +36,14 @@ class Source(NamedTuple):
 
     Attributes:
         states: The states.
-        edges: Edges on which anything runs, one state after the other.
+        targets: Nodes to which edges lead on which anything runs, the same from all states.
         pools: Layers of the operations that pool; each is the same on all edges.
         skips: How many operations hand the state on; of partial channels see `Plan.skips`.
         branches: Operations with weights.
     """
 
     states: tuple[int, ...]
-    edges: tuple[int, ...]
+    targets: tuple[int, ...]
     pools: list[list[nn.Module]]
     skips: int
     branches: list[Branch]
@@ -107,6 +107,7 @@ class Plan:
 
     def _source(self, cell: Cell, states: tuple[int, ...], which: str) -> Source:
         edges = tuple(i for s in states for i in cell.outgoing(s) if self._runs[i])
+        targets = tuple(cell.edges[i].target for i in edges[: len(edges) // len(states)])
         pools: dict[int, list[nn.Module]] = {}
         skips: list[int] = []
         branches: list[Branch] = []
@@ -124,7 +125,8 @@ class Plan:
             elif not free:
                 alone = self.small and len(states) == 1
                 these = stages([self._ops[i][m] for i in on], self.kernels, len(states), alone)
-                branches.append(Branch(on, these))
+                to = tuple(targets.index(cell.edges[i].target) for i in on)
+                branches.append(Branch(to, these))
                 self.scales.append([self._place(i, m) for i in on])
         if self._partial:
             everywhere = range(len(self._ops))
@@ -135,7 +137,7 @@ class Plan:
             skips = []
         if pools or skips:
             self.mixtures.append([self._place(i, m) for m in (*pools, *skips) for i in edges])
-        return Source(states, edges, list(pools.values()), len(skips), branches)
+        return Source(states, targets, list(pools.values()), len(skips), branches)
 
     @property
     def _nowhere(self) -> int:

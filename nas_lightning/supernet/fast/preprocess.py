@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas_lightning.spaces.primitives import FactorizedReduce
-from nas_lightning.supernet.fast.norms import Part, has_state, normalized
+from nas_lightning.supernet.fast.norms import Part, has_state, normalize
 from nas_lightning.supernet.fast.products import channels_last
 from nas_lightning.supernet.fast.stages import batchable, reducing_kernel
 
@@ -25,7 +25,7 @@ def fast_preprocess(x: Tensor, ops: Sequence[nn.Module]) -> list[Tensor]:
     for op in known:
         if isinstance(op, FactorizedReduce):
             kernel = reducing_kernel(op.conv0.weight, op.conv1.weight)
-            found[op] = normalized([Part(F.conv2d(rectified, kernel, stride=2), [op.norm])])[0]
+            found[op] = normalize(Part(F.conv2d(rectified, kernel, stride=2), [op.norm]))
     return [found[op] if op in found else op(x) for op in ops]
 
 
@@ -36,5 +36,5 @@ def _convolved(ops: Sequence[Any], rectified: Tensor) -> Sequence[Tensor]:
     widths = [conv.out_channels for conv in convs]
     if has_state(norms[0]):
         parts = zip(torch.split(x, widths, dim=1), norms, strict=True)
-        return normalized([Part(part, [norm]) for part, norm in parts])
-    return torch.split(normalized([Part(x, norms)])[0], widths, dim=1)
+        return [normalize(Part(part, [norm])) for part, norm in parts]
+    return torch.split(normalize(Part(x, norms)), widths, dim=1)

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from nas_lightning.spaces.drop_path import DropPath
 from nas_lightning.spaces.primitives import FactorizedReduce
 from nas_lightning.supernet.fast.dilated import convolve
+from nas_lightning.supernet.fast.grouped import by_groups, pointwise
 from nas_lightning.supernet.fast.kernels import Kernels, Made
 from nas_lightning.supernet.fast.products import block_diagonal, mix
 from nas_lightning.supernet.fast.tiny import product, tiny
@@ -146,8 +147,9 @@ class _Reader:
         self.shared = False
         spread = functools.partial(_spread, self.states, times)
         place = self.kernels.ask(column, pointwise)
-        if _pointwise(column[0]) and times == 1 and (groups == 1 or groups * channels <= PRODUCT):
-            return [functools.partial(_multiplied, place, groups)]
+        if _pointwise(column[0]) and times == 1:
+            few = groups == 1 or groups * channels <= PRODUCT
+            return [functools.partial(_multiplied if few else _grouped, place, groups)]
         return [functools.partial(_convolved, place, column, groups, spread)]
 
     def _share_out(self) -> list[Run]:
@@ -166,6 +168,13 @@ def _multiplied(place: int, groups: int, x: Tensor, made: Made) -> Tensor:
     if groups > 1 and x.device.type != "cpu":  # few operations matter there
         return F.conv2d(x, kernel, groups=groups)
     return mix(x, block_diagonal(kernel, groups))
+
+
+def _grouped(place: int, groups: int, x: Tensor, made: Made) -> Tensor:
+    kernel = made.kernels[place]
+    if made.learned and by_groups(x, kernel):
+        return pointwise(x, kernel, groups)
+    return F.conv2d(x, kernel, groups=groups)
 
 
 def _convolved(

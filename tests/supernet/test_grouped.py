@@ -1,0 +1,44 @@
+"""Pointwise convolutions in groups that are learned by products."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from nas_lightning.supernet.fast.grouped import by_groups, pointwise
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize(("groups", "outputs"), [(1, 3), (2, 4), (3, 9)])
+def test_a_pointwise_convolution_learned_by_products(
+    groups: int, outputs: int, channels_last: bool
+) -> None:
+    """Against finite differences, twice, and against PyTorch's own."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 2 * groups, 3, 4, dtype=torch.float64, generator=generator)
+    x = x.to(memory_format=torch.channels_last) if channels_last else x
+    weight = torch.randn(outputs, 2, 1, 1, dtype=torch.float64, generator=generator)
+    x.requires_grad_()
+    weight.requires_grad_()
+
+    def run(x: Tensor, weight: Tensor) -> Tensor:
+        return pointwise(x, weight, groups)
+
+    own = F.conv2d(x, weight, groups=groups)
+    assert torch.equal(run(x, weight), own)
+    found, expected = (
+        torch.autograd.grad(out.pow(3).sum(), [x, weight]) for out in (run(x, weight), own)
+    )
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-9)
+    assert torch.autograd.gradcheck(run, (x, weight), fast_mode=True)
+    assert torch.autograd.gradgradcheck(run, (x, weight), fast_mode=True)
+
+
+def test_only_where_it_pays_and_types_do_not_change() -> None:
+    x, kernel = torch.zeros(2, 64, 4, 4), torch.zeros(64, 16, 1, 1)
+    assert by_groups(x, kernel)
+    assert by_groups(x.double(), kernel.double())
+    assert not by_groups(x, kernel[:, :8])
+    assert not by_groups(x.bfloat16(), kernel.bfloat16())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not by_groups(x, kernel)
