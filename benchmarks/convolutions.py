@@ -144,15 +144,7 @@ class Bench:
 
     def grouped(self, channels: int, size: int) -> float:
         """A pointwise convolution in groups over itself with a gradient by products."""
-        wide = EDGES * channels
-        x = self.leaf(self.batch, wide, size, size)
-        weight = self.leaf(wide, channels, 1, 1)
-        leaves = [x, weight]
-        return self.ratio(
-            lambda: F.conv2d(x, weight, groups=EDGES),
-            lambda: pointwise(x, weight, EDGES),
-            (leaves, leaves),
-        )
+        return self.pointwise(channels, size, lambda x, weight: pointwise(x, weight, EDGES))
 
     def strips(self, channels: int, size: int, kernel: int) -> float:
         """A depthwise convolution over the same with a gradient by strips."""
@@ -168,14 +160,19 @@ class Bench:
 
     def product(self, channels: int, size: int) -> float:
         """A pointwise convolution in groups over one matrix product."""
+        return self.pointwise(
+            channels, size, lambda x, weight: mix(x, block_diagonal(weight, EDGES))
+        )
+
+    def pointwise(
+        self, channels: int, size: int, other: Callable[[Tensor, Tensor], Tensor]
+    ) -> float:
+        """A pointwise convolution in groups over another way to run it."""
         wide = EDGES * channels
-        x = self.leaf(self.batch, wide, size, size)
-        weight = self.leaf(wide, channels, 1, 1)
+        x, weight = self.leaf(self.batch, wide, size, size), self.leaf(wide, channels, 1, 1)
         leaves = [x, weight]
         return self.ratio(
-            lambda: F.conv2d(x, weight, groups=EDGES),
-            lambda: mix(x, block_diagonal(weight, EDGES)),
-            (leaves, leaves),
+            lambda: F.conv2d(x, weight, groups=EDGES), lambda: other(x, weight), (leaves, leaves)
         )
 
     def tiny(self, channels: int, size: int, kernel: int) -> float:

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nas_lightning.supernet.fast.dilated import dilated, learned_by_grids
+from tests.supernet.gradients import assert_like
 
 
 @pytest.mark.parametrize(
@@ -24,14 +25,7 @@ def test_a_dilated_convolution_learned_by_grids(
     def run(x: Tensor, weight: Tensor) -> Tensor:
         return dilated(x, weight, padding, d)
 
-    own = F.conv2d(x, weight, padding=[d * p for p in padding], dilation=d)
-    assert torch.equal(run(x, weight), own)
-    found, expected = (
-        torch.autograd.grad(out.pow(3).sum(), [x, weight]) for out in (run(x, weight), own)
-    )
-    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-9)
-    assert torch.autograd.gradcheck(run, (x, weight), fast_mode=True)
-    assert torch.autograd.gradgradcheck(run, (x, weight), fast_mode=True)
+    assert_like(run, F.conv2d(x, weight, padding=[d * p for p in padding], dilation=d), x, weight)
 
 
 def test_only_of_large_images_and_in_one_type() -> None:

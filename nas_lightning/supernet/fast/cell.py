@@ -192,16 +192,14 @@ class _Pass:
                     ended.append((self._part(branch, depth, states[j], scales[j]), branch.to))
                 elif depth < len(branch.stages):
                     going[j] = self._part(branch, depth, states[j])
-            alone, beside, rest_of = normalized([part for part, _ in ended], [*going.values()])
-            for j, state in zip(going, rest_of, strict=True):
+            alone, beside, others = normalized([part for part, _ in ended], [*going.values()])
+            for j, state in zip(going, others, strict=True):
                 states[j] = state
             given = [(value, to) for value, (_, to) in zip(alone, ended, strict=True)]
             yield from ((value, to) for value, to in given if value is not None)
             if beside is not None:
-                yield (
-                    beside,
-                    self._rows([to for value, to in given if value is None], source, beside),
-                )
+                ends = [to for value, to in given if value is None]
+                yield beside, self._rows(ends, source, beside)
 
     def _part(self, branch: Branch, depth: int, state: Tensor, scale: Tensor | None = None) -> Part:
         """A stage of an operation up to its batch norm."""

@@ -1,7 +1,7 @@
 """Depthwise convolutions whose weights are learned: their gradient in strips of three columns.
 
-On a CPU, the gradient with respect to kernels wider than that, or than the image, takes several
-times as long, and longer if padding is left to it (oneDNN; see benchmarks/convolutions.py).
+On a CPU, the gradient with respect to kernels wider than that, or than the image, takes longer, the
+more so if padding is left to it (oneDNN; see benchmarks/convolutions.py).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Pointwise convolutions in groups whose weights are learned: their gradient as products.
 
-On a CPU, oneDNN takes about twice as long (benchmarks/convolutions.py).
+On a CPU, oneDNN takes longer (see benchmarks/convolutions.py).
 """
 
 from __future__ import annotations

@@ -1,0 +1,19 @@
+"""Functions with a gradient of their own, against PyTorch's."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def assert_like(
+    run: Callable[[Tensor, Tensor], Tensor], own: Tensor, x: Tensor, weight: Tensor
+) -> None:
+    """Against finite differences, twice, and against PyTorch's own."""
+    assert torch.equal(run(x, weight), own)
+    found, expected = (
+        torch.autograd.grad(out.pow(3).sum(), [x, weight]) for out in (run(x, weight), own)
+    )
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-9)
+    assert torch.autograd.gradcheck(run, (x, weight), fast_mode=True)
+    assert torch.autograd.gradgradcheck(run, (x, weight), fast_mode=True)
