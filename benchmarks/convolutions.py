@@ -9,7 +9,7 @@ edges, by channels C of an edge:
 - `dilated`, `strided`: a depthwise convolution of dilation 2 over the same by grids of pixels, of
   stride 1 and of stride 2; above 1 the grids are faster. They are why `fast/dilated.py` is there.
 - `learned`: a dense convolution of dilation 2 over the same whose kernel is learned by grids; above
-  1 the latter is faster (`PIXELS` of `fast/dilated.py`).
+  1 the latter is faster (`LARGE` of `fast/dilated.py`).
 - `strips`: a depthwise convolution whose weights are learned over the same with a gradient by
   strips; above 1 the strips are faster (`fast/depthwise.py`).
 - `product`: a pointwise convolution in 4 groups over a product with one matrix; above 1 the product

@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from nas_lightning.errors import CheckpointError, DivergedError, UsageError
 from nas_lightning.genotype import Genotype, load_genotype
 from nas_lightning.hparams import record_hyperparameters
+from nas_lightning.optimizers import fuse
 from nas_lightning.retrain.base import NetworkFactory
 from nas_lightning.retrain.nas_bench_201 import NasBench201Network
 from nas_lightning.retrain.network import DartsNetwork
@@ -190,7 +191,7 @@ class RetrainModule(Stage):
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LRScheduler]]:
         """The optimizer and its schedule, stepped once an epoch."""
-        optimizer = self.optimizer(self.network.parameters())
+        optimizer = fuse(self.optimizer(self.network.parameters()))
         return [optimizer], [self.schedule.build(optimizer, planned_epochs(self.trainer))]
 
     def on_fit_start(self) -> None:

@@ -18,6 +18,7 @@ from nas_lightning import __version__
 from nas_lightning.errors import DivergedError
 from nas_lightning.genotype import Genotype
 from nas_lightning.hparams import record_hyperparameters
+from nas_lightning.optimizers import fuse
 from nas_lightning.randomness import mix_seed
 from nas_lightning.schedules import (
     ConstantSchedule,
@@ -234,14 +235,14 @@ class SearchModule(Stage):
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LRScheduler]]:
         """The weight optimizer and the architecture optimizer, over disjoint parameters."""
-        weight = self.weight_optimizer(self.supernet.parameters())
+        weight = fuse(self.weight_optimizer(self.supernet.parameters()))
         # ordered and named groups: a resumed state can only land on its own parameters
         groups = [
             {"params": list(parameters.values()), "name": name}
             for name, parameters in (("alpha", self.arch.alpha), ("beta", self.arch.beta))
             if len(parameters)
         ]
-        arch = self.plan[ARCH_OPTIMIZER](groups)
+        arch = fuse(self.plan[ARCH_OPTIMIZER](groups))
         epochs = planned_epochs(self.trainer)
         pairs = ((self.weight_schedule, weight), (self.arch_schedule, arch))
         return [weight, arch], [schedule.build(optimizer, epochs) for schedule, optimizer in pairs]

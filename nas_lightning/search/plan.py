@@ -164,12 +164,8 @@ def no_sampling(relaxation: OpRelaxation) -> OpRelaxation:
 
 
 def darts_weight_optimizer(params: Any) -> Optimizer:
-    """SGD of DARTS' search: rate 0.025, momentum 0.9, weight decay 3e-4.
-
-    All weights in a few operations (`foreach`), also on a CPU. Fused SGD fails where some weights
-    have had no gradient yet (PyTorch 2.15), as with GDAS.
-    """
-    return SGD(params, lr=0.025, momentum=0.9, weight_decay=3e-4, foreach=True)
+    """SGD of DARTS' search: rate 0.025, momentum 0.9, weight decay 3e-4."""
+    return SGD(params, lr=0.025, momentum=0.9, weight_decay=3e-4)
 
 
 def darts_arch_optimizer(params: Any) -> Optimizer:

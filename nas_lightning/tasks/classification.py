@@ -1,15 +1,17 @@
 """Classification of images."""
 
 from collections.abc import Mapping
-from typing import Any, final
+from typing import Any, cast, final
 
 from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import MetricCollection
-from torchmetrics.classification import MulticlassAccuracy
 
 from nas_lightning.tasks.base import Task
+from nas_lightning.tasks.mean import Mean
 
+TOP = (("accuracy", 1), ("top5_accuracy", 5))
+"""Metrics, and among how many of the most probable classes the label must be."""
 Batch = tuple[Tensor, Tensor]
 
 
@@ -38,21 +40,17 @@ class Classification(Task):
 
     def metrics(self, data_spec: Mapping[str, Any]) -> MetricCollection:
         """Top-1 and, with more than five classes, top-5 accuracy."""
-        classes = data_spec["num_classes"]
-        top = {"accuracy": 1, "top5_accuracy": 5} if classes > 5 else {"accuracy": 1}
-        # micro: the share of all samples, as papers report; the default averages over classes
-        return MetricCollection(
-            {
-                name: MulticlassAccuracy(classes, top_k=k, average="micro", validate_args=False)
-                for name, k in top.items()
-            },
-            # else metrics that count alike in the first batch share their counts ever after
-            compute_groups=False,
-        )
+        top = TOP if data_spec["num_classes"] > 5 else TOP[:1]
+        # else metrics that count alike in the first batch share their counts ever after
+        return MetricCollection({name: Mean() for name, _ in top}, compute_groups=False)
 
     def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
         """Count logits (B, num_classes) against labels (B,)."""
-        metrics.update(output, batch[1])
+        names = [(name, k) for name, k in TOP if name in metrics]
+        size, best = len(batch[1]), output.topk(names[-1][1], dim=1).indices
+        hits = best == batch[1][:, None]
+        for name, k in names:
+            cast("Mean", metrics[name]).update(hits[:, :k].sum() / size, size)
 
     def predictions(self, output: Tensor) -> dict[str, Tensor]:
         """The most probable class and its probability, for logits (B, num_classes)."""

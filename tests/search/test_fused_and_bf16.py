@@ -85,6 +85,28 @@ def test_fused_optimizers_take_the_same_steps(
 
 
 @pytest.mark.parametrize("kind", ["search", "retrain"])
+def test_optimizers_are_fused_unless_they_are_told(
+    kind: str, make_search: SearchFactory, make_trainer: TrainerFactory
+) -> None:
+    found: list[list[object]] = []
+
+    class Look(Callback):
+        def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            found.append([g["fused"] for o in trainer.optimizers for g in o.param_groups])
+
+    torch.manual_seed(0)
+    untold: Stage = (
+        make_search([])
+        if kind == "search"
+        else RetrainModule(SPEC, "DARTS_V2", DartsNetwork(4, 3), auxiliary_weight=0.0)
+    )
+    for module in (untold, stage(kind, False, make_search)):
+        fit(module, make_trainer, Look(), max_epochs=1, limit_train_batches=1)
+    assert all(found[0])
+    assert not any(found[1])
+
+
+@pytest.mark.parametrize("kind", ["search", "retrain"])
 def test_fused_optimizers_and_bfloat16_are_clipped(
     kind: str, make_search: SearchFactory, make_trainer: TrainerFactory
 ) -> None:

@@ -16,7 +16,7 @@ from tests.supernet.gradients import assert_like
 def test_a_dilated_convolution_learned_by_grids(
     kernel: tuple[int, int], padding: tuple[int, int], d: int, size: tuple[int, int]
 ) -> None:
-    """Against finite differences, twice, and against PyTorch's own."""
+    """Against finite differences, twice, and PyTorch's own, also if kernels exceed the grids."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(2, 2, *size, dtype=torch.float64, generator=generator, requires_grad=True)
     weight = torch.randn(3, 2, *kernel, dtype=torch.float64, generator=generator)
@@ -30,6 +30,7 @@ def test_a_dilated_convolution_learned_by_grids(
 
 def test_only_of_large_images_and_in_one_type() -> None:
     assert learned_by_grids(torch.zeros(1, 4, 16, 16))
-    assert not learned_by_grids(torch.zeros(64, 4, 8, 8))
+    assert learned_by_grids(torch.zeros(1, 16, 8, 8))
+    assert not learned_by_grids(torch.zeros(64, 2, 8, 8))
     with torch.autocast("cpu", torch.bfloat16):
         assert not learned_by_grids(torch.zeros(1, 4, 16, 16))

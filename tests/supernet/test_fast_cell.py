@@ -128,7 +128,7 @@ def _both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     """The ways of large images, and those of small ones."""
     monkeypatch.setattr(pass_of_a_cell, "SMALL", 0 if request.param == "large" else 2**30)
     monkeypatch.setattr(tiny, "TINY", 0 if request.param == "large" else 512)
-    monkeypatch.setattr(dilated, "PIXELS", 0 if request.param == "large" else 2**30)
+    monkeypatch.setattr(dilated, "LARGE", 0 if request.param == "large" else 2**30)
     monkeypatch.setattr(grouped, "WIDE", 0 if request.param == "large" else 16)
     monkeypatch.setattr(norms, "PIXELS", 0 if request.param == "large" else 2**30)
 

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from nas_lightning.supernet.fast.depthwise import by_strips, depthwise
 
-PIXELS = 256
-"""Pixels of an image from which on the kernel's gradient is taken by grids; measured by
+LARGE = 512
+"""Numbers of an image from which on the kernel's gradient is taken by grids; measured by
 benchmarks/convolutions.py."""
 
 
@@ -69,7 +69,7 @@ def learned_by_grids(x: Tensor) -> bool:
 
     Not under autocast, which changes the types that the gradient meets.
     """
-    return x.shape[2:].numel() >= PIXELS and not torch.is_autocast_enabled("cpu")
+    return x.shape[1:].numel() >= LARGE and not torch.is_autocast_enabled("cpu")
 
 
 def dilated(x: Tensor, kernel: Tensor, padding: tuple[int, int], d: int) -> Tensor:
@@ -97,11 +97,14 @@ class _Dilated(torch.autograd.Function):
         (x, kernel), (grad,), d = ctx.saved_tensors, grads, ctx.d
         of_x = of_kernel = None
         if ctx.needs_input_grad[0]:
-            padding = [d * p for p in ctx.padding]
-            of_x = _backward(grad, x, kernel, padding, d, (True, False))[0]
+            around = [d * p for p in ctx.padding]
+            of_x = _backward(grad, x, kernel, around, d, (True, False))[0]
         if ctx.needs_input_grad[1]:
-            grids = _grids(grad, d), _grids(x, d)
-            of_kernel = _backward(*grids, kernel, ctx.padding, 1, (False, True))[1]
+            grids, padding = _grids(x, d), ctx.padding
+            if grids.shape[2] < kernel.shape[2] or grids.shape[3] < kernel.shape[3]:
+                # oneDNN takes twice as long if it has to pad images smaller than the kernel
+                grids, padding = _padded(grids, padding), (0, 0)
+            of_kernel = _backward(_grids(grad, d), grids, kernel, padding, 1, (False, True))[1]
         return of_x, of_kernel, None, None
 
 
@@ -118,6 +121,12 @@ def _backward(
         grad, x, kernel, None, (1, 1), padding, (d, d), False, (0, 0), 1, (*wanted, False)
     )
     return of_x, of_kernel
+
+
+def _padded(x: Tensor, padding: tuple[int, int]) -> Tensor:
+    """The same with zeros around it, in the channels-last format."""
+    rows = F.pad(x.permute(0, 2, 3, 1), (0, 0, padding[1], padding[1], padding[0], padding[0]))
+    return rows.permute(0, 3, 1, 2)
 
 
 def _grids(x: Tensor, d: int) -> Tensor:

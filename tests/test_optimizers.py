@@ -1,0 +1,101 @@
+"""Optimizers that step in one operation, against the same ones that do not."""
+
+import copy
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
+
+from nas_lightning.optimizers import fuse
+
+MADE: list[Callable[[Any], Optimizer]] = [
+    partial(SGD, lr=0.1),
+    partial(SGD, lr=0.1, momentum=0.9, weight_decay=3e-4),
+    partial(SGD, lr=0.1, momentum=0.9, nesterov=True),
+    partial(Adam, lr=0.1, betas=(0.5, 0.999), weight_decay=1e-3),
+    partial(AdamW, lr=0.1, amsgrad=True),
+]
+
+
+def parameters() -> list[nn.Parameter]:
+    generator = torch.Generator().manual_seed(0)
+    sizes = ((3, 2), (4,), (2, 3, 3, 3))
+    values = [torch.randn(size, dtype=torch.float64, generator=generator) for size in sizes]
+    return [nn.Parameter(value) for value in values]
+
+
+def steps(optimizer: Optimizer, learned: list[nn.Parameter], first: int, last: int) -> list[Tensor]:
+    """Parameters after steps, in each of which another one has no gradient."""
+    for step in range(first, last):
+        generator = torch.Generator().manual_seed(step)
+        for i, value in enumerate(learned):
+            drawn = torch.randn(value.shape, dtype=value.dtype, generator=generator)
+            value.grad = None if i == step % len(learned) else drawn
+        optimizer.step()
+    return [value.detach().clone() for value in learned]
+
+
+@pytest.mark.parametrize("make", MADE, ids=str)
+def test_it_steps_as_ever(make: Callable[[Any], Optimizer]) -> None:
+    own, other = parameters(), parameters()
+    fused = fuse(make(own))
+    assert fused.param_groups[0]["fused"]
+    found, expected = steps(fused, own, 0, 7), steps(make(other), other, 0, 7)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("make", MADE, ids=str)
+def test_it_goes_on_where_a_state_left_off(make: Callable[[Any], Optimizer]) -> None:
+    """To the last bit, also with gradients that some parameters had not had by then."""
+    own = parameters()
+    fused = fuse(make(own))
+    steps(fused, own, 0, 1)
+    resumed = [nn.Parameter(value.detach().clone()) for value in own]
+    again = fuse(make(resumed))
+    again.load_state_dict(copy.deepcopy(fused.state_dict()))
+    for found, expected in zip(steps(again, resumed, 1, 5), steps(fused, own, 1, 5), strict=True):
+        assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("make", MADE, ids=str)
+def test_states_of_others_go_on_as_they_were(make: Callable[[Any], Optimizer]) -> None:
+    """A checkpoint of an earlier version says that nothing was fused, and lacks some buffers."""
+    own = parameters()
+    plain = make(own)
+    steps(plain, own, 0, 1)
+    resumed = [nn.Parameter(value.detach().clone()) for value in own]
+    again = fuse(make(resumed))
+    again.load_state_dict(copy.deepcopy(plain.state_dict()))
+    torch.testing.assert_close(
+        steps(again, resumed, 1, 5), steps(plain, own, 1, 5), rtol=1e-12, atol=0
+    )
+
+
+def test_what_is_told_to_be_fused_may_lack_gradients() -> None:
+    own, other = parameters(), parameters()
+    told = fuse(SGD(own, lr=0.1, momentum=0.9, fused=True))
+    expected = steps(SGD(other, lr=0.1, momentum=0.9), other, 0, 4)
+    torch.testing.assert_close(steps(told, own, 0, 4), expected, rtol=1e-12, atol=0)
+
+
+def test_what_is_told_how_to_step_does_so() -> None:
+    for told in ({"foreach": True}, {"foreach": False}, {"fused": False}, {"differentiable": True}):
+        optimizer = fuse(SGD(parameters(), lr=0.1, momentum=0.9, **told))
+        assert not optimizer.param_groups[0]["fused"]
+        assert not optimizer.state
+
+
+def test_others_stay_as_they_are() -> None:
+    class Own(SGD):
+        """Whose step may be another."""
+
+    for optimizer in (Own(parameters(), lr=0.1, momentum=0.9), RMSprop(parameters())):
+        assert fuse(optimizer) is optimizer
+        assert not optimizer.param_groups[0].get("fused")
+        assert not optimizer.state
+    whole = fuse(SGD([torch.zeros(2, device="meta", requires_grad=True)], lr=0.1))
+    assert not whole.param_groups[0]["fused"]
