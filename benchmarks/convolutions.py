@@ -14,6 +14,8 @@ edges, by channels C of an edge:
   strips; above 1 the strips are faster (`fast/depthwise.py`).
 - `product`: a pointwise convolution in 4 groups over a product with one matrix; above 1 the product
   is faster. The constant `PRODUCT`, channels of all edges, comes from this column.
+- `mixed`: channels of an edge times a matrix over the same as a convolution; above 1 the latter is
+  faster (`PIXELS` of `fast/products.py`).
 - `tiny`: a convolution of images of at most 256 numbers over a product with one matrix. The
   constant `TINY` comes from this column.
 - `grouped`: the same convolution in groups over itself with its weights learned by products; above
@@ -164,6 +166,17 @@ class Bench:
             channels, size, lambda x, weight: mix(x, block_diagonal(weight, EDGES))
         )
 
+    def mixed(self, channels: int, size: int) -> float:
+        """A product with a matrix over the same as a convolution."""
+        x, weight = self.leaf(self.batch, channels, size, size), self.leaf(channels, channels, 1, 1)
+        leaves = [x, weight]
+
+        def product() -> Tensor:
+            rows = x.permute(0, 2, 3, 1)
+            return (rows.flatten(0, 2) @ weight.flatten(1).t()).view(rows.shape)
+
+        return self.ratio(product, lambda: F.conv2d(x, weight), (leaves, leaves))
+
     def pointwise(
         self, channels: int, size: int, other: Callable[[Tensor, Tensor], Tensor]
     ) -> float:
@@ -206,7 +219,7 @@ def main() -> None:
     print(f"batch {options.batch}, {bench.device}, {torch.get_num_threads()} threads, CPU: {kind}")
     print(
         "  C  size  kernel  first  later  dilated  strided  learned  strips  product  tiny  pools  "
-        "norm  grouped"
+        "norm  grouped  mixed"
     )
     for channels, size in SIZES:
         for kernel in (3, 5):
@@ -221,7 +234,8 @@ def main() -> None:
             print(
                 f"{channels:3}  {size:4}  {kernel:6}  {first:5.2f}  {later:5.2f}  "
                 f"{grids:7.2f}  {strided:7.2f}  {by_grids:7.2f}  {strips:6.2f}  {products:7.2f}  "
-                f"{tiny:>4}  {pools:>5}  {norm:>4}  {bench.grouped(channels, size):7.2f}"
+                f"{tiny:>4}  {pools:>5}  {norm:>4}  {bench.grouped(channels, size):7.2f}  "
+                f"{bench.mixed(channels, size):5.2f}"
             )
 
 

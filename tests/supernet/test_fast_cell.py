@@ -33,6 +33,7 @@ from nas_lightning.supernet.fast import (
     grouped,
     nodes,
     norms,
+    products,
     stages,
     tiny,
 )
@@ -131,6 +132,7 @@ def _both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(dilated, "LARGE", 0 if request.param == "large" else 2**30)
     monkeypatch.setattr(grouped, "WIDE", 0 if request.param == "large" else 16)
     monkeypatch.setattr(norms, "PIXELS", 0 if request.param == "large" else 2**30)
+    monkeypatch.setattr(products, "PIXELS", 0 if request.param == "large" else 2**40)
 
 
 @pytest.mark.parametrize("reduction", [False, True])
