@@ -11,7 +11,7 @@ KINDS = (SGD, Adam, AdamW)
 def fuse(optimizer: Optimizer) -> Optimizer:
     """Have PyTorch's SGD, Adam or AdamW step all parameters of a group in one operation.
 
-    Groups that say how they want to step (`foreach` or `fused`, be it false), that are
+    Groups that say how they want to step (`foreach` or `fused`, be it false), that are dampened or
     differentiable, or that are not of floating point on a CPU or a CUDA device stay as they are.
 
     Args:
@@ -24,11 +24,13 @@ def fuse(optimizer: Optimizer) -> Optimizer:
         return optimizer
     for group in optimizer.param_groups:
         told = group["foreach"] is not None or group["fused"] is not None
-        if not told and not group["differentiable"] and all(map(_fits, group["params"])):
+        other = group["differentiable"] or group.get("dampening")
+        if not told and not other and all(map(_fits, group["params"])):
             group["fused"] = True
-        if group["fused"] and group.get("momentum"):
+        if group["fused"] and group.get("momentum") and not group["dampening"]:
             # fused SGD fails where some parameters have had no gradient yet (PyTorch 2.15), as
-            # where operations are drawn; a buffer of zeros comes to the same as none
+            # where operations are drawn; a buffer of zeros comes to the same as none, unless the
+            # first gradient would be dampened
             for parameter in group["params"]:
                 optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimizer

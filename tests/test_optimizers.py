@@ -82,8 +82,30 @@ def test_what_is_told_to_be_fused_may_lack_gradients() -> None:
     torch.testing.assert_close(steps(told, own, 0, 4), expected, rtol=1e-12, atol=0)
 
 
+def test_a_first_gradient_is_never_dampened() -> None:
+    """By PyTorch's SGD, fused or not."""
+    found = []
+    for told in ({"fused": True}, {}):
+        own = parameters()
+        optimizer = fuse(SGD(own, lr=0.1, momentum=0.9, dampening=0.5, **told))
+        for value in own:
+            value.grad = torch.ones_like(value)
+        for _ in range(3):
+            optimizer.step()
+        found.append([value.detach() for value in own])
+    torch.testing.assert_close(*found, rtol=1e-12, atol=0)
+    first = parameters()[0].detach() - 0.1 * (1 + (0.9 + 0.5) + (0.9 * 1.4 + 0.5))
+    torch.testing.assert_close(found[0][0], first, rtol=1e-12, atol=0)
+
+
 def test_what_is_told_how_to_step_does_so() -> None:
-    for told in ({"foreach": True}, {"foreach": False}, {"fused": False}, {"differentiable": True}):
+    for told in (
+        {"foreach": True},
+        {"foreach": False},
+        {"fused": False},
+        {"differentiable": True},
+        {"dampening": 0.1},
+    ):
         optimizer = fuse(SGD(parameters(), lr=0.1, momentum=0.9, **told))
         assert not optimizer.param_groups[0]["fused"]
         assert not optimizer.state

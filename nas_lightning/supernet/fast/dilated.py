@@ -102,7 +102,7 @@ class _Dilated(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             grids, padding = _grids(x, d), ctx.padding
             if grids.shape[2] < kernel.shape[2] or grids.shape[3] < kernel.shape[3]:
-                # oneDNN takes twice as long if it has to pad images smaller than the kernel
+                # oneDNN takes longer if it has to pad images smaller than the kernel
                 grids, padding = _padded(grids, padding), (0, 0)
             of_kernel = _backward(_grids(grad, d), grids, kernel, padding, 1, (False, True))[1]
         return of_x, of_kernel, None, None

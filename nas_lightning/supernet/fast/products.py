@@ -7,8 +7,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nas_lightning.supernet.fast.constants import identity
+from nas_lightning.supernet.fast.cpu import AVX512
 
-PIXELS = 2**40 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 2**15
+PIXELS = 2**40 if AVX512 else 2**15
 """Pixels of a batch from which on `mix` is a convolution; measured by benchmarks/convolutions.py on
 a CPU without AVX-512, and so left to those."""
 VECTOR = 8

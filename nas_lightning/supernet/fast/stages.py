@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from nas_lightning.spaces.drop_path import DropPath
 from nas_lightning.spaces.primitives import FactorizedReduce
+from nas_lightning.supernet.fast.cpu import AVX512
 from nas_lightning.supernet.fast.dilated import convolve
 from nas_lightning.supernet.fast.grouped import by_groups, pointwise
 from nas_lightning.supernet.fast.kernels import Kernels, Made
@@ -22,8 +23,6 @@ DENSE = 16
 """Up to this many channels an edge, depthwise and pointwise run as one dense convolution where all
 edges read the same channels, and at every place of small images; measured by
 benchmarks/convolutions.py."""
-AVX512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
-"""The kind of CPU; some thresholds differ on others."""
 WIDE_DENSE = DENSE if AVX512 else 8
 """The same of kernels of more than 3x3 pixels without dilation."""
 PRODUCT = 48 if AVX512 else 16

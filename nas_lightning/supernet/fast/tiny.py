@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nas_lightning.supernet.fast.constants import identity, made_once
+from nas_lightning.supernet.fast.cpu import AVX512
 
-TINY = 128 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 64
+TINY = 128 if AVX512 else 64
 """Numbers of an image up to which its convolutions are products; measured by
 benchmarks/convolutions.py on either kind of CPU."""
 
