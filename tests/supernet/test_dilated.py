@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nas_lightning.supernet.fast.dilated import dilated, learned_by_grids
+from nas_lightning.supernet.fast.dilated import _grids, dilated, learned_by_grids
 from tests.supernet.gradients import assert_like
 
 
@@ -26,6 +26,19 @@ def test_a_dilated_convolution_learned_by_grids(
         return dilated(x, weight, padding, d)
 
     assert_like(run, F.conv2d(x, weight, padding=[d * p for p in padding], dilation=d), x, weight)
+
+
+@pytest.mark.parametrize(
+    ("channels", "dtype"), [(2, torch.float32), (4, torch.float32), (2, torch.float64)]
+)
+def test_few_channels_move_as_one_number(channels: int, dtype: torch.dtype) -> None:
+    """Also of images in PyTorch's own format; with a gradient they move one by one."""
+    x = torch.randn(3, channels, 4, 6, dtype=dtype, requires_grad=True)
+    with torch.no_grad():
+        found = _grids(x, 2)
+    assert torch.equal(found, _grids(x, 2))
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(found[3:6], x[:, :, ::2, 1::2])
 
 
 def test_only_of_large_images_and_in_one_type() -> None:

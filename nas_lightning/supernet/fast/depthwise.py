@@ -6,6 +6,7 @@ more so if padding is left to it (oneDNN; see benchmarks/convolutions.py).
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -63,15 +64,35 @@ class _Depthwise(torch.autograd.Function):
             width, strip = kernel.shape[3], min(STRIP, kernel.shape[3])
             starts = [*range(0, width - strip, strip), width - strip]
             strips: list[Tensor] = []
-            for start in starts:
-                # shifted so that no padding is left to the convolution
-                right = left - (width - strip - start)
-                shifted = F.pad(x, (left - start, right, above, above))
+            # shifted so that no padding is left to the convolution
+            for start, shifted in zip(starts, _shifted(x, starts, above, left), strict=True):
                 columns = kernel[..., :strip]
                 of_strip = _backward(grad, shifted, columns, (0, 0), stride, (False, True))[1]
                 strips.append(of_strip[..., strip * len(strips) - start :])
             of_kernel = torch.cat(strips, dim=3)
         return of_x, of_kernel, None, None
+
+
+def _shifted(x: Tensor, starts: Sequence[int], above: int, left: int) -> Iterator[Tensor]:
+    """Padded images as strips of a kernel read them, in the channels-last format.
+
+    Args:
+        x: Images (B, C, H, W).
+        starts: The first column of each strip; the last strip ends with the kernel.
+        above: Padding at the top and the bottom.
+        left: Padding at the left and the right.
+    """
+    rows, last = x.permute(0, 2, 3, 1), starts[-1]
+    if last == left:
+        # the zeros to the right of a row are those to the left of the next one: one more image
+        padded = F.pad(rows, (0, 0, left, 0, above, above, 0, 1))
+        size, strides = padded[:-1].shape, padded.stride()
+        for start in starts:
+            yield padded.as_strided(size, strides, start * strides[2]).permute(0, 3, 1, 2)
+    else:
+        for start in starts:
+            padded = F.pad(rows, (0, 0, left - start, left - last + start, above, above))
+            yield padded.permute(0, 3, 1, 2)
 
 
 def _backward(
