@@ -29,7 +29,8 @@ def test_a_dilated_convolution_learned_by_grids(
 
 
 @pytest.mark.parametrize(
-    ("channels", "dtype"), [(2, torch.float32), (4, torch.float32), (2, torch.float64)]
+    ("channels", "dtype"),
+    [(2, torch.float32), (4, torch.float32), (2, torch.float64), (4, torch.bfloat16)],
 )
 def test_few_channels_move_as_one_number(channels: int, dtype: torch.dtype) -> None:
     """Also of images in PyTorch's own format; with a gradient they move one by one."""

@@ -14,6 +14,8 @@ from nas_lightning.supernet.fast.depthwise import by_strips, depthwise
 LARGE = 512
 """Numbers of an image from which on the kernel's gradient is taken by grids; measured by
 benchmarks/convolutions.py."""
+UNITED = {8: torch.complex64, 16: torch.complex128}
+"""By bytes, types of which one number is as large as the channels of a pixel."""
 
 
 def convolve(
@@ -133,21 +135,13 @@ def _grids(x: Tensor, d: int) -> Tensor:
     """(d² · B, C, H/d, W/d) in the channels-last format: each of the grids by itself."""
     rows = x.permute(0, 2, 3, 1)
     # few channels move faster as one number, through which no gradient flows
-    one = None if torch.is_grad_enabled() else _UNITED.get((x.dtype, x.shape[1]))
+    one = None if torch.is_grad_enabled() else UNITED.get(x.shape[1] * x.element_size())
     if one is not None:
         rows = rows.contiguous().view(one)
     batch, height, width, channels = rows.shape
     rows = rows.reshape(batch, height // d, d, width // d, d, channels)
     rows = rows.permute(2, 4, 0, 1, 3, 5).flatten(0, 2)
     return (rows if one is None else rows.view(x.dtype)).permute(0, 3, 1, 2)
-
-
-_UNITED = {
-    (torch.float32, 2): torch.complex64,
-    (torch.float32, 4): torch.complex128,
-    (torch.float64, 2): torch.complex128,
-}
-"""The type of which a number is as large as the channels of a pixel."""
 
 
 def _joined(x: Tensor, d: int) -> Tensor:
