@@ -34,9 +34,9 @@ from nas_lightning.bench.settings import FULL, K4, QUICK, Setting, Wanted, group
 from nas_lightning.data import CIFAR10
 from nas_lightning.errors import NASError
 from nas_lightning.files import write_text
-from nas_lightning.genotype import to_string
+from nas_lightning.spaces import DartsSupernet
+from nas_lightning.spaces.nas_bench_201 import to_string
 from nas_lightning.studies.ground_truth import GroundTruth
-from nas_lightning.supernet import DartsSupernet
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- gpu: begin -->", "<!-- gpu: end -->"

@@ -6,3 +6,7 @@ try:
     __version__ = version("nas-lightning")
 except PackageNotFoundError:  # run from a source tree that was not installed
     __version__ = "0.0.0"
+
+from nas_lightning.moved import install
+
+install()

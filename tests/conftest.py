@@ -12,7 +12,7 @@ from lightning import Trainer
 
 from nas_lightning.data import Synthetic
 from nas_lightning.search import SearchModule, SearchStrategy
-from nas_lightning.supernet import DartsSupernet
+from nas_lightning.spaces import DartsSupernet
 
 torch.set_num_threads(1)  # tests run in two processes on two cores
 

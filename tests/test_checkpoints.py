@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from nas_lightning.checkpoints import Last, WholeCheckpoints, check, read_checkpoint, stamp
 from nas_lightning.errors import CheckpointError
+from nas_lightning.training.checkpoints import Last, WholeCheckpoints, check, read_checkpoint, stamp
 
 
 def content() -> dict[str, Any]:
@@ -98,7 +98,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path: Pat
     before = path.read_bytes()
     script = """
 import resource, sys, torch
-from nas_lightning.checkpoints import WholeCheckpoints
+from nas_lightning.training.checkpoints import WholeCheckpoints
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))  # larger files fail, as on a full disk
 WholeCheckpoints().save_checkpoint({"weights": torch.zeros(100_000)}, sys.argv[1])
 """

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from nas_lightning import cluster
-from nas_lightning.cluster import RequeueError, SlurmJob, requeue, slurm_job
+from nas_lightning.slurm import job as cluster
+from nas_lightning.slurm.job import RequeueError, SlurmJob, requeue, slurm_job
 from tests.slurm import environments as recorded
 
 JOBS = {

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import SGD
 
 from nas_lightning.errors import DivergedError
-from nas_lightning.finite import Arrival, FiniteSteps, check_finite
+from nas_lightning.training.finite import Arrival, FiniteSteps, check_finite
 from tests.processes import run_two_processes
 
 FINITE = torch.tensor(1.0)

@@ -8,14 +8,13 @@ from lightning.pytorch.cli import instantiate_module
 from torch.optim import SGD, Adam
 from torch.optim.lr_scheduler import StepLR
 
-from nas_lightning.genotype import PUBLISHED
 from nas_lightning.hparams import describe, init_args, to_config
-from nas_lightning.retrain import DartsNetwork, RetrainModule
-from nas_lightning.schedules import CosineSchedule, LinearSchedule, Schedule, TorchSchedule
+from nas_lightning.retrain import RetrainModule
 from nas_lightning.search import SearchModule
+from nas_lightning.spaces import PUBLISHED, DartsNetwork, DartsSupernet
 from nas_lightning.strategies import PartialChannels, WarmUp
-from nas_lightning.supernet import DartsSupernet
 from nas_lightning.tasks import Classification
+from nas_lightning.training.schedules import CosineSchedule, LinearSchedule, Schedule, TorchSchedule
 
 SPEC = {"in_channels": 3, "num_classes": 4, "image_size": 8}
 
@@ -49,7 +48,7 @@ def plain(module: torch.nn.Module) -> dict[str, Any]:
             [CosineSchedule(0.1)],
             [
                 {
-                    "class_path": "nas_lightning.schedules.CosineSchedule",
+                    "class_path": "nas_lightning.training.schedules.CosineSchedule",
                     "init_args": {"eta_min": 0.1, "warmup_epochs": 0},
                 }
             ],

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
-from nas_lightning.optimizers import fuse
+from nas_lightning.training.optimizers import fuse
 
 MADE: list[Callable[[Any], Optimizer]] = [
     partial(SGD, lr=0.1),

@@ -6,7 +6,7 @@ import torch
 from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR, LRScheduler
 
-from nas_lightning.schedules import (
+from nas_lightning.training.schedules import (
     ConstantSchedule,
     CosineSchedule,
     LinearSchedule,

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from nas_lightning.data import Synthetic
 from nas_lightning.search import BilevelProblem, SearchModule
+from nas_lightning.spaces import DartsSupernet
 from nas_lightning.strategies.amended import amended_gradient
-from nas_lightning.supernet import DartsSupernet
 
 
 def main() -> None:

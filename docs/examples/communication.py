@@ -24,9 +24,10 @@ from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nas_lightning.cli.distribution import prepare_distribution
 from nas_lightning.data import Synthetic
+from nas_lightning.runs.distribution import prepare_distribution
 from nas_lightning.search import ArchStep, SearchModule, SearchStrategy
+from nas_lightning.spaces import DartsSupernet
 from nas_lightning.strategies import (
     GDAS,
     SNAS,
@@ -39,7 +40,6 @@ from nas_lightning.strategies import (
     SingleLevel,
     Unrolled,
 )
-from nas_lightning.supernet import DartsSupernet
 
 PRIMITIVES = ("none", "skip_connect", "dil_conv_3x3")
 SIZES = {"in_channels": 3, "num_classes": 10, "image_size": 8}

@@ -25,8 +25,8 @@ from nas_lightning.bench.methods import METHODS, SINGLE_LEVEL
 from nas_lightning.data import Synthetic
 from nas_lightning.data.base import ImageData
 from nas_lightning.search import SearchModule, SearchStrategy
+from nas_lightning.spaces import DartsSupernet
 from nas_lightning.strategies import AmendedGradient, CheckpointCells, ReferenceCell
-from nas_lightning.supernet import DartsSupernet
 
 MIB = 2**20
 KNOWN: dict[str, Callable[[], list[SearchStrategy]]] = {

@@ -28,8 +28,8 @@ from torch.multiprocessing.spawn import spawn
 
 from nas_lightning.data import Synthetic
 from nas_lightning.search import SearchModule, SearchStrategy
+from nas_lightning.spaces import DartsSupernet
 from nas_lightning.strategies import Backtracking, EdgeNormalization, PartialChannels, Unrolled
-from nas_lightning.supernet import DartsSupernet
 
 WARM_UP = 2
 """Batches that are not timed."""

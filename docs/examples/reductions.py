@@ -24,7 +24,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from nas_lightning.callbacks import GracefulStop
-from nas_lightning.cli.plan import PlanCLI
+from nas_lightning.runs.preview import PlanCLI
 from nas_lightning.search import SearchModule
 from nas_lightning.strategies import WarmUp
 

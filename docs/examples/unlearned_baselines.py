@@ -16,10 +16,10 @@ import torch
 import yaml
 from torch import Tensor
 
-from nas_lightning.cli.configs import find_config, shipped
 from nas_lightning.data import InverseData, Measurements
 from nas_lightning.errors import UsageError
 from nas_lightning.operators import tikhonov
+from nas_lightning.runs.configs import find_config, shipped
 
 STRENGTHS = [10 ** (power / 2) for power in range(-8, 3)]  # 0.0001 … 10
 

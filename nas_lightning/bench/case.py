@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from lightning import LightningDataModule
 
-from nas_lightning.stage import Stage
+from nas_lightning.training.stage import Stage
 
 Step = Literal["search", "arch", "weight", "retrain", "data", "fit"]
 """`search`: an architecture step and a weight step; `arch`, `weight`: each alone; `retrain`: a

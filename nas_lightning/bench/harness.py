@@ -21,7 +21,7 @@ from nas_lightning.bench.case import Case, Step
 from nas_lightning.callbacks.speed import Speed
 from nas_lightning.errors import UsageError
 from nas_lightning.search import SearchModule
-from nas_lightning.search.graphs import WARM
+from nas_lightning.search.passes import WARM
 from nas_lightning.search.steps import arch_step, weight_step
 
 FIT_WARM, FIT_TIMED = 2, 3

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas_lightning.errors import UsageError
-from nas_lightning.spaces.macro import STEMS
-from nas_lightning.spaces.primitives import PRIMITIVES, FactorizedReduce, NormRule, relu_conv_norm
-from nas_lightning.supernet import CellExecution, DartsSupernet, Mixing, Supernet
-from nas_lightning.supernet.network import check_one_execution
+from nas_lightning.layers.primitives import PRIMITIVES, FactorizedReduce, NormRule, relu_conv_norm
+from nas_lightning.layers.stems import STEMS
+from nas_lightning.spaces import DartsSupernet
+from nas_lightning.supernet import CellExecution, Mixing, Supernet
+from nas_lightning.supernet.base import check_one_execution
 
 
 class MixedOp(nn.Module):

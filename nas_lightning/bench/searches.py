@@ -12,10 +12,10 @@ import lightning
 from lightning import LightningDataModule, Trainer
 from torch.optim import SGD, Adam
 
+from nas_lightning.architecture import Genotype
 from nas_lightning.callbacks.speed import Speed
-from nas_lightning.genotype import Genotype
-from nas_lightning.schedules import CosineSchedule
 from nas_lightning.search import SearchModule
+from nas_lightning.spaces import DartsSupernet, NasBench201Supernet
 from nas_lightning.strategies import (
     Backtracking,
     EdgeNormalization,
@@ -23,7 +23,7 @@ from nas_lightning.strategies import (
     PartialChannels,
     WarmUp,
 )
-from nas_lightning.supernet import DartsSupernet, NasBench201Supernet
+from nas_lightning.training.schedules import CosineSchedule
 
 EPOCHS = 50
 """Of a full IDARTS search."""

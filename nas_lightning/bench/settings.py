@@ -10,6 +10,7 @@ from typing import Any, Literal
 import lightning
 from lightning import LightningDataModule
 
+from nas_lightning.architecture.network import NetworkFactory
 from nas_lightning.bench.case import SEARCH_STEPS, Case, Group, Parts, Step
 from nas_lightning.bench.made_up import MadeUpCIFAR
 from nas_lightning.bench.methods import METHODS, SINGLE_LEVEL
@@ -18,11 +19,16 @@ from nas_lightning.bench.precision import of_trainer
 from nas_lightning.data import Digits, Synthetic
 from nas_lightning.errors import UsageError
 from nas_lightning.hparams import init_args
-from nas_lightning.retrain import DartsNetwork, NasBench201Network, RetrainModule
-from nas_lightning.retrain.base import NetworkFactory
+from nas_lightning.retrain import RetrainModule
 from nas_lightning.search import SearchModule, SearchStrategy
+from nas_lightning.spaces import (
+    DartsNetwork,
+    DartsSupernet,
+    NasBench201Network,
+    NasBench201Supernet,
+)
 from nas_lightning.strategies import CheckpointCells, ReferenceCell
-from nas_lightning.supernet import DartsSupernet, NasBench201Supernet, SupernetFactory
+from nas_lightning.supernet import SupernetFactory
 
 Cells = Literal["fast", "reference", "plain"]
 CELLS: tuple[Cells, ...] = ("fast", "reference", "plain")

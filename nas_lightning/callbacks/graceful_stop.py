@@ -13,8 +13,8 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 
 from nas_lightning.callbacks.run_checkpoint import RunCheckpoint
-from nas_lightning.cluster import SlurmJob, requeue
 from nas_lightning.errors import NASError
+from nas_lightning.slurm.job import SlurmJob, requeue
 
 STOP = (signal.SIGINT, signal.SIGTERM)
 """Ctrl-C; `kill`, `scancel`, and SLURM's notice that a job makes way for another."""

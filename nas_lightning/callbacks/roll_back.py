@@ -9,8 +9,8 @@ from lightning import Callback, LightningModule, Trainer
 
 from nas_lightning.callbacks.average_weights import AverageWeights
 from nas_lightning.errors import DivergedError, UsageError
-from nas_lightning.recovery import sound_checkpoint
-from nas_lightning.stage import Stage
+from nas_lightning.training.recovery import sound_checkpoint
+from nas_lightning.training.stage import Stage
 
 
 class RollBackOnNaN(Callback):

@@ -9,8 +9,8 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from nas_lightning.checkpoints import Last, WholeCheckpoints
 from nas_lightning.errors import UsageError
+from nas_lightning.training.checkpoints import Last, WholeCheckpoints
 
 
 class RunCheckpoint(ModelCheckpoint):

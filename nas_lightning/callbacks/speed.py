@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from nas_lightning.callbacks.tf32 import OFF, ON, TF32, set_tf32
 from nas_lightning.errors import UsageError
-from nas_lightning.retrain.nas_bench_201 import PlainCell
-from nas_lightning.retrain.network import DiscreteCell
 from nas_lightning.search import SearchModule
-from nas_lightning.search.graphs import Capture, CudaGraphs, Graphs, forbids_graphs
-from nas_lightning.stage import Stage
-from nas_lightning.supernet.cells import SearchCell
-from nas_lightning.supernet.nas_bench_201 import PlainSearchCell
+from nas_lightning.search.passes import Capture, CudaGraphs, Graphs, forbids_graphs
+from nas_lightning.spaces.darts.cell import SearchCell
+from nas_lightning.spaces.darts.network import DiscreteCell
+from nas_lightning.spaces.nas_bench_201.network import PlainCell
+from nas_lightning.spaces.nas_bench_201.supernet import PlainSearchCell
+from nas_lightning.training.stage import Stage
 
 CELLS = (SearchCell, PlainSearchCell, DiscreteCell, PlainCell)
 """What is compiled: the same few cells make most of a network."""

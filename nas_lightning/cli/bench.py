@@ -17,10 +17,10 @@ from nas_lightning.bench.methods import METHODS
 from nas_lightning.bench.precision import of_trainer
 from nas_lightning.bench.settings import PRESETS, Cells, Wanted, groups, spelt
 from nas_lightning.cli.bench_options import BenchOptions
-from nas_lightning.cli.plan import PlanCLI
 from nas_lightning.errors import UsageError
+from nas_lightning.runs.preview import PlanCLI
 from nas_lightning.search import SearchModule
-from nas_lightning.stage import Stage
+from nas_lightning.training.stage import Stage
 
 INDUCTOR = "inductor"
 TRAINER = ("gradient_clip_val", "limit_train_batches")

@@ -6,10 +6,10 @@ import sys
 import time
 from pathlib import Path
 
-from nas_lightning.cli.lightning import run
-from nas_lightning.genotype import Genotype, random_genotype
-from nas_lightning.reports.drawing import save_drawing
+from nas_lightning.architecture import Genotype, random_genotype
+from nas_lightning.drawing.cells import save_drawing
 from nas_lightning.retrain import RetrainModule, count_parameters
+from nas_lightning.runs.command import run
 from nas_lightning.search import SearchModule
 
 RANDOM_SEED = 1

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from nas_lightning.checkpoints import KEY, read_checkpoint
+from nas_lightning.architecture import Genotype
 from nas_lightning.errors import CheckpointError
-from nas_lightning.genotype import Genotype
 from nas_lightning.search import SearchModule
+from nas_lightning.training.checkpoints import KEY, read_checkpoint
 
 
 def derive_genotype(path: Path | str) -> Genotype:

@@ -8,18 +8,18 @@ from typing import Any
 import torch
 from jsonargparse import Namespace
 
-from nas_lightning.cli.allocation import Wanted, check_allocation
-from nas_lightning.cli.environment import active_job, wanted
-from nas_lightning.cli.header import header
-from nas_lightning.cli.lightning import quiet
+from nas_lightning.architecture import Genotype, random_genotype
 from nas_lightning.cli.machine import machine, processes, table
-from nas_lightning.cli.plan import PlanCLI
-from nas_lightning.cli.stages import stage_kind
 from nas_lightning.errors import UsageError
-from nas_lightning.genotype import Genotype, random_genotype
 from nas_lightning.retrain import RetrainModule
+from nas_lightning.runs.command import quiet
+from nas_lightning.runs.header import header
+from nas_lightning.runs.preview import PlanCLI
+from nas_lightning.runs.shared_settings import stage_kind
 from nas_lightning.search import SearchModule
 from nas_lightning.search.settings import SHARED, differences
+from nas_lightning.slurm.allocation import Wanted, check_allocation
+from nas_lightning.slurm.environment import active_job, wanted
 
 REMARK = """\
 Every difference is one more way in which a cell may do well in the search and badly afterwards.

@@ -9,25 +9,26 @@ from typing import Any
 import torch
 from torch import nn
 
+from nas_lightning.architecture import Genotype, SearchSpace
 from nas_lightning.errors import UsageError
-from nas_lightning.genotype import Genotype, load_genotype, to_string
+from nas_lightning.layers.stems import StemName
 from nas_lightning.operators import Identity
-from nas_lightning.retrain import (
+from nas_lightning.retrain import count_parameters, network_cost
+from nas_lightning.spaces import (
+    RECONSTRUCTION_NAME,
     DartsNetwork,
-    NasBench201Network,
-    ReconstructionNetwork,
-    RecurrentNetwork,
-    count_parameters,
-    network_cost,
-)
-from nas_lightning.spaces import RECONSTRUCTION_NAME, SearchSpace, get_space, individual_layers
-from nas_lightning.spaces.macro import StemName
-from nas_lightning.supernet import (
     DartsSupernet,
+    NasBench201Network,
     NasBench201Supernet,
+    ReconstructionNetwork,
     ReconstructionSupernet,
+    RecurrentNetwork,
     RecurrentSupernet,
+    get_space,
+    individual_layers,
+    load_genotype,
 )
+from nas_lightning.spaces.nas_bench_201 import to_string
 
 Given = Mapping[str, int | None]
 """Sizes of the command line by name (`channels`, `layers`, …); none where not given."""

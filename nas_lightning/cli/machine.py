@@ -11,9 +11,9 @@ import lightning
 import torch
 
 from nas_lightning import __version__
-from nas_lightning.cli.allocation import Wanted
-from nas_lightning.cli.environment import TORCHRUN
-from nas_lightning.cluster import SlurmJob, slurm_job
+from nas_lightning.slurm.allocation import Wanted
+from nas_lightning.slurm.environment import TORCHRUN
+from nas_lightning.slurm.job import SlurmJob, slurm_job
 
 Rows = list[tuple[str, str]]
 """Names, with what there is to say of each."""

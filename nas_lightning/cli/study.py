@@ -13,15 +13,15 @@ import torch
 from filelock import FileLock, Timeout
 
 from nas_lightning.callbacks.graceful_stop import RunInterruptedError
-from nas_lightning.cli.lightning import quiet
-from nas_lightning.cli.main import interrupted
 from nas_lightning.cli.report import report_study
 from nas_lightning.cli.study_options import Given
-from nas_lightning.cli.study_plan import prepare
-from nas_lightning.cli.study_runs import run_line
 from nas_lightning.errors import UsageError
-from nas_lightning.studies.lanes import LanesStoppedError, run_lanes
+from nas_lightning.runs.command import quiet
+from nas_lightning.runs.exit import interrupted
+from nas_lightning.studies.lines import run_line
 from nas_lightning.studies.plan import Study
+from nas_lightning.studies.prepare import prepare
+from nas_lightning.studies.processes import LanesStoppedError, run_lanes
 from nas_lightning.studies.progress import Line, Progress, count, lines
 from nas_lightning.studies.results import Results, read_results
 
@@ -43,7 +43,7 @@ def run_study(given: Given) -> int:
         study = prepare(folder, given.study)
         left = [line for line in lines(study) if _is_left(folder, study, line, given.retry_failed)]
         if given.slurm is not None and left:
-            from nas_lightning.cli.study_slurm import submit_lines
+            from nas_lightning.studies.job_array import submit_lines
 
             print(submit_lines(folder, left, given.retry_failed, given.slurm, given.at_once))
             return 0

@@ -7,8 +7,8 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nas_lightning.cli.batch_script import Request
 from nas_lightning.cli.verb_parser import VerbParser, positive, whole
+from nas_lightning.slurm.batch_script import Request
 from nas_lightning.studies.plan import RANDOM, Method, Study
 
 DESCRIPTION = """\

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any, NoReturn
 
-from nas_lightning.cli.messages import tidy
 from nas_lightning.errors import UsageError
+from nas_lightning.runs.messages import tidy
 
 
 class VerbParser(argparse.ArgumentParser):

@@ -7,9 +7,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from nas_lightning.cli import configs as shipped_configs
 from nas_lightning.cli.verb_parser import VerbParser, positive
 from nas_lightning.errors import UsageError
+from nas_lightning.runs import configs as shipped_configs
 
 # torch is imported by the verbs that need it: the others answer at once
 
@@ -61,7 +61,7 @@ def info(arguments: list[str]) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args(arguments[1:])
     if Path(args.genotype).is_dir():
-        from nas_lightning.cli.run_summary import describe_run, run_summary
+        from nas_lightning.runs.summary import describe_run, run_summary
 
         folder = Path(args.genotype)
         print(json.dumps(run_summary(folder)) if args.json else describe_run(folder))
@@ -88,8 +88,8 @@ def draw(arguments: list[str]) -> None:
     parser.add_argument("genotype", help="a genotype file or a published name")
     parser.add_argument("-o", "--output", required=True, help="picture: .svg, .png or .pdf")
     args = parser.parse_args(arguments[1:])
-    from nas_lightning.genotype import load_genotype
-    from nas_lightning.reports.drawing import save_drawing
+    from nas_lightning.drawing.cells import save_drawing
+    from nas_lightning.spaces import load_genotype
 
     print(f"written to {save_drawing(load_genotype(args.genotype), args.output)}")
 
@@ -177,10 +177,10 @@ def report(arguments: list[str]) -> None:
 
 def benchmark(arguments: list[str]) -> None:
     """True accuracy of cells, from a benchmark's table; and whether a supernet ranks cells so."""
-    from nas_lightning.cli.benchmark_options import read
+    from nas_lightning.cli.lookup_options import read
 
     given = read(arguments[1:])
-    from nas_lightning.cli.benchmark import report
+    from nas_lightning.cli.lookup import report
 
     print(report(given))
 
@@ -210,11 +210,11 @@ def demo(arguments: list[str]) -> None:
 def lightning(arguments: list[str]) -> None:
     """Lightning's verbs."""
     if arguments[0] == "fit" and "--print_plan" in arguments:
-        from nas_lightning.cli.plan import print_plan
+        from nas_lightning.runs.preview import print_plan
 
         print_plan(arguments)
     else:
-        from nas_lightning.cli.lightning import run
+        from nas_lightning.runs.command import run
 
         run(arguments)
 

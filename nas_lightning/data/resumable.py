@@ -7,8 +7,8 @@ from typing import Any
 
 from lightning import LightningDataModule, Trainer
 
-from nas_lightning.data.position import training_position
 from nas_lightning.errors import UsageError
+from nas_lightning.training.position import training_position
 
 
 class ResumableData(LightningDataModule):

@@ -10,20 +10,20 @@ from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from nas_lightning.architecture import Genotype
+from nas_lightning.architecture.network import NetworkFactory
 from nas_lightning.errors import CheckpointError, DivergedError, UsageError
-from nas_lightning.genotype import Genotype, load_genotype
 from nas_lightning.hparams import record_hyperparameters
-from nas_lightning.optimizers import fuse
-from nas_lightning.retrain.base import NetworkFactory
-from nas_lightning.retrain.nas_bench_201 import NasBench201Network
-from nas_lightning.retrain.network import DartsNetwork
-from nas_lightning.retrain.reconstruction import ReconstructionNetwork
-from nas_lightning.retrain.recurrent import RecurrentNetwork
-from nas_lightning.schedules import CosineSchedule, Schedule, planned_epochs, scaled_rate
 from nas_lightning.search.settings import shared_settings
-from nas_lightning.spaces import individual_layers
-from nas_lightning.stage import DataSpec, Stage
+from nas_lightning.spaces import individual_layers, load_genotype
+from nas_lightning.spaces.darts.network import DartsNetwork
+from nas_lightning.spaces.nas_bench_201.network import NasBench201Network
+from nas_lightning.spaces.reconstruction.network import ReconstructionNetwork
+from nas_lightning.spaces.recurrent.network import RecurrentNetwork
 from nas_lightning.tasks import Classification, Task
+from nas_lightning.training.optimizers import fuse
+from nas_lightning.training.schedules import CosineSchedule, Schedule, planned_epochs, scaled_rate
+from nas_lightning.training.stage import DataSpec, Stage
 
 DEFAULT_NETWORKS: dict[str, type[NetworkFactory]] = {
     "darts": DartsNetwork,

@@ -7,8 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from nas_lightning.genotype import CellGenotype, Genotype, NodeInput
-from nas_lightning.spaces import Cell, SearchSpace
+from nas_lightning.architecture import Cell, CellGenotype, Genotype, NodeInput, SearchSpace
 from nas_lightning.supernet import Mixing
 
 Discretizer = Callable[[SearchSpace, Mixing], Genotype]

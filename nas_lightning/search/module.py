@@ -15,21 +15,13 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from nas_lightning import __version__
+from nas_lightning.architecture import Genotype
 from nas_lightning.errors import DivergedError
-from nas_lightning.genotype import Genotype
 from nas_lightning.hparams import record_hyperparameters
-from nas_lightning.optimizers import fuse
 from nas_lightning.randomness import mix_seed
-from nas_lightning.schedules import (
-    ConstantSchedule,
-    CosineSchedule,
-    Schedule,
-    planned_epochs,
-    scaled_rate,
-)
 from nas_lightning.search.checks import check_run
 from nas_lightning.search.discretize import one_hot
-from nas_lightning.search.graphs import Graphs
+from nas_lightning.search.passes import Graphs
 from nas_lightning.search.plan import (
     ARCH_OPTIMIZER,
     CELL_EXECUTION,
@@ -44,9 +36,17 @@ from nas_lightning.search.plan import (
 from nas_lightning.search.settings import shared_settings
 from nas_lightning.search.steps import arch_step, weight_step
 from nas_lightning.search.strategy import SearchStrategy
-from nas_lightning.stage import DataSpec, Stage
 from nas_lightning.supernet import ArchitectureParameters, Mixing, SupernetFactory
 from nas_lightning.tasks import Classification, Task
+from nas_lightning.training.optimizers import fuse
+from nas_lightning.training.schedules import (
+    ConstantSchedule,
+    CosineSchedule,
+    Schedule,
+    planned_epochs,
+    scaled_rate,
+)
+from nas_lightning.training.stage import DataSpec, Stage
 
 
 class SearchModule(Stage):

@@ -12,11 +12,11 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 from torch.optim import SGD, Adam, Optimizer
 
+from nas_lightning.architecture import SearchSpace
 from nas_lightning.errors import UsageError
 from nas_lightning.hparams import target
 from nas_lightning.search.bilevel import ArchGradient, first_order
 from nas_lightning.search.discretize import Discretizer, strongest_edges
-from nas_lightning.spaces import SearchSpace
 from nas_lightning.supernet import (
     ArchitectureParameters,
     CellExecution,

@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch.cli import OptimizerCallable
 from torch import nn
 
-from nas_lightning.stage import Stage
+from nas_lightning.training.stage import Stage
 
 SHARED = (
     "channels",

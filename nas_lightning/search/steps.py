@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from nas_lightning.randomness import ReplayedDraws
 from nas_lightning.search.bilevel import BilevelProblem
-from nas_lightning.search.graphs import decided
+from nas_lightning.search.passes import decided
 from nas_lightning.search.plan import ARCH_GRADIENT, OUTER_BATCH
 from nas_lightning.search.strategy import ArchStep
 from nas_lightning.supernet.execution import UnmovedBuffers

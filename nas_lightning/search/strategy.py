@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from nas_lightning.architecture import Genotype
 from nas_lightning.errors import UsageError
-from nas_lightning.genotype import Genotype
 from nas_lightning.hparams import describe
 
 if TYPE_CHECKING:

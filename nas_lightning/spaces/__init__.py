@@ -1,65 +1,95 @@
-"""Search spaces."""
+"""Search spaces, each with its supernet and the network of its genotypes."""
 
-from nas_lightning.errors import UsageError
+from nas_lightning.moved import missing
 from nas_lightning.spaces.darts import (
     DARTS_PRIMITIVES,
     INDIVIDUAL,
+    CellNetwork,
+    CellSupernet,
+    DartsNetwork,
+    DartsSupernet,
+    DiscreteCell,
+    SearchCell,
     cell_kinds,
     darts_space,
     individual_layers,
     individual_space,
     layer_kinds,
 )
-from nas_lightning.spaces.nas_bench_201 import NAS_BENCH_201_PRIMITIVES, nas_bench_201_space
+from nas_lightning.spaces.nas_bench_201 import (
+    NAS_BENCH_201_PRIMITIVES,
+    NasBench201Network,
+    NasBench201Supernet,
+    PlainSearchCell,
+    PlainSupernet,
+    from_string,
+    nas_bench_201_space,
+    to_string,
+)
+from nas_lightning.spaces.published import PUBLISHED, load_genotype
 from nas_lightning.spaces.reconstruction import (
     RECONSTRUCTION_NAME,
     RECONSTRUCTION_PRIMITIVES,
+    DiscreteReconstruction,
+    MixedReconstruction,
+    ReconstructionNetwork,
+    ReconstructionSupernet,
     reconstruction_space,
 )
-from nas_lightning.spaces.recurrent import RECURRENT_NAME, RECURRENT_PRIMITIVES, recurrent_space
-from nas_lightning.spaces.types import Cell, Edge, SearchSpace
-
-SPACES = {
-    "darts": darts_space(),
-    RECURRENT_NAME: recurrent_space(),
-    "nas_bench_201": nas_bench_201_space(),
-    RECONSTRUCTION_NAME: reconstruction_space(),
-}
-"""Search spaces by name."""
-
-
-def get_space(name: str) -> SearchSpace:
-    """The search space of that name.
-
-    Raises:
-        UsageError: There is none.
-    """
-    if name in SPACES:
-        return SPACES[name]
-    if (layers := individual_layers(name)) is not None:
-        return individual_space(layers)
-    known = ", ".join((*SPACES, f"{INDIVIDUAL}LAYERS"))
-    raise UsageError(f"unknown search space {name!r}; known: {known}")
-
+from nas_lightning.spaces.recurrent import (
+    RECURRENT_NAME,
+    RECURRENT_PRIMITIVES,
+    DiscreteLanguageModel,
+    MixedLanguageModel,
+    RecurrentNetwork,
+    RecurrentSupernet,
+    recurrent_space,
+)
+from nas_lightning.spaces.registry import SPACES, get_space
 
 __all__ = [
     "DARTS_PRIMITIVES",
+    "INDIVIDUAL",
     "NAS_BENCH_201_PRIMITIVES",
+    "PUBLISHED",
     "RECONSTRUCTION_NAME",
     "RECONSTRUCTION_PRIMITIVES",
     "RECURRENT_NAME",
     "RECURRENT_PRIMITIVES",
     "SPACES",
-    "Cell",
-    "Edge",
-    "SearchSpace",
+    "CellNetwork",
+    "CellSupernet",
+    "DartsNetwork",
+    "DartsSupernet",
+    "DiscreteCell",
+    "DiscreteLanguageModel",
+    "DiscreteReconstruction",
+    "MixedLanguageModel",
+    "MixedReconstruction",
+    "NasBench201Network",
+    "NasBench201Supernet",
+    "PlainSearchCell",
+    "PlainSupernet",
+    "ReconstructionNetwork",
+    "ReconstructionSupernet",
+    "RecurrentNetwork",
+    "RecurrentSupernet",
+    "SearchCell",
     "cell_kinds",
     "darts_space",
+    "from_string",
     "get_space",
     "individual_layers",
     "individual_space",
     "layer_kinds",
+    "load_genotype",
     "nas_bench_201_space",
     "reconstruction_space",
     "recurrent_space",
+    "to_string",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """What an earlier release exported here."""
+    return missing(__name__, name)

@@ -17,12 +17,7 @@ from nas_lightning.search import (
     SearchPlan,
     SearchStrategy,
 )
-from nas_lightning.supernet import (
-    ArchitectureParameters,
-    SimplexEdges,
-    SimplexOps,
-    onto_simplex,
-)
+from nas_lightning.supernet import ArchitectureParameters, SimplexEdges, SimplexOps, onto_simplex
 
 
 @final

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal, final
 import torch
 from torch import Tensor
 
+from nas_lightning.architecture import CellGenotype, Genotype, NodeInput
 from nas_lightning.errors import UsageError
-from nas_lightning.genotype import CellGenotype, Genotype, NodeInput
 from nas_lightning.search import (
     DISCRETIZER,
     OP_RELAXATION,
@@ -20,7 +20,7 @@ from nas_lightning.search import (
 from nas_lightning.supernet import ArchitectureParameters, Mixing, OpRelaxation
 
 if TYPE_CHECKING:
-    from nas_lightning.spaces import Cell, SearchSpace
+    from nas_lightning.architecture import Cell, SearchSpace
 
 
 class SigmoidOps(OpRelaxation):

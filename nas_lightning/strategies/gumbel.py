@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nas_lightning.errors import UsageError
-from nas_lightning.schedules import planned_epochs
 from nas_lightning.search import OP_SAMPLING, SearchModule, SearchPlan, SearchStrategy
 from nas_lightning.supernet import OpRelaxation
+from nas_lightning.training.schedules import planned_epochs
 
 if TYPE_CHECKING:
-    from nas_lightning.spaces import Cell
+    from nas_lightning.architecture import Cell
 
 SMALLEST = 1e-20
 """Probabilities below this count as this, so that logarithms and their gradients are finite."""

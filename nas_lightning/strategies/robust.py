@@ -8,8 +8,8 @@ import torch
 from lightning import LightningModule, Trainer
 from torch import Tensor
 
+from nas_lightning.architecture import Genotype
 from nas_lightning.errors import UsageError
-from nas_lightning.genotype import Genotype
 from nas_lightning.search import (
     ARCH_GRADIENT,
     ArchGradient,

@@ -10,9 +10,9 @@ import torch
 from lightning import LightningModule, Trainer
 from torch import Tensor, nn
 
+from nas_lightning.architecture import Cell, SearchSpace
 from nas_lightning.errors import UsageError
 from nas_lightning.search import EDGE_RELAXATION, SearchPlan, SearchStrategy
-from nas_lightning.spaces import Cell, SearchSpace
 from nas_lightning.supernet import EdgeRelaxation
 
 if TYPE_CHECKING:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
+from nas_lightning.architecture import Genotype
 from nas_lightning.errors import DataError, GenotypeError, UsageError
-from nas_lightning.genotype import Genotype, from_string, to_string
-from nas_lightning.genotype.nas_bench_201 import SPACE
+from nas_lightning.spaces.nas_bench_201 import from_string, to_string
+from nas_lightning.spaces.nas_bench_201.strings import SPACE
 
 COLUMN = "cifar10_test"
 KEY = "arch"

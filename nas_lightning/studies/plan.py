@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from nas_lightning.architecture import Genotype
 from nas_lightning.errors import UsageError
 from nas_lightning.files import write_text
-from nas_lightning.genotype import Genotype
 
 NAME = "study.json"
 FORMAT = "nas-lightning study"

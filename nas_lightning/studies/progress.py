@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 
-from nas_lightning.genotype import Genotype
+from nas_lightning.architecture import Genotype
 from nas_lightning.studies.plan import (
     RANDOM,
     Study,

@@ -9,9 +9,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from nas_lightning.architecture import Genotype
 from nas_lightning.files import write_text
-from nas_lightning.genotype import Genotype
-from nas_lightning.reports.metrics import Row, read_metrics
+from nas_lightning.runs.metrics import Row, read_metrics
 from nas_lightning.studies.ground_truth import GroundTruth
 from nas_lightning.studies.plan import (
     RANDOM,

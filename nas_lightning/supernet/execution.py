@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from nas_lightning.spaces import Cell
+from nas_lightning.architecture import Cell
 from nas_lightning.supernet.fast import fast_cell, fast_preprocess
 from nas_lightning.supernet.mixing import Active
 

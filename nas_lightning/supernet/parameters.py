@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from nas_lightning.spaces import SearchSpace
+from nas_lightning.architecture import SearchSpace
 from nas_lightning.supernet.mixing import Mixing
 from nas_lightning.supernet.relaxation import EdgeRelaxation, OpRelaxation
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nas_lightning.architecture import Cell
 from nas_lightning.errors import UsageError
-from nas_lightning.spaces import Cell
-from nas_lightning.spaces.drop_path import with_drop_path
-from nas_lightning.spaces.primitives import PRIMITIVES, NormRule
+from nas_lightning.layers.drop_path import with_drop_path
+from nas_lightning.layers.primitives import PRIMITIVES, NormRule
 from nas_lightning.supernet.mixing import Active
 
 

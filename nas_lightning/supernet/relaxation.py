@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from nas_lightning.spaces import Cell
+from nas_lightning.architecture import Cell
 from nas_lightning.supernet.simplex import onto_simplex
 
 INITIAL_SCALE = 1e-3

@@ -4,14 +4,12 @@ from nas_lightning.tasks.base import Task
 from nas_lightning.tasks.classification import Classification
 from nas_lightning.tasks.language import LanguageModeling, LanguageOutput, TextInput
 from nas_lightning.tasks.reconstruction import Reconstruction
-from nas_lightning.tasks.streams import Streams
 
 __all__ = [
     "Classification",
     "LanguageModeling",
     "LanguageOutput",
     "Reconstruction",
-    "Streams",
     "Task",
     "TextInput",
 ]

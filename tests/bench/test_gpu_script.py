@@ -9,7 +9,7 @@ import torch
 
 from benchmarks import gpu
 from nas_lightning.bench import methods
-from nas_lightning.genotype import from_string
+from nas_lightning.spaces.nas_bench_201 import from_string
 
 
 def test_without_a_gpu_it_says_so(

@@ -12,8 +12,9 @@ from nas_lightning.bench.harness import Harness, quiet
 from nas_lightning.callbacks import speed
 from nas_lightning.data import Synthetic
 from nas_lightning.errors import UsageError
-from nas_lightning.retrain import DartsNetwork, RetrainModule
+from nas_lightning.retrain import RetrainModule
 from nas_lightning.search import SearchModule, SearchStrategy
+from nas_lightning.spaces import DartsNetwork
 from nas_lightning.strategies import EdgeNormalization, PartialChannels, WarmUp
 from tests.conftest import SPEC, SearchFactory, TrainerFactory
 from tests.search.tracing import Traces

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from nas_lightning.bench.plain import PlainDarts
 from nas_lightning.errors import UsageError
 from nas_lightning.search import SearchModule, SearchStrategy
-from nas_lightning.spaces import DARTS_PRIMITIVES
+from nas_lightning.spaces import DARTS_PRIMITIVES, DartsSupernet
 from nas_lightning.strategies import (
     GDAS,
     CheckpointCells,
@@ -15,7 +15,6 @@ from nas_lightning.strategies import (
     PartialChannels,
     ReferenceCell,
 )
-from nas_lightning.supernet import DartsSupernet
 from tests.conftest import SPEC
 
 SIZES = {"channels": 8, "layers": 4, "nodes": 3, "primitives": DARTS_PRIMITIVES}

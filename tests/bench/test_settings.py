@@ -14,10 +14,10 @@ from nas_lightning.bench.methods import METHODS, SINGLE_LEVEL
 from nas_lightning.bench.plain import PlainDarts
 from nas_lightning.bench.settings import DIGITS, K1, K4, PRESETS, QUICK, Wanted, groups
 from nas_lightning.cli import bench_options
-from nas_lightning.cli.configs import find_config, overlays
-from nas_lightning.cli.plan import PlanCLI
 from nas_lightning.errors import UsageError
 from nas_lightning.hparams import to_config
+from nas_lightning.runs.configs import find_config, overlays
+from nas_lightning.runs.preview import PlanCLI
 from nas_lightning.search import SearchModule
 
 ONCE = Options(repeat=1, warm_up=0, accelerator="cpu", say=lambda _: None)

@@ -17,7 +17,7 @@ from nas_lightning.callbacks import (
     RunRequeuedError,
 )
 from nas_lightning.cli import main
-from nas_lightning.cluster import SlurmJob
+from nas_lightning.slurm.job import SlurmJob
 
 
 class Send(Callback):

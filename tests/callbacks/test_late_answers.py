@@ -11,9 +11,10 @@ from lightning import Callback, LightningModule, Trainer
 from nas_lightning.callbacks import RollBackOnNaN, RunCheckpoint
 from nas_lightning.data import Synthetic
 from nas_lightning.errors import DivergedError
-from nas_lightning.finite import FiniteSteps
-from nas_lightning.retrain import DartsNetwork, RetrainModule
-from nas_lightning.stage import Stage
+from nas_lightning.retrain import RetrainModule
+from nas_lightning.spaces import DartsNetwork
+from nas_lightning.training.finite import FiniteSteps
+from nas_lightning.training.stage import Stage
 from tests.conftest import SPEC, SearchFactory, TrainerFactory
 from tests.test_finite import Device
 

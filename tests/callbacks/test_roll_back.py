@@ -17,9 +17,10 @@ from nas_lightning.callbacks import AverageWeights, RollBackOnNaN
 from nas_lightning.callbacks.roll_back import lower_rates
 from nas_lightning.data import SyntheticText
 from nas_lightning.errors import DivergedError, UsageError
-from nas_lightning.retrain import RecurrentNetwork, RetrainModule
-from nas_lightning.schedules import ConstantSchedule, CosineSchedule, LinearSchedule
+from nas_lightning.retrain import RetrainModule
+from nas_lightning.spaces import RecurrentNetwork
 from nas_lightning.tasks import LanguageModeling
+from nas_lightning.training.schedules import ConstantSchedule, CosineSchedule, LinearSchedule
 from tests.callbacks.toy_fit import BATCHES, Save, Toy, train_data, val_data
 
 SCHEDULERS: list[tuple[str, Any]] = [

@@ -10,19 +10,20 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from nas_lightning.architecture import random_genotype
 from nas_lightning.callbacks import Speed
 from nas_lightning.data import Synthetic, SyntheticText
 from nas_lightning.errors import UsageError
-from nas_lightning.genotype import random_genotype
-from nas_lightning.retrain import (
-    DartsNetwork,
-    NasBench201Network,
-    RecurrentNetwork,
-    RetrainModule,
-)
+from nas_lightning.retrain import RetrainModule
 from nas_lightning.search import SearchModule, SearchStrategy
-from nas_lightning.spaces import nas_bench_201_space
-from nas_lightning.stage import Stage
+from nas_lightning.spaces import (
+    DartsNetwork,
+    DartsSupernet,
+    NasBench201Network,
+    NasBench201Supernet,
+    RecurrentNetwork,
+    nas_bench_201_space,
+)
 from nas_lightning.strategies import (
     GDAS,
     SNAS,
@@ -34,8 +35,9 @@ from nas_lightning.strategies import (
     RobustDARTS,
     Unrolled,
 )
-from nas_lightning.supernet import DartsSupernet, NasBench201Supernet, SupernetFactory
+from nas_lightning.supernet import SupernetFactory
 from nas_lightning.tasks import LanguageModeling
+from nas_lightning.training.stage import Stage
 from tests.callbacks.toy_fit import Toy, train_data, val_data
 from tests.conftest import SPEC, TrainerFactory
 

@@ -10,8 +10,8 @@ from lightning import Callback
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from nas_lightning.checkpoints import stamp
 from nas_lightning.data.loaders import TrainLoader
+from nas_lightning.training.checkpoints import stamp
 
 BATCHES = 4  # an epoch
 

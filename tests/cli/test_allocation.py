@@ -6,10 +6,10 @@ import pytest
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
-from nas_lightning.cli.allocation import Wanted, check_allocation, count_devices
-from nas_lightning.cli.lightning import NASCLI
-from nas_lightning.cluster import slurm_job
 from nas_lightning.errors import UsageError
+from nas_lightning.runs.command import NASCLI
+from nas_lightning.slurm.allocation import Wanted, check_allocation, count_devices
+from nas_lightning.slurm.job import slurm_job
 from tests.cli.conftest import Nas
 from tests.slurm import environments as recorded
 

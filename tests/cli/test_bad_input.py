@@ -251,7 +251,7 @@ def test_checkpoint_of_another_program(nas: Nas) -> None:
 def test_folder_that_cannot_be_written(nas: Nas, monkeypatch: pytest.MonkeyPatch) -> None:
     # the tests may run as root, who may write everywhere
     refusing = SimpleNamespace(access=lambda *_: False, W_OK=os.W_OK)
-    monkeypatch.setattr("nas_lightning.cli.run_directory.os", refusing)
+    monkeypatch.setattr("nas_lightning.runs.directory.os", refusing)
     check(nas("fit --config search"), 2, ["cannot write to runs/search", "--run_dir"])
 
 

@@ -8,12 +8,14 @@ import pytest
 import torch
 from scipy import stats
 
-from nas_lightning.cli.lightning import NASCLI, run
-from nas_lightning.cli.one_shot import one_shot_scores
+from nas_lightning.architecture import Genotype
 from nas_lightning.data import Synthetic
 from nas_lightning.errors import UsageError
-from nas_lightning.genotype import Genotype, from_string, load_genotype
+from nas_lightning.runs.command import NASCLI, run
 from nas_lightning.search import SearchModule
+from nas_lightning.spaces import load_genotype
+from nas_lightning.spaces.nas_bench_201 import from_string
+from nas_lightning.studies.one_shot import one_shot_scores
 from nas_lightning.supernet import Mixing
 from tests.cli.conftest import SEARCH, Nas
 

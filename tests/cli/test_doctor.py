@@ -7,7 +7,7 @@ import pytest
 import yaml
 from lightning import LightningDataModule
 
-from nas_lightning.genotype import Genotype, random_genotype
+from nas_lightning.architecture import Genotype, random_genotype
 from nas_lightning.search.settings import SHARED
 from nas_lightning.spaces import get_space
 from tests.cli.conftest import Nas

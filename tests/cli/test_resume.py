@@ -13,9 +13,9 @@ import torch
 from filelock import FileLock
 from lightning import Callback, Trainer
 
-from nas_lightning.cli.run_directory import Start, find_start
-from nas_lightning.cluster import SlurmJob
-from nas_lightning.reports.metrics import Row, read_metrics
+from nas_lightning.runs.directory import Start, find_start
+from nas_lightning.runs.metrics import Row, read_metrics
+from nas_lightning.slurm.job import SlurmJob
 from tests.cli.conftest import Nas
 
 FIT = (

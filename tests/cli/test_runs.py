@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from nas_lightning.genotype import Genotype
+from nas_lightning.architecture import Genotype
 from tests.cli.conftest import Nas
 
 

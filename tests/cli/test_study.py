@@ -12,14 +12,14 @@ import pytest
 import torch
 from filelock import FileLock, Timeout
 
+from nas_lightning.architecture import Genotype
 from nas_lightning.callbacks.graceful_stop import RunInterruptedError
 from nas_lightning.cli.study import environments, run_study
 from nas_lightning.cli.study_options import read
-from nas_lightning.cli.study_plan import prepare
-from nas_lightning.genotype import Genotype
 from nas_lightning.search import SearchModule
 from nas_lightning.search.discretize import one_hot
-from nas_lightning.studies.lanes import LanesStoppedError
+from nas_lightning.studies.prepare import prepare
+from nas_lightning.studies.processes import LanesStoppedError
 from nas_lightning.studies.results import Run, read_results
 from tests.cli.conftest import RETRAIN, SEARCH, Nas
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from nas_lightning.cli.batch_script import Request
 from nas_lightning.cli.study_options import read
 from nas_lightning.errors import UsageError
+from nas_lightning.slurm.batch_script import Request
 from nas_lightning.studies.plan import Method
 
 BASE = ["--config", "a.yaml", "--retrain", "r.yaml"]

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from nas_lightning.cli.batch_script import Request
-from nas_lightning.cli.study_slurm import submit_lines
-from nas_lightning.cli.submit import SubmitError
+from nas_lightning.slurm.batch_script import Request
+from nas_lightning.slurm.submit import SubmitError
+from nas_lightning.studies.job_array import submit_lines
 from nas_lightning.studies.progress import Line
 from tests.cli.test_submit import command, directives, without
 

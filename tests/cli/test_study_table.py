@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nas_lightning.genotype import Genotype
+from nas_lightning.architecture import Genotype
 from nas_lightning.studies.results import read_results
 from tests.cli.conftest import Nas
 

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from nas_lightning.cli import submit
-from nas_lightning.cli.batch_script import Request, seconds
-from nas_lightning.cli.configs import scripts
+from nas_lightning.runs.configs import scripts
+from nas_lightning.slurm.batch_script import Request, seconds
 from tests.cli.conftest import Nas
 
 LINE = "submit --config search --dry-run"
@@ -254,7 +254,7 @@ def test_a_script_is_no_configuration(nas: Nas) -> None:
 
 def test_the_scripts_name_a_configuration_of_eight_gpus(nas: Nas) -> None:
     """So that the one-node script, taken as it is, starts what the configuration expects."""
-    from nas_lightning.cli.configs import shipped
+    from nas_lightning.runs.configs import shipped
 
     trainer = yaml.safe_load(shipped()["imagenet_pcdarts.yaml"].read_text("utf-8"))["trainer"]
     assert (trainer["devices"], trainer["num_nodes"]) == (8, 1)

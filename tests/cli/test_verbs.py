@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from nas_lightning import __version__
+from nas_lightning.architecture import random_genotype
 from nas_lightning.cli.verbs import VERBS
-from nas_lightning.genotype import random_genotype
 from nas_lightning.spaces import get_space
 from tests.cli.conftest import Nas
 

@@ -9,8 +9,8 @@ import torch
 import yaml
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
 
-from nas_lightning.cli.plan import PlanCLI
-from nas_lightning.genotype import random_genotype
+from nas_lightning.architecture import random_genotype
+from nas_lightning.runs.preview import PlanCLI
 from nas_lightning.search import SearchModule
 from nas_lightning.spaces import get_space
 from tests.configs.test_shipped import CONFIGS, space_of, synthetic

@@ -9,12 +9,12 @@ import torch
 import yaml
 
 from nas_lightning.cli import main
-from nas_lightning.cli.configs import shipped
-from nas_lightning.cli.lightning import run
-from nas_lightning.cli.plan import PlanCLI
-from nas_lightning.genotype import load_genotype
-from nas_lightning.retrain import DartsNetwork, RetrainModule, count_parameters
+from nas_lightning.retrain import RetrainModule, count_parameters
+from nas_lightning.runs.command import run
+from nas_lightning.runs.configs import shipped
+from nas_lightning.runs.preview import PlanCLI
 from nas_lightning.search import SearchModule
+from nas_lightning.spaces import DartsNetwork, load_genotype
 from nas_lightning.strategies.backtracking import threshold
 from tests.configs.test_shipped import TRAINER
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
+from nas_lightning.architecture import random_genotype
 from nas_lightning.cli import main
-from nas_lightning.cli.configs import shipped, summary
-from nas_lightning.genotype import random_genotype
+from nas_lightning.runs.configs import shipped, summary
 from nas_lightning.spaces import get_space
 
 CONFIGS = shipped()

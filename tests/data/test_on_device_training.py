@@ -14,7 +14,8 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 
 from nas_lightning.data import Digits, Preparation, Synthetic
-from nas_lightning.retrain import DartsNetwork, RetrainModule
+from nas_lightning.retrain import RetrainModule
+from nas_lightning.spaces import DartsNetwork
 from tests.conftest import SPEC, SearchFactory, TrainerFactory
 from tests.data.test_data_resume import BATCHES, PLACES, Mode, Save, batch_of, train
 from tests.data.test_data_trainer import module, trainer

@@ -16,14 +16,13 @@ import yaml
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
 from torch import Tensor
 
+from nas_lightning.architecture import random_genotype
 from nas_lightning.callbacks import AverageWeights
-from nas_lightning.cli.plan import PlanCLI
 from nas_lightning.data import Synthetic
-from nas_lightning.genotype import random_genotype
+from nas_lightning.runs.preview import PlanCLI
 from nas_lightning.search import SearchModule, SearchStrategy
-from nas_lightning.spaces import get_space
-from nas_lightning.stage import Stage
-from nas_lightning.supernet import DartsSupernet
+from nas_lightning.spaces import DartsSupernet, get_space
+from nas_lightning.training.stage import Stage
 from tests.configs.test_config_contract import SMALL
 from tests.configs.test_shipped import CONFIGS, space_of, synthetic
 from tests.conftest import SPEC, quiet_trainer

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nas_lightning.cli.distribution import prepare_distribution
 from nas_lightning.distributed import finds_unused_parameters
+from nas_lightning.runs.distribution import prepare_distribution
 from nas_lightning.search import SearchStrategy
 from nas_lightning.strategies import GDAS, SNAS, EdgeNormalization, TwoStage
 from tests.configs.test_shipped import CONFIGS, synthetic

@@ -8,8 +8,8 @@ import torch
 from lightning.pytorch.loggers import CSVLogger
 
 from nas_lightning.callbacks import RunCheckpoint
-from nas_lightning.reports.metrics import read_metrics
-from nas_lightning.reports.record import RunRecord
+from nas_lightning.runs.metrics import read_metrics
+from nas_lightning.runs.record import RunRecord
 from tests.conftest import quiet_trainer
 from tests.processes import run_two_processes
 from tests.search.test_recurrent_search import data, search

@@ -7,12 +7,12 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from nas_lightning.architecture import random_genotype
 from nas_lightning.callbacks import RollBackOnNaN
 from nas_lightning.data import Synthetic
-from nas_lightning.genotype import random_genotype
-from nas_lightning.retrain import DartsNetwork, RetrainModule
+from nas_lightning.retrain import RetrainModule
 from nas_lightning.search import SearchModule
-from nas_lightning.spaces import get_space
+from nas_lightning.spaces import DartsNetwork, get_space
 from tests.conftest import SPEC, quiet_trainer
 from tests.ddp.cases import Trace, share, small_search
 

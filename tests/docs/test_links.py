@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nas_lightning.cli.configs import shipped
+from nas_lightning.runs.configs import shipped
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

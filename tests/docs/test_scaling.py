@@ -18,7 +18,7 @@ from scipy.stats import norm
 from nas_lightning.bench import Results, Row
 from nas_lightning.bench.case import Step
 from nas_lightning.errors import DataError, UsageError
-from nas_lightning.supernet import DartsSupernet
+from nas_lightning.spaces import DartsSupernet
 from tests.processes import run_two_processes
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"

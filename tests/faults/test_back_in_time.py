@@ -10,9 +10,9 @@ from lightning import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from nas_lightning.callbacks import RollBackOnNaN
-from nas_lightning.recovery import sound_checkpoint
 from nas_lightning.search import ArchStep, SearchModule, SearchStrategy
 from nas_lightning.strategies import EdgeNormalization, RobustDARTS, TwoStage
+from nas_lightning.training.recovery import sound_checkpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*exists and is not empty.*")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nas_lightning.cli.explain import Run, explain
+from nas_lightning.runs.failures import Run, explain
 from tests.cli.conftest import SEARCH
 from tests.cli.test_resume import assert_same_end
 

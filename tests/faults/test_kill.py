@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from nas_lightning.cli import main
-from nas_lightning.reports.record import read_record
+from nas_lightning.runs.record import read_record
 from tests.cli.conftest import SEARCH
 from tests.cli.test_resume import assert_same_end
 
@@ -29,7 +29,7 @@ SETTINGS = (
     "--checkpoint.every_batches 1 --threads 1"
 )
 CONTEXT = multiprocessing.get_context("forkserver")  # the imports, which take seconds, once
-CONTEXT.set_forkserver_preload(["nas_lightning.cli.lightning"])
+CONTEXT.set_forkserver_preload(["nas_lightning.runs.command"])
 
 
 class Fate(NamedTuple):

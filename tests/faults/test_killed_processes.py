@@ -13,7 +13,7 @@ import pytest
 import torch
 from lightning import Callback
 
-from nas_lightning.cli.explain import Run, explain
+from nas_lightning.runs.failures import Run, explain
 from tests.cli.conftest import Nas
 from tests.faults.inject import different
 

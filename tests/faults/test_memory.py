@@ -12,7 +12,7 @@ import torch
 from lightning import Callback
 
 import nas_lightning.strategies
-from nas_lightning.cli.memory import HUNGRY, is_out_of_memory, lower, peak, wanted
+from nas_lightning.runs.memory import HUNGRY, is_out_of_memory, lower, peak, wanted
 from tests.cli.conftest import Nas
 
 LINE = "fit --config search --trainer.max_epochs 2"

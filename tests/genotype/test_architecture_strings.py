@@ -6,18 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from nas_lightning.architecture import CellGenotype, Genotype, NodeInput, random_genotype
 from nas_lightning.errors import GenotypeError
-from nas_lightning.genotype import (
-    PUBLISHED,
-    CellGenotype,
-    Genotype,
-    NodeInput,
-    from_string,
-    load_genotype,
-    random_genotype,
-    to_string,
-)
-from nas_lightning.spaces import get_space
+from nas_lightning.spaces import PUBLISHED, get_space, load_genotype
+from nas_lightning.spaces.nas_bench_201 import from_string, to_string
 
 LAST = "|skip_connect~0|nor_conv_3x3~1|nor_conv_1x1~2|"
 BEST = f"|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+{LAST}"

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nas_lightning.architecture import CellGenotype, Genotype, NodeInput, state_name
 from nas_lightning.errors import GenotypeError, NASError
-from nas_lightning.genotype import PUBLISHED, CellGenotype, Genotype, NodeInput, state_name
-from nas_lightning.spaces import darts_space
+from nas_lightning.spaces import PUBLISHED, darts_space
 
 SPACE = darts_space()
 JSON = st.recursive(

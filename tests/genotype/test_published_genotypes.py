@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from nas_lightning.architecture import Genotype
 from nas_lightning.errors import GenotypeError, UsageError
-from nas_lightning.genotype import PUBLISHED, Genotype, load_genotype
+from nas_lightning.spaces import PUBLISHED, load_genotype
 
 Pairs = list[tuple[str, int]]
 

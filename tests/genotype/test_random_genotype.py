@@ -3,7 +3,7 @@ from collections import Counter
 
 import pytest
 
-from nas_lightning.genotype import Genotype, random_genotype
+from nas_lightning.architecture import Genotype, random_genotype
 from nas_lightning.spaces import darts_space
 
 SPACE = darts_space()

@@ -14,12 +14,13 @@ from torch.optim import SGD, Adam
 from nas_lightning.callbacks import RunCheckpoint, Speed
 from nas_lightning.data import Synthetic
 from nas_lightning.errors import DivergedError
-from nas_lightning.finite import LAG, sent_to_host
-from nas_lightning.retrain import DartsNetwork, RetrainModule
+from nas_lightning.retrain import RetrainModule
 from nas_lightning.search import SearchModule
-from nas_lightning.search.graphs import WARM
-from nas_lightning.stage import Stage
+from nas_lightning.search.passes import WARM
+from nas_lightning.spaces import DartsNetwork
 from nas_lightning.strategies import WarmUp
+from nas_lightning.training.finite import LAG, sent_to_host
+from nas_lightning.training.stage import Stage
 from tests.callbacks.test_late_answers import Break, finite
 from tests.conftest import SPEC, SearchFactory, TrainerFactory
 from tests.contract.test_strategies import METHODS

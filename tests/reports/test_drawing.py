@@ -14,24 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from nas_lightning.errors import NASError, UsageError
-from nas_lightning.genotype import (
-    PUBLISHED,
+from nas_lightning.architecture import (
     CellGenotype,
     Genotype,
     NodeInput,
     random_genotype,
     state_name,
 )
-from nas_lightning.reports.drawing import (
-    FAMILIES,
-    draw_cell,
-    draw_genotype,
-    family,
-    save_drawing,
-)
-from nas_lightning.reports.layout import Box, Curve, Point, layout, short_name
-from nas_lightning.spaces import SPACES, recurrent_space
+from nas_lightning.drawing.cells import FAMILIES, draw_cell, draw_genotype, family, save_drawing
+from nas_lightning.drawing.layout import Box, Curve, Point, layout, short_name
+from nas_lightning.errors import NASError, UsageError
+from nas_lightning.spaces import PUBLISHED, SPACES, recurrent_space
 
 PRIMITIVES = sorted(SPACES["darts"].known_primitives)
 CELLS = {f"{n}-{kind}": cell for n, g in PUBLISHED.items() for kind, cell in g.cells.items()}

@@ -5,7 +5,7 @@ import numpy.typing as npt
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from nas_lightning.reports.heatmap import draw_weights
+from nas_lightning.drawing.heatmap import draw_weights
 from nas_lightning.spaces import SPACES
 
 CELL = SPACES["darts"].cells[0]

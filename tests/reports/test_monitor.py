@@ -13,19 +13,13 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
+from nas_lightning.architecture import Cell, Edge, Genotype, SearchSpace
+from nas_lightning.callbacks.search_monitor import SearchMonitor, _edge_names, entropy
 from nas_lightning.data import Synthetic, SyntheticText
-from nas_lightning.genotype import Genotype
-from nas_lightning.reports.monitor import SearchMonitor, _edge_names, entropy
 from nas_lightning.search import SearchModule
-from nas_lightning.spaces import Cell, Edge, SearchSpace, darts_space, recurrent_space
+from nas_lightning.spaces import RecurrentSupernet, darts_space, recurrent_space
 from nas_lightning.strategies import EdgeNormalization
-from nas_lightning.supernet import (
-    CellExecution,
-    Mixing,
-    RecurrentSupernet,
-    Supernet,
-    SupernetFactory,
-)
+from nas_lightning.supernet import CellExecution, Mixing, Supernet, SupernetFactory
 from nas_lightning.tasks import LanguageModeling
 from tests.conftest import PRIMITIVES, SPEC, SearchFactory, TrainerFactory
 

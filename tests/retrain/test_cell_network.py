@@ -2,13 +2,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nas_lightning.architecture import CellGenotype, NodeInput
 from nas_lightning.errors import UsageError
-from nas_lightning.genotype import PUBLISHED, CellGenotype, NodeInput
-from nas_lightning.retrain import CellNetwork, Cost, DartsNetwork, count_parameters, network_cost
-from nas_lightning.retrain.network import DiscreteCell
-from nas_lightning.spaces.auxiliary import AuxiliaryHead
-from nas_lightning.spaces.drop_path import DropPath, set_drop_path
-from nas_lightning.spaces.macro import StemName
+from nas_lightning.layers.auxiliary import AuxiliaryHead
+from nas_lightning.layers.drop_path import DropPath, set_drop_path
+from nas_lightning.layers.stems import StemName
+from nas_lightning.retrain import Cost, count_parameters, network_cost
+from nas_lightning.spaces import PUBLISHED, CellNetwork, DartsNetwork
+from nas_lightning.spaces.darts.network import DiscreteCell
 
 
 def cost_of(name: str, channels: int, layers: int, classes: int, stem: StemName, size: int) -> Cost:

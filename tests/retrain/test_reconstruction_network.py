@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nas_lightning.architecture import CellGenotype, Genotype, NodeInput
 from nas_lightning.errors import UsageError
-from nas_lightning.genotype import CellGenotype, Genotype, NodeInput, load_genotype
 from nas_lightning.operators import Blur
-from nas_lightning.retrain import DiscreteReconstruction, ReconstructionNetwork
 from nas_lightning.retrain.module import default_network
-from nas_lightning.spaces.patches import patches, spread
-from nas_lightning.spaces.reconstruction_parts import Regularizer
+from nas_lightning.spaces import DiscreteReconstruction, ReconstructionNetwork, load_genotype
+from nas_lightning.spaces.reconstruction.operations import Regularizer
+from nas_lightning.spaces.reconstruction.patches import patches, spread
 
 SPEC = {"in_channels": 2, "image_size": 8, "dims": 2, "operator": Blur(1.0, 5).to_config()}
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nas_lightning.architecture import CellGenotype, Genotype, NodeInput, random_genotype
 from nas_lightning.errors import UsageError
-from nas_lightning.genotype import PUBLISHED, CellGenotype, Genotype, NodeInput, random_genotype
-from nas_lightning.retrain import RecurrentNetwork, RetrainModule, count_parameters
-from nas_lightning.spaces import recurrent_space
+from nas_lightning.retrain import RetrainModule, count_parameters
+from nas_lightning.spaces import PUBLISHED, RecurrentNetwork, recurrent_space
 from nas_lightning.tasks import LanguageModeling, LanguageOutput, TextInput
 
 SPEC = {"num_tokens": 11}

@@ -10,14 +10,15 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.optim import SGD
 
-from nas_lightning.checkpoints import read_checkpoint
+from nas_lightning.architecture import Genotype
 from nas_lightning.data import Synthetic
 from nas_lightning.errors import CheckpointError, UsageError
-from nas_lightning.genotype import PUBLISHED, Genotype
-from nas_lightning.retrain import CellNetwork, DartsNetwork, RetrainModule
-from nas_lightning.schedules import LinearSchedule
-from nas_lightning.spaces.drop_path import DropPath
+from nas_lightning.layers.drop_path import DropPath
+from nas_lightning.retrain import RetrainModule
+from nas_lightning.spaces import PUBLISHED, CellNetwork, DartsNetwork
 from nas_lightning.tasks import Classification
+from nas_lightning.training.checkpoints import read_checkpoint
+from nas_lightning.training.schedules import LinearSchedule
 
 SPEC = {"in_channels": 3, "num_classes": 4, "image_size": 8}
 TrainerFactory = Callable[..., Trainer]

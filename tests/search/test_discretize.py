@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from nas_lightning.genotype import Genotype
+from nas_lightning.architecture import Genotype
 from nas_lightning.search import one_hot, strongest_edges
-from nas_lightning.spaces import DARTS_PRIMITIVES, darts_space
-from nas_lightning.supernet import DartsSupernet, Mixing
+from nas_lightning.spaces import DARTS_PRIMITIVES, DartsSupernet, darts_space
+from nas_lightning.supernet import Mixing
 
 SPACE = darts_space()
 

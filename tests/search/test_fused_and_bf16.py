@@ -12,9 +12,10 @@ from torch.optim import SGD, Adam
 
 from nas_lightning.data import Synthetic
 from nas_lightning.errors import DivergedError
-from nas_lightning.retrain import DartsNetwork, RetrainModule
+from nas_lightning.retrain import RetrainModule
 from nas_lightning.search import SearchModule
-from nas_lightning.stage import Stage
+from nas_lightning.spaces import DartsNetwork
+from nas_lightning.training.stage import Stage
 from tests.conftest import SPEC, SearchFactory, TrainerFactory
 from tests.contract.test_strategies import METHODS
 

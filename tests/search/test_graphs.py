@@ -19,11 +19,11 @@ from torch import Tensor
 from nas_lightning.callbacks import Speed, speed
 from nas_lightning.data import Synthetic
 from nas_lightning.errors import UsageError
-from nas_lightning.retrain import DartsNetwork, RetrainModule
+from nas_lightning.retrain import RetrainModule
 from nas_lightning.search import SearchModule, SearchStrategy
-from nas_lightning.search.graphs import WARM, Graphs
+from nas_lightning.search.passes import WARM, Graphs
+from nas_lightning.spaces import DartsNetwork, DartsSupernet, NasBench201Supernet
 from nas_lightning.strategies import CheckpointCells, ReferenceCell
-from nas_lightning.supernet import DartsSupernet, NasBench201Supernet
 from tests.conftest import SPEC, SearchFactory, TrainerFactory
 from tests.contract.test_strategies import METHODS
 from tests.search.test_recurrent_search import data as text

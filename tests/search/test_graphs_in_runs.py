@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from nas_lightning.callbacks import RollBackOnNaN, RunCheckpoint, Speed, speed
 from nas_lightning.data import Synthetic
 from nas_lightning.search import SearchModule, SearchStrategy
-from nas_lightning.search.graphs import WARM, Graphs, forbids_graphs
+from nas_lightning.search.passes import WARM, Graphs, forbids_graphs
+from nas_lightning.spaces import DartsSupernet
 from nas_lightning.strategies import WarmUp
-from nas_lightning.supernet import DartsSupernet, SupernetFactory
+from nas_lightning.supernet import SupernetFactory
 from nas_lightning.tasks import Classification, Task
 from tests.conftest import SPEC, SearchFactory, TrainerFactory
 from tests.contract.test_strategies import METHODS

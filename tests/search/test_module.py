@@ -12,10 +12,10 @@ from torch import Tensor
 
 from nas_lightning.data import Synthetic
 from nas_lightning.errors import CheckpointError, UsageError
-from nas_lightning.schedules import CosineSchedule
 from nas_lightning.search import ArchStep, SearchModule, SearchStrategy, one_hot
+from nas_lightning.spaces import DartsSupernet
 from nas_lightning.strategies import EdgeNormalization, PartialChannels, WarmUp
-from nas_lightning.supernet import DartsSupernet
+from nas_lightning.training.schedules import CosineSchedule
 from tests.conftest import PRIMITIVES, SPEC, SearchFactory, TrainerFactory
 
 

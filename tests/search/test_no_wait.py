@@ -21,9 +21,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import nas_lightning
 from nas_lightning.data import Synthetic
-from nas_lightning.finite import Arrival, FiniteSteps
-from nas_lightning.retrain import DartsNetwork, RetrainModule
-from nas_lightning.stage import Stage
+from nas_lightning.retrain import RetrainModule
+from nas_lightning.spaces import DartsNetwork
+from nas_lightning.training.finite import Arrival, FiniteSteps
+from nas_lightning.training.stage import Stage
 from tests.conftest import SearchFactory, TrainerFactory
 from tests.contract.test_strategies import METHODS
 

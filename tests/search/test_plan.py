@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from nas_lightning.architecture import Cell
 from nas_lightning.data import Synthetic
 from nas_lightning.errors import UsageError
 from nas_lightning.search import (
@@ -14,7 +15,6 @@ from nas_lightning.search import (
     SearchPlan,
     SearchStrategy,
 )
-from nas_lightning.spaces import Cell
 from nas_lightning.strategies import EdgeNormalization, PartialChannels
 from nas_lightning.supernet import ArchitectureParameters, OpRelaxation, SoftmaxOps
 from tests.conftest import SearchFactory, TrainerFactory

@@ -11,14 +11,14 @@ import torch
 from lightning import Callback, Trainer
 from torch.optim import SGD
 
-from nas_lightning.cli.lightning import run
 from nas_lightning.data import Signals
 from nas_lightning.operators import tikhonov
+from nas_lightning.runs.command import run
 from nas_lightning.search import BilevelProblem, SearchModule, SearchStrategy
+from nas_lightning.spaces import ReconstructionSupernet
 from nas_lightning.strategies import PartialChannels
 from nas_lightning.strategies.amended import amended_gradient
 from nas_lightning.strategies.unrolled import unrolled_gradient
-from nas_lightning.supernet import ReconstructionSupernet
 from nas_lightning.tasks import Reconstruction
 from tests.conftest import TrainerFactory
 from tests.contract.test_strategies import METHODS_AND_MONITORS

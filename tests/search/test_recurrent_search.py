@@ -9,11 +9,11 @@ import torch
 from lightning import Callback
 from torch.optim import SGD
 
+from nas_lightning.architecture import Genotype
 from nas_lightning.data import SyntheticText
-from nas_lightning.genotype import Genotype
-from nas_lightning.retrain import RecurrentNetwork, RetrainModule
-from nas_lightning.schedules import ConstantSchedule
+from nas_lightning.retrain import RetrainModule
 from nas_lightning.search import SearchModule, SearchStrategy
+from nas_lightning.spaces import RecurrentNetwork, RecurrentSupernet
 from nas_lightning.strategies import (
     GDAS,
     SNAS,
@@ -26,8 +26,8 @@ from nas_lightning.strategies import (
     Unrolled,
     WarmUp,
 )
-from nas_lightning.supernet import RecurrentSupernet
 from nas_lightning.tasks import LanguageModeling
+from nas_lightning.training.schedules import ConstantSchedule
 from tests.conftest import TrainerFactory
 
 SPEC = {"num_tokens": 8}

@@ -8,12 +8,10 @@ from torch import Tensor
 
 from nas_lightning.data import Synthetic
 from nas_lightning.errors import UsageError
-from nas_lightning.genotype import PUBLISHED
-from nas_lightning.retrain import DartsNetwork
+from nas_lightning.layers.drop_path import DropPath, set_drop_path
 from nas_lightning.search import SearchModule
-from nas_lightning.spaces.drop_path import DropPath, set_drop_path
+from nas_lightning.spaces import PUBLISHED, DartsNetwork, DartsSupernet
 from nas_lightning.strategies import AmendedGradient
-from nas_lightning.supernet import DartsSupernet
 from tests.conftest import PRIMITIVES, SPEC, SearchFactory, TrainerFactory
 
 LARGE = {**SPEC, "image_size": 32}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from nas_lightning.search.graphs import Replay
+from nas_lightning.search.passes import Replay
 
 FROM_HOST = ("lift_fresh", "lift_fresh_copy", "_local_scalar_dense", "nonzero", "item", "equal")
 """Operations that take values from Python or hand some to it: a CUDA graph cannot hold them."""

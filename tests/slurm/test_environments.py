@@ -93,7 +93,7 @@ def test_an_array_task_is_requeued_by_its_own_number(cluster: Cluster, tmp_path:
     """By our function, in the job itself: it alone starts again, and its number is as recorded."""
     script = tmp_path / "job"
     code = (
-        "from nas_lightning.cluster import *; import time; job = slurm_job(); "
+        "from nas_lightning.slurm.job import *; import time; job = slurm_job(); "
         "print(job.id, job.restarts, flush=True); "
         "job.restarts or (requeue(job), time.sleep(120))"
     )

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from nas_lightning.errors import UsageError
+from nas_lightning.layers.stems import CifarStem, ImageNetStem, StemName, feature_sizes
 from nas_lightning.spaces import cell_kinds
-from nas_lightning.spaces.macro import CifarStem, ImageNetStem, StemName, feature_sizes
 
 
 @pytest.mark.parametrize(

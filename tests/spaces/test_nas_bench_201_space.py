@@ -1,9 +1,9 @@
 import torch
 from torch import nn
 
+from nas_lightning.layers.primitives import PRIMITIVES, RETRAIN_NORM, NormRule
 from nas_lightning.spaces import NAS_BENCH_201_PRIMITIVES, get_space
-from nas_lightning.spaces.nas_bench_201 import ResidualReduction, Skeleton
-from nas_lightning.spaces.primitives import PRIMITIVES, RETRAIN_NORM, NormRule
+from nas_lightning.spaces.nas_bench_201.skeleton import ResidualReduction, Skeleton
 
 
 def test_six_edges_in_the_order_of_the_benchmark() -> None:

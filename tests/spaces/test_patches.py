@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from nas_lightning.spaces.patches import WIDTH, patch_size, patches, spread
+from nas_lightning.spaces.reconstruction.patches import WIDTH, patch_size, patches, spread
 
 DIMS = pytest.mark.parametrize("dims", [1, 2])
 SIZES = {1: (9,), 2: (6, 7)}

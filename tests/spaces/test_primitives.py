@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nas_lightning.layers.primitives import PRIMITIVES, RETRAIN_NORM, FactorizedReduce, NormRule
 from nas_lightning.spaces import DARTS_PRIMITIVES
-from nas_lightning.spaces.primitives import PRIMITIVES, RETRAIN_NORM, FactorizedReduce, NormRule
 
 SEARCH_NORM = NormRule(affine=False, after_pool=True, running_stats=False)
 NO_NORM = NormRule(affine=False, after_pool=False, running_stats=True)

@@ -2,8 +2,8 @@
 
 import pytest
 
+from nas_lightning.architecture import CellGenotype, Genotype, NodeInput, random_genotype
 from nas_lightning.errors import GenotypeError
-from nas_lightning.genotype import CellGenotype, Genotype, NodeInput, random_genotype
 from nas_lightning.spaces import get_space, reconstruction_space
 
 SPACE = get_space("reconstruction")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nas_lightning.spaces.recurrent_parts import Dropouts, LanguageModel, Masks
+from nas_lightning.spaces.recurrent.language_model import Dropouts, LanguageModel, Masks
 
 DROPOUTS = Dropouts(output=0.75, hidden=0.25, input=0.5, embedding=0.2, word=0.1)
 

@@ -7,9 +7,15 @@ from collections import Counter
 import pytest
 import torch
 
-from nas_lightning.genotype import PUBLISHED, Genotype, load_genotype, random_genotype
+from nas_lightning.architecture import Genotype, random_genotype
 from nas_lightning.search import one_hot, strongest_edges
-from nas_lightning.spaces import RECURRENT_PRIMITIVES, get_space, recurrent_space
+from nas_lightning.spaces import (
+    PUBLISHED,
+    RECURRENT_PRIMITIVES,
+    get_space,
+    load_genotype,
+    recurrent_space,
+)
 from nas_lightning.supernet import Mixing
 
 SPACE = recurrent_space()

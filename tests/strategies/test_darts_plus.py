@@ -12,8 +12,8 @@ from torch import Tensor
 from nas_lightning.data import Synthetic
 from nas_lightning.errors import UsageError
 from nas_lightning.search import SearchModule, SearchStrategy
+from nas_lightning.spaces import DartsSupernet
 from nas_lightning.strategies import DartsPlus, WarmUp
-from nas_lightning.supernet import DartsSupernet
 from tests.conftest import SPEC, TrainerFactory
 
 PRIMITIVES = ("none", "skip_connect", "sep_conv_3x3", "dil_conv_3x3")

@@ -10,15 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from nas_lightning.architecture import CellGenotype, Genotype, NodeInput
 from nas_lightning.data import Synthetic
+from nas_lightning.drawing.cells import save_drawing
 from nas_lightning.errors import UsageError
-from nas_lightning.genotype import CellGenotype, Genotype, NodeInput
-from nas_lightning.reports.drawing import save_drawing
-from nas_lightning.retrain import CellNetwork
 from nas_lightning.search import one_hot
-from nas_lightning.spaces import DARTS_PRIMITIVES, darts_space
+from nas_lightning.spaces import DARTS_PRIMITIVES, CellNetwork, DartsSupernet, darts_space
 from nas_lightning.strategies import ExponentiatedGradient, FairDARTS
-from nas_lightning.supernet import DartsSupernet, Mixing
+from nas_lightning.supernet import Mixing
 from tests.conftest import SearchFactory, TrainerFactory
 
 PRIMITIVES = DARTS_PRIMITIVES[1:]  # without `none`, as in the paper

@@ -10,11 +10,11 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from nas_lightning.architecture import Genotype
+from nas_lightning.callbacks.search_monitor import SearchMonitor
 from nas_lightning.cli.derive import derive_genotype
 from nas_lightning.data import Synthetic
 from nas_lightning.errors import UsageError
-from nas_lightning.genotype import Genotype
-from nas_lightning.reports.monitor import SearchMonitor
 from nas_lightning.search import BilevelProblem, SearchModule, SearchStrategy
 from nas_lightning.strategies import RobustDARTS, WarmUp
 from nas_lightning.strategies import robust as module_of_robust

@@ -12,10 +12,11 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor
 
+from nas_lightning.architecture import SearchSpace
 from nas_lightning.data import Synthetic
 from nas_lightning.errors import UsageError
 from nas_lightning.search import SearchModule, SearchPlan, SearchStrategy, one_hot
-from nas_lightning.spaces import SearchSpace
+from nas_lightning.spaces import DartsSupernet
 from nas_lightning.strategies import (
     AmendedGradient,
     Backtracking,
@@ -26,7 +27,7 @@ from nas_lightning.strategies import (
     Unrolled,
 )
 from nas_lightning.strategies.two_stage import KeptEdges, strongest
-from nas_lightning.supernet import DartsSupernet, Mixing, NodewiseSoftmax, SimplexEdges
+from nas_lightning.supernet import Mixing, NodewiseSoftmax, SimplexEdges
 from tests.conftest import PRIMITIVES, SPEC, SearchFactory, TrainerFactory, quiet_trainer
 from tests.processes import run_two_processes
 

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from nas_lightning.genotype import Genotype, from_string, random_genotype
-from nas_lightning.spaces import SearchSpace, get_space
+from nas_lightning.architecture import Genotype, SearchSpace, random_genotype
+from nas_lightning.spaces import get_space
+from nas_lightning.spaces.nas_bench_201 import from_string
 from nas_lightning.studies.plan import (
     Method,
     Study,

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from nas_lightning.genotype import Genotype, random_genotype
+from nas_lightning.architecture import Genotype, random_genotype
 from nas_lightning.spaces import get_space
 from nas_lightning.studies.plan import write_study
 from tests.studies.made_up import draw_random, history, plan, skipping, write_finals, write_search

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from nas_lightning.architecture import CellGenotype, Genotype, NodeInput
 from nas_lightning.errors import DataError, GenotypeError, NASError, UsageError
-from nas_lightning.genotype import CellGenotype, Genotype, NodeInput, from_string, load_genotype
+from nas_lightning.spaces import load_genotype
+from nas_lightning.spaces.nas_bench_201 import from_string
 from nas_lightning.studies.ground_truth import GroundTruth
 
 

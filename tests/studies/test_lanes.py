@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from nas_lightning.studies.lanes import LanesStoppedError, run_lanes
+from nas_lightning.studies.processes import LanesStoppedError, run_lanes
 
 # what a killed parent ran: it says which process works, and never ends by itself
 ENDLESS = """
 import sys
 from functools import partial
 from pathlib import Path
-from nas_lightning.studies.lanes import run_lanes
+from nas_lightning.studies.processes import run_lanes
 from tests.studies.test_lanes import wait_for_ever
 if __name__ == "__main__":
     run_lanes(partial(wait_for_ever, Path(sys.argv[1])), ["a", "b"], [{}, {}], lambda _: None)

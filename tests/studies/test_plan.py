@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from nas_lightning.architecture import Genotype, random_genotype
 from nas_lightning.errors import UsageError
-from nas_lightning.genotype import PUBLISHED, Genotype, random_genotype
-from nas_lightning.spaces import get_space
+from nas_lightning.spaces import PUBLISHED, get_space
 from nas_lightning.studies.plan import (
     Method,
     Study,

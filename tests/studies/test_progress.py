@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nas_lightning.genotype import random_genotype
+from nas_lightning.architecture import random_genotype
 from nas_lightning.spaces import get_space
 from nas_lightning.studies.plan import RANDOM, Study, retrain_dir, search_dir
 from nas_lightning.studies.progress import Line, Progress, Tasks, count, duration, lines

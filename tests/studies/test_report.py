@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from nas_lightning.architecture import random_genotype
 from nas_lightning.cli import main
-from nas_lightning.genotype import random_genotype
 from nas_lightning.studies.plan import digest, write_study
 from nas_lightning.studies.report import write_report
 from nas_lightning.studies.results import write_failure

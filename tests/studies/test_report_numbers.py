@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nas_lightning.genotype import Genotype, from_string, random_genotype
+from nas_lightning.architecture import Genotype, random_genotype
+from nas_lightning.spaces.nas_bench_201 import from_string
 from nas_lightning.studies.comparison import compare, holm
 from nas_lightning.studies.plan import digest, write_study
 from nas_lightning.studies.report import write_report

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nas_lightning.genotype import random_genotype
+from nas_lightning.architecture import random_genotype
 from nas_lightning.spaces import get_space
 from nas_lightning.studies.plan import write_study
 from nas_lightning.studies.report import write_report

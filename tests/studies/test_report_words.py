@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nas_lightning.genotype import random_genotype
+from nas_lightning.architecture import random_genotype
 from nas_lightning.studies.correlation import Correlation
 from nas_lightning.studies.plan import write_study
 from nas_lightning.studies.report.analysis import analyse

@@ -3,14 +3,8 @@ import torch
 from torch import Tensor
 
 from nas_lightning.search import SearchModule
-from nas_lightning.spaces import darts_space
-from nas_lightning.supernet import (
-    ArchitectureParameters,
-    DartsSupernet,
-    EqualEdges,
-    NodewiseSoftmax,
-    SoftmaxOps,
-)
+from nas_lightning.spaces import DartsSupernet, darts_space
+from nas_lightning.supernet import ArchitectureParameters, EqualEdges, NodewiseSoftmax, SoftmaxOps
 
 SPACE = darts_space()
 

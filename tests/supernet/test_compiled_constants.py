@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from nas_lightning.search import SearchModule, SearchStrategy
+from nas_lightning.spaces import DartsSupernet, NasBench201Supernet
+from nas_lightning.spaces.darts.cell import SearchCell
+from nas_lightning.spaces.nas_bench_201.supernet import PlainSearchCell
 from nas_lightning.strategies import EdgeNormalization, PartialChannels
-from nas_lightning.supernet import DartsSupernet, NasBench201Supernet, SupernetFactory
-from nas_lightning.supernet.cells import SearchCell
-from nas_lightning.supernet.nas_bench_201 import PlainSearchCell
+from nas_lightning.supernet import SupernetFactory
 from tests.conftest import SPEC
 
 # of PyTorch's own making, while it looks at what enters a cell

@@ -11,15 +11,20 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nas_lightning.architecture import Cell
 from nas_lightning.bench.counters import Dispatched
-from nas_lightning.spaces import DARTS_PRIMITIVES, Cell, darts_space, nas_bench_201_space
-from nas_lightning.spaces.drop_path import set_drop_path
-from nas_lightning.spaces.primitives import PRIMITIVES, FactorizedReduce, NormRule, relu_conv_norm
+from nas_lightning.layers.drop_path import set_drop_path
+from nas_lightning.layers.primitives import PRIMITIVES, FactorizedReduce, NormRule, relu_conv_norm
+from nas_lightning.spaces import (
+    DARTS_PRIMITIVES,
+    DartsSupernet,
+    NasBench201Supernet,
+    darts_space,
+    nas_bench_201_space,
+)
 from nas_lightning.supernet import (
     CellExecution,
-    DartsSupernet,
     Mixing,
-    NasBench201Supernet,
     Supernet,
     SupernetFactory,
     fast_cell,

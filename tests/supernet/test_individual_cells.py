@@ -7,19 +7,25 @@ import pytest
 import torch
 from torch import Tensor
 
+from nas_lightning.architecture import Genotype, random_genotype
 from nas_lightning.data import Synthetic
 from nas_lightning.errors import GenotypeError, UsageError
-from nas_lightning.genotype import Genotype, random_genotype
-from nas_lightning.retrain import CellNetwork, DartsNetwork, RetrainModule
+from nas_lightning.retrain import RetrainModule
 from nas_lightning.search import SearchModule, SearchStrategy, one_hot
-from nas_lightning.spaces import DARTS_PRIMITIVES, get_space
+from nas_lightning.spaces import (
+    DARTS_PRIMITIVES,
+    CellNetwork,
+    DartsNetwork,
+    DartsSupernet,
+    get_space,
+)
 from nas_lightning.strategies import (
     Backtracking,
     EdgeNormalization,
     ExponentiatedGradient,
     PartialChannels,
 )
-from nas_lightning.supernet import DartsSupernet, Mixing
+from nas_lightning.supernet import Mixing
 from tests.conftest import PRIMITIVES, SPEC, TrainerFactory
 from tests.supernet.test_supernet import inherit
 

@@ -4,13 +4,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from nas_lightning.architecture import random_genotype
 from nas_lightning.data import Synthetic
 from nas_lightning.errors import UsageError
-from nas_lightning.genotype import PUBLISHED, from_string, random_genotype, to_string
-from nas_lightning.retrain import NasBench201Network, network_cost
+from nas_lightning.retrain import network_cost
 from nas_lightning.search import SearchModule, one_hot
+from nas_lightning.spaces import PUBLISHED, NasBench201Network, NasBench201Supernet
+from nas_lightning.spaces.nas_bench_201 import from_string, to_string
 from nas_lightning.strategies import EdgeNormalization, ExponentiatedGradient, PartialChannels
-from nas_lightning.supernet import NasBench201Supernet
 from tests.conftest import TrainerFactory
 
 SPEC = {"in_channels": 3, "num_classes": 10, "image_size": 32}

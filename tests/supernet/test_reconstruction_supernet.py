@@ -6,15 +6,20 @@ import pytest
 import torch
 from torch import Tensor
 
+from nas_lightning.architecture import CellGenotype, Genotype, NodeInput, random_genotype
 from nas_lightning.errors import UsageError
-from nas_lightning.genotype import CellGenotype, Genotype, NodeInput, random_genotype
 from nas_lightning.operators import Blur, BlurDownsample, Operator
-from nas_lightning.retrain import DiscreteReconstruction, ReconstructionNetwork
 from nas_lightning.search.discretize import one_hot
-from nas_lightning.spaces import RECONSTRUCTION_PRIMITIVES
-from nas_lightning.spaces.reconstruction_parts import Stepping
-from nas_lightning.spaces.reconstruction_states import Measurement
-from nas_lightning.supernet import MixedReconstruction, Mixing, ReconstructionSupernet
+from nas_lightning.spaces import (
+    RECONSTRUCTION_PRIMITIVES,
+    DiscreteReconstruction,
+    MixedReconstruction,
+    ReconstructionNetwork,
+    ReconstructionSupernet,
+)
+from nas_lightning.spaces.reconstruction.operations import Stepping
+from nas_lightning.spaces.reconstruction.states import Measurement
+from nas_lightning.supernet import Mixing
 
 DIMS = pytest.mark.parametrize("dims", [1, 2])
 KIND = "unrolled"

@@ -7,20 +7,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nas_lightning.architecture import SearchSpace, random_genotype
 from nas_lightning.errors import UsageError
-from nas_lightning.genotype import random_genotype
-from nas_lightning.retrain import RecurrentNetwork
 from nas_lightning.search import one_hot
-from nas_lightning.spaces import RECURRENT_PRIMITIVES, SearchSpace
-from nas_lightning.spaces.recurrent_parts import LanguageModel, Masks
-from nas_lightning.supernet import (
-    ArchitectureParameters,
-    EqualEdges,
+from nas_lightning.spaces import (
+    RECURRENT_PRIMITIVES,
     MixedLanguageModel,
-    Mixing,
+    RecurrentNetwork,
     RecurrentSupernet,
-    SoftmaxOps,
 )
+from nas_lightning.spaces.recurrent.language_model import LanguageModel, Masks
+from nas_lightning.supernet import ArchitectureParameters, EqualEdges, Mixing, SoftmaxOps
 from nas_lightning.tasks import TextInput
 
 SPEC = {"num_tokens": 11}
@@ -166,7 +163,7 @@ def test_only_active_operations_run() -> None:
 
 
 def test_active_operations_are_all_that_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from nas_lightning.supernet import recurrent
+    from nas_lightning.spaces.recurrent import supernet as recurrent
 
     rows: list[tuple[str, int]] = []
 

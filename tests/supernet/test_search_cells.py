@@ -4,9 +4,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nas_lightning.errors import UsageError
+from nas_lightning.layers.primitives import NormRule
 from nas_lightning.spaces import DARTS_PRIMITIVES, darts_space
-from nas_lightning.spaces.primitives import NormRule
-from nas_lightning.supernet.cells import SearchCell
+from nas_lightning.spaces.darts.cell import SearchCell
 from nas_lightning.supernet.reference import MixedEdge, PartialChannelEdge
 
 NORM = NormRule(affine=False, after_pool=True, running_stats=False)

@@ -5,12 +5,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nas_lightning.architecture import Genotype, random_genotype
 from nas_lightning.errors import UsageError
-from nas_lightning.genotype import Genotype, random_genotype
-from nas_lightning.retrain import CellNetwork
 from nas_lightning.search import one_hot
-from nas_lightning.spaces import DARTS_PRIMITIVES
-from nas_lightning.supernet import CellSupernet, DartsSupernet, Mixing
+from nas_lightning.spaces import DARTS_PRIMITIVES, CellNetwork, CellSupernet, DartsSupernet
+from nas_lightning.supernet import Mixing
 
 SPEC = {"in_channels": 3, "num_classes": 4, "image_size": 8}
 CIFAR = {"in_channels": 3, "num_classes": 10, "image_size": 32}

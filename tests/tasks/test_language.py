@@ -16,11 +16,11 @@ from torchmetrics.text import Perplexity
 
 from nas_lightning.data import SyntheticText
 from nas_lightning.errors import UsageError
-from nas_lightning.retrain import RecurrentNetwork, RetrainModule
+from nas_lightning.retrain import RetrainModule
 from nas_lightning.search import SearchModule
-from nas_lightning.stage import Stage
-from nas_lightning.supernet import RecurrentSupernet
+from nas_lightning.spaces import RecurrentNetwork, RecurrentSupernet
 from nas_lightning.tasks import LanguageModeling, LanguageOutput, TextInput
+from nas_lightning.training.stage import Stage
 
 SPEC = {"num_tokens": 11}
 BPTT = 8

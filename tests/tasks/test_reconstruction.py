@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from nas_lightning.callbacks.predictions import PredictionWriter
 from nas_lightning.data import Photographs, Signals
 from nas_lightning.operators import Inpainting
-from nas_lightning.tasks import Reconstruction, Streams
+from nas_lightning.tasks import Reconstruction
+from nas_lightning.training.streams import Streams
 from tests.conftest import TrainerFactory
 
 SIGNALS: dict[str, Any] = {"dims": 1, "image_size": 64, "peak": 2.0}

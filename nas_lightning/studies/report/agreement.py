@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean
 
-from nas_lightning.genotype import CellGenotype, Genotype, NodeInput
+from nas_lightning.architecture import CellGenotype, Genotype, NodeInput
 from nas_lightning.studies.plan import RANDOM, digest
 from nas_lightning.studies.results import Results, Run
 

@@ -7,12 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas_lightning.studies.ground_truth import GroundTruth, Standing
-from nas_lightning.studies.report.agreement import (
-    Agreement,
-    FoundCell,
-    agreements,
-    found_cells,
-)
+from nas_lightning.studies.report.agreement import Agreement, FoundCell, agreements, found_cells
 from nas_lightning.studies.report.collapse import Collapse, collapses
 from nas_lightning.studies.report.contrasts import Contrast, contrasts
 from nas_lightning.studies.report.numbers import Scale

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nas_lightning.genotype import Genotype
+from nas_lightning.architecture import Genotype
 from nas_lightning.studies.plan import RANDOM
 from nas_lightning.studies.results import Results, Run
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from nas_lightning.genotype import Genotype
+from nas_lightning.architecture import Genotype
 from nas_lightning.studies.plan import digest
 from nas_lightning.studies.report.agreement import Agreement
 from nas_lightning.studies.report.analysis import Analysis

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
-from nas_lightning.reports.metrics import Row
+from nas_lightning.runs.metrics import Row
 from nas_lightning.studies.results import Run
 
 Values = NDArray[np.float64]

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nas_lightning.spaces import Cell
-from nas_lightning.spaces.drop_path import DropPath
+from nas_lightning.architecture import Cell
+from nas_lightning.layers.drop_path import DropPath
 from nas_lightning.supernet.fast.constants import identity, index, made_once
 from nas_lightning.supernet.fast.nodes import PartialNodes, WholeNodes
 from nas_lightning.supernet.fast.norms import WIDE, Part, normalized

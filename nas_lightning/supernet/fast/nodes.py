@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nas_lightning.spaces import Cell
+from nas_lightning.architecture import Cell
 from nas_lightning.supernet.fast.constants import identity, index, made_once
 from nas_lightning.supernet.fast.products import channels_last, mix
 

@@ -9,8 +9,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
-from nas_lightning.spaces import Cell
-from nas_lightning.spaces.primitives import Zero
+from nas_lightning.architecture import Cell
+from nas_lightning.layers.primitives import Zero
 from nas_lightning.supernet.fast.kernels import Kernels
 from nas_lightning.supernet.fast.stages import Stage, layers, stages
 from nas_lightning.supernet.mixing import Active

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nas_lightning.spaces.primitives import FactorizedReduce
+from nas_lightning.layers.primitives import FactorizedReduce
 from nas_lightning.supernet.fast.norms import Part, has_state, normalize
 from nas_lightning.supernet.fast.products import channels_last
 from nas_lightning.supernet.fast.stages import batchable, reducing_kernel

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nas_lightning.spaces.drop_path import DropPath
-from nas_lightning.spaces.primitives import FactorizedReduce
+from nas_lightning.layers.drop_path import DropPath
+from nas_lightning.layers.primitives import FactorizedReduce
 from nas_lightning.supernet.fast.cpu import AVX512
 from nas_lightning.supernet.fast.dilated import convolve
 from nas_lightning.supernet.fast.grouped import by_groups, pointwise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nas_lightning.reports.drawing import draw_genotype
+from nas_lightning.drawing.cells import draw_genotype
 from nas_lightning.studies.report.agreement import FoundCell
 from nas_lightning.studies.report.analysis import Analysis
 from nas_lightning.studies.report.collapse import counts

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from nas_lightning.studies.report.analysis import Analysis
 from nas_lightning.studies.report.contrasts import FEWEST, LEVEL, Contrast
-from nas_lightning.studies.report.numbers import (
-    NOTHING,
-    coefficient,
-    interval,
-    listed,
-    probability,
-)
+from nas_lightning.studies.report.numbers import NOTHING, coefficient, interval, listed, probability
 from nas_lightning.studies.report.page import Section, Table
 
 HEAD = (

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.patches import Rectangle
 
-from nas_lightning.genotype import state_name
-from nas_lightning.reports.layout import short_name
+from nas_lightning.architecture import state_name
+from nas_lightning.drawing.layout import short_name
 from nas_lightning.spaces import get_space
 from nas_lightning.studies.plan import RANDOM
 from nas_lightning.studies.report.agreement import Agreement

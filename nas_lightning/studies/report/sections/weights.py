@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from nas_lightning.reports.drawing import FAMILIES, family
-from nas_lightning.reports.layout import short_name
+from nas_lightning.drawing.cells import FAMILIES, family
+from nas_lightning.drawing.layout import short_name
 from nas_lightning.studies.report.analysis import Analysis
 from nas_lightning.studies.report.numbers import cell_name
 from nas_lightning.studies.report.page import Picture, Section

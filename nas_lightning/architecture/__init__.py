@@ -1,0 +1,19 @@
+"""Architectures: the space of cells that is searched, and the genotypes in it."""
+
+from nas_lightning.architecture.genotype import CellGenotype, Genotype, NodeInput, state_name
+from nas_lightning.architecture.network import NetworkFactory, RetrainNetwork
+from nas_lightning.architecture.random import random_genotype
+from nas_lightning.architecture.space import Cell, Edge, SearchSpace
+
+__all__ = [
+    "Cell",
+    "CellGenotype",
+    "Edge",
+    "Genotype",
+    "NetworkFactory",
+    "NodeInput",
+    "RetrainNetwork",
+    "SearchSpace",
+    "random_genotype",
+    "state_name",
+]

@@ -1,0 +1,234 @@
+"""A genotype: the cells that a search found, and the only link from search to retrain."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nas_lightning.architecture.space import SearchSpace
+from nas_lightning.errors import GenotypeError, NASError, UsageError
+from nas_lightning.files import write_text
+
+FORMAT = "nas-lightning genotype"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class NodeInput:
+    """An edge that was kept: `primitive` applied to state `source`."""
+
+    primitive: str
+    source: int
+
+
+@dataclass(frozen=True)
+class CellGenotype:
+    """A discrete cell.
+
+    Attributes:
+        nodes: For each intermediate node the edges that it keeps, strongest first; none at all
+            makes the node zero.
+        concat: States that make the cell's output: concatenated, averaged, or a single one, as
+            the space has it. State `i < inputs` is input i of the cell, `inputs + i` is node i.
+        inputs: Number of inputs; not in files, since the space says it.
+    """
+
+    nodes: tuple[tuple[NodeInput, ...], ...]
+    concat: tuple[int, ...]
+    inputs: int = 2
+
+
+@dataclass(frozen=True)
+class Genotype:
+    """The discrete architecture that was found.
+
+    Two genotypes are equal when their space and cells are: provenance and mixing weights are
+    kept for reports and do not count.
+
+    Attributes:
+        space: Name of the search space.
+        cells: One cell a kind, by kind.
+        provenance: Where it comes from: run directory, epoch, seed, strategies, version.
+        mixing: The weights that it was read off: `{kind: {"ops": (E, O), "edges": (E,)}}`.
+    """
+
+    space: str
+    cells: Mapping[str, CellGenotype]
+    provenance: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    mixing: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "space": self.space,
+            "cells": {
+                kind: {
+                    "nodes": [
+                        [{"primitive": i.primitive, "source": i.source} for i in node]
+                        for node in cell.nodes
+                    ],
+                    "concat": list(cell.concat),
+                }
+                for kind, cell in self.cells.items()
+            },
+            "provenance": dict(self.provenance),
+            "mixing": dict(self.mixing),
+        }
+
+    @classmethod
+    def from_dict(cls, data: object, space: SearchSpace | None = None) -> Genotype:
+        """Read the JSON form.
+
+        Args:
+            data: What a JSON parser gave.
+            space: Check against this space; by default against the one the file names.
+
+        Raises:
+            GenotypeError: It is malformed, or of another space; names the JSON path.
+        """
+        root = _expect(data, dict, "$")
+        if root.get("format") != FORMAT:
+            raise GenotypeError(f"expected {FORMAT!r}, found {root.get('format')!r}", "$.format")
+        if type(root.get("version")) is not int or root["version"] != VERSION:
+            reason = f"this release reads version {VERSION}, found {root.get('version')!r}"
+            raise GenotypeError(reason, "$.version")
+        name = _expect(root.get("space"), str, "$.space")
+        if space is None:
+            from nas_lightning.spaces.registry import get_space
+
+            try:
+                space = get_space(name)
+            except UsageError as error:
+                raise GenotypeError(str(error), "$.space") from error
+        if name != space.name:
+            raise GenotypeError(f"is of space {name!r}, {space.name!r} is wanted", "$.space")
+        cells = _expect(root.get("cells"), dict, "$.cells")
+        if set(cells) != set(space.kinds):
+            reason = f"expected the cell kinds {list(space.kinds)}, found {sorted(cells)}"
+            raise GenotypeError(reason, "$.cells")
+        return cls(
+            space=name,
+            cells={
+                cell.kind: _read_cell(cells[cell.kind], cell.inputs, space, f"$.cells.{cell.kind}")
+                for cell in space.cells
+            },
+            provenance=_expect(root.get("provenance", {}), dict, "$.provenance"),
+            mixing=_expect(root.get("mixing", {}), dict, "$.mixing"),
+        )
+
+    def save(self, path: Path | str) -> None:
+        """Write the JSON form to a file, replacing it in one step."""
+        write_text(Path(path), _to_text(self.to_dict()) + "\n")
+
+    @classmethod
+    def load(cls, path: Path | str, space: SearchSpace | None = None) -> Genotype:
+        """Read a genotype file.
+
+        Raises:
+            GenotypeError: Its content is not a valid genotype.
+            NASError: The file cannot be read, or is not JSON.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise NASError(f"cannot read the genotype file {path}: {error}") from error
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError) as error:  # the latter: nested too deeply
+            raise NASError(f"the genotype file {path} is not JSON: {error}") from error
+        try:
+            return cls.from_dict(data, space)
+        except GenotypeError as error:
+            raise GenotypeError(error.reason, error.path, file=str(path)) from None
+
+    def __str__(self) -> str:
+        """One line a node, for terminals and TensorBoard."""
+        lines = []
+        for kind, cell in self.cells.items():
+            lines.append(f"{kind} cell")
+
+            def name(state: int, inputs: int = cell.inputs) -> str:
+                return state_name(state, inputs)
+
+            for target, node in enumerate(cell.nodes, start=cell.inputs):
+                inputs = " + ".join(f"{i.primitive}({name(i.source)})" for i in node)
+                lines.append(f"  {name(target)} = {inputs or 'zero'}")
+            lines.append(f"  output = {', '.join(map(name, cell.concat))}")
+        return "\n".join(lines)
+
+    def count(self, primitive: str, kind: str) -> int:
+        """How many edges of the cell of that kind carry the primitive."""
+        return sum(i.primitive == primitive for node in self.cells[kind].nodes for i in node)
+
+
+def state_name(state: int, inputs: int = 2) -> str:
+    """Name of a state as the papers write it: `c_{k-2}`, `c_{k-1}`, then 0, 1, ….
+
+    Papers number a cell with a single input from that input on.
+    """
+    if inputs == 1:
+        return str(state)
+    return f"c_{{k-{inputs - state}}}" if state < inputs else str(state - inputs)
+
+
+def _expect(value: object, kind: type, path: str) -> Any:
+    """`value` if it is of that JSON type; booleans are not integers."""
+    names = {dict: "an object", list: "an array", str: "a string", int: "an integer"}
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise GenotypeError(f"expected {names[kind]}, found {value!r:.60}", path)
+    return value
+
+
+def _read_cell(data: object, inputs: int, space: SearchSpace, path: str) -> CellGenotype:
+    cell = _expect(data, dict, path)
+    nodes = _expect(cell.get("nodes"), list, f"{path}.nodes")
+    if not nodes:
+        raise GenotypeError("a cell needs at least one node", f"{path}.nodes")
+    read = tuple(
+        _read_node(node, inputs + index, space, f"{path}.nodes[{index}]")
+        for index, node in enumerate(nodes)
+    )
+    concat = _expect(cell.get("concat"), list, f"{path}.concat")
+    last = inputs + len(read) - 1
+    for i, state in enumerate(concat):
+        if not inputs <= _expect(state, int, f"{path}.concat[{i}]") <= last:
+            reason = f"must be a node, {inputs} to {last}, found {state}"
+            raise GenotypeError(reason, f"{path}.concat[{i}]")
+    if not concat or len(set(concat)) != len(concat):
+        raise GenotypeError("must name each node at most once, and at least one", f"{path}.concat")
+    return CellGenotype(read, tuple(concat), inputs)
+
+
+def _read_node(data: object, state: int, space: SearchSpace, path: str) -> tuple[NodeInput, ...]:
+    read = []
+    for i, item in enumerate(_expect(data, list, path)):
+        entry = _expect(item, dict, f"{path}[{i}]")
+        primitive = _expect(entry.get("primitive"), str, f"{path}[{i}].primitive")
+        if primitive not in space.known_primitives:
+            known = ", ".join(sorted(space.known_primitives))
+            reason = f"unknown primitive {primitive!r} in space {space.name!r}; known: {known}"
+            raise GenotypeError(reason, f"{path}[{i}].primitive")
+        source = _expect(entry.get("source"), int, f"{path}[{i}].source")
+        if not 0 <= source < state:
+            reason = f"this node may read states 0 to {state - 1}, found {source}"
+            raise GenotypeError(reason, f"{path}[{i}].source")
+        read.append(NodeInput(primitive, source))
+    return tuple(read)
+
+
+def _to_text(value: object, indent: int = 0) -> str:
+    """JSON in which a list or object of plain values stands on one line."""
+    items = list(value.values()) if isinstance(value, dict) else value
+    if not isinstance(items, list) or not any(isinstance(i, dict | list) for i in items):
+        return json.dumps(value)
+    start = "\n" + " " * (indent + 1)
+    parts = [_to_text(item, indent + 1) for item in items]
+    if isinstance(value, dict):
+        parts = [f"{json.dumps(str(key))}: {part}" for key, part in zip(value, parts, strict=True)]
+    left, right = "{}" if isinstance(value, dict) else "[]"
+    return left + start + f",{start}".join(parts) + "\n" + " " * indent + right

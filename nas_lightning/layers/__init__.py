@@ -1,0 +1,1 @@
+"""Layers that cells and the networks around them are made of."""

@@ -1,0 +1,115 @@
+"""Import paths of earlier releases, which checkpoints, run directories and user code still name."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+ROOT = "nas_lightning"
+
+MODULES = {
+    "checkpoints": ("training.checkpoints",),
+    "genotype": ("architecture", "spaces", "spaces.nas_bench_201"),
+    "genotype.types": ("architecture.genotype",),
+    "optimizers": ("training.optimizers",),
+    "recovery": ("training.recovery",),
+    "reports.metrics": ("runs.metrics",),
+    "reports.monitor": ("callbacks.search_monitor",),
+    "retrain.base": ("architecture.network",),
+    "retrain.nas_bench_201": ("spaces.nas_bench_201",),
+    "retrain.network": ("spaces.darts",),
+    "retrain.reconstruction": ("spaces.reconstruction",),
+    "retrain.recurrent": ("spaces.recurrent",),
+    "schedules": ("training.schedules",),
+    "spaces.primitives": ("layers.primitives",),
+    "spaces.types": ("architecture.space",),
+    "stage": ("training.stage",),
+    "supernet.nas_bench_201": ("spaces.nas_bench_201",),
+    "supernet.network": ("supernet.base", "spaces.darts"),
+    "supernet.reconstruction": ("spaces.reconstruction",),
+    "supernet.recurrent": ("spaces.recurrent",),
+}
+"""Modules that are gone → the modules that hold their names now."""
+
+NAMES = {
+    "retrain": ("architecture", "spaces"),
+    "spaces": ("architecture",),
+    "supernet": ("spaces",),
+}
+"""Packages that still exist, but export fewer names → the packages that export the others now."""
+
+
+def find(places: Sequence[str], name: str) -> Any:
+    """The object of that name in the first place that has it.
+
+    Args:
+        places: Modules of this package, by their path within it.
+        name: The name.
+
+    Raises:
+        AttributeError: None has it.
+    """
+    for place in places:
+        module = importlib.import_module(f"{ROOT}.{place}")
+        if name in vars(module):
+            return vars(module)[name]
+    raise AttributeError(f"there is no {name!r} in {', '.join(f'{ROOT}.{p}' for p in places)}")
+
+
+def missing(package: str, name: str) -> Any:
+    """What `package.name` is called now, for the `__getattr__` of a package in `NAMES`.
+
+    Raises:
+        AttributeError: There never was such a name.
+    """
+    if name.startswith("__"):
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+    try:
+        return find(NAMES[package.removeprefix(f"{ROOT}.")], name)
+    except AttributeError:
+        raise AttributeError(f"module {package!r} has no attribute {name!r}") from None
+
+
+class _MovedModule(ModuleType):
+    """A module that is gone: its names are looked up where they are now."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return find(MODULES[self.__name__.removeprefix(f"{ROOT}.")], name)
+
+
+class MovedModules(MetaPathFinder, Loader):
+    """Finds the modules in `MODULES` by their earlier import paths."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """A module of `MODULES`, or a package around one; none for all others."""
+        root, _, name = fullname.partition(".")
+        if root != ROOT:
+            return None
+        package = any(module.startswith(f"{name}.") for module in MODULES)
+        return ModuleSpec(fullname, self, is_package=package) if name in KNOWN else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """An empty module that looks its names up elsewhere."""
+        return _MovedModule(spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """There is nothing to run."""
+
+
+KNOWN = {*MODULES, "reports"}
+"""What is found: the modules, and a package that is gone with them."""
+
+
+def install() -> None:
+    """Have Python find the modules; asked after all others, so that no import is slower."""
+    if not any(isinstance(finder, MovedModules) for finder in sys.meta_path):
+        sys.meta_path.append(MovedModules())

@@ -1,0 +1,66 @@
+"""What a run logs to: TensorBoard or the user's choice, and always CSV."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+from nas_lightning.training.checkpoints import read_checkpoint
+from nas_lightning.files import replacing
+
+
+class WholeCSVLogger(CSVLogger):
+    """Lightning's table of metrics, replaced in one step whenever rows are added.
+
+    Lightning itself writes all of it anew when a new column comes up: a process that is killed just
+    then would lose what it had logged.
+    """
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Write the rows that are not in the file yet."""
+        if not self.experiment.metrics:
+            return
+        table = Path(self.experiment.metrics_file_path)
+        with replacing(table) as temporary:
+            if table.exists():
+                shutil.copyfile(table, temporary)
+            self.experiment.metrics_file_path = str(temporary)
+            try:
+                super().save()
+            finally:
+                self.experiment.metrics_file_path = str(table)
+
+
+def make_loggers(given: object, run_dir: Path, verb: str, checkpoint: str | None) -> list[Logger]:
+    """The user's loggers, or TensorBoard; and CSV, a folder of its own for each start.
+
+    Args:
+        given: What the configuration names, as objects.
+        run_dir: The run directory.
+        verb: `fit`, `test`, …, the name of the CSV folder.
+        checkpoint: What a fit goes on from, if it does: TensorBoard then hides what a run that was
+            killed had logged behind it.
+    """
+    chosen = given if isinstance(given, list) else [given] if isinstance(given, Logger) else []
+    if not chosen:
+        chosen = [TensorBoardLogger(
+            run_dir, name="", version="", default_hp_metric=False,
+            purge_step=_logged_steps(checkpoint) if verb == "fit" and checkpoint else None,
+        )]  # fmt: skip
+    part = next(
+        name
+        for name in (verb if n == 1 else f"{verb}-{n}" for n in range(1, 10_000))
+        if not (run_dir / "csv" / name).exists()
+    )
+    return [*chosen, WholeCSVLogger(run_dir, name="csv", version=part)]
+
+
+def _logged_steps(checkpoint: str) -> int:
+    """How many steps, as loggers count them, had been made when a checkpoint was written."""
+    loops = read_checkpoint(checkpoint)["loops"]["fit_loop"]
+    done: int = loops["epoch_loop.batch_progress"]["total"]["processed"]
+    return done

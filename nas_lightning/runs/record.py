@@ -1,0 +1,262 @@
+"""The record of a run, `run.json`: what ran, where, for how long, and how it ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import socket
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import CSVLogger
+
+import nas_lightning
+from nas_lightning.callbacks import RunInterruptedError, RunRequeuedError
+from nas_lightning.training.position import training_position
+from nas_lightning.files import write_text
+from nas_lightning.training.stage import Stage
+
+NAME = "run.json"
+FORMAT = "nas-lightning run"
+VERSION = 1
+RUNNING, FINISHED, STOPPED, REQUEUED, FAILED, KILLED = (
+    "running", "finished", "stopped", "requeued", "failed", "killed",
+)  # fmt: skip
+"""How a start ended. One that still says `running` and is not, was killed."""
+
+
+def read_record(run_dir: Path) -> dict[str, Any]:
+    """The record of a run directory, empty if there is none that can be read."""
+    try:
+        found = json.loads((run_dir / NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) and found.get("format") == FORMAT else {}
+
+
+def last_start(run_dir: Path) -> dict[str, Any]:
+    """The newest start of a run directory's record, empty if there is none."""
+    starts: list[dict[str, Any]] = read_record(run_dir).get("starts", [])
+    return starts[-1] if starts else {}
+
+
+class RunRecord(Callback):
+    """Keep `run.json` up to date: at the start, behind each epoch, and at the end.
+
+    A run that goes on adds a start to `starts`; what is said of the run itself stays. Times are in
+    seconds, memory in MiB: the largest that was allocated on the accelerator, or, without one,
+    that the first process ever held.
+
+    Args:
+        folder: The run directory.
+        config_hash: What tells configurations apart.
+        checkpoint: What the run goes on from, if it does.
+        job: Number of the SLURM job, if it is one.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        config_hash: str,
+        checkpoint: Path | None = None,
+        job: str | None = None,
+    ) -> None:
+        self.folder = folder
+        self.config_hash = config_hash
+        self.start: dict[str, Any] = {
+            "began": _now(),
+            "outcome": RUNNING,
+            "process": os.getpid(),
+            "host": socket.gethostname(),
+            "job": job,
+            "checkpoint": None if checkpoint is None else str(checkpoint),
+        }
+        self._record: dict[str, Any] = {}
+        self._clock = _Clock()
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Begin the record, or add a start to it."""
+        if stage != "fit" or not trainer.is_global_zero:
+            return
+        before = read_record(self.folder)
+        starts = before.get("starts", [])
+        for start in starts:
+            if start["outcome"] == RUNNING:
+                start["outcome"] = KILLED
+        self._record = {
+            "format": FORMAT,
+            "version": VERSION,
+            "kind": pl_module.kind if isinstance(pl_module, Stage) else type(pl_module).__name__,
+            "seed": os.environ.get("PL_GLOBAL_SEED"),
+            "config_hash": self.config_hash,
+            "starts": [*starts, self.start],
+        }
+        parts = [Path(x.log_dir).name for x in trainer.loggers if isinstance(x, CSVLogger)]
+        self.start["csv"] = parts[0] if parts else None
+        self.start["environment"] = environment(trainer)
+        self._write()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        epoch, batch = training_position(trainer)
+        self.start["from"] = {"epoch": epoch, "batch": batch}
+        self.start["first_step"] = trainer.fit_loop.epoch_loop.total_batch_idx + 1
+        self._clock.go_on()
+        self._update(trainer)
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Count the samples."""
+        half = batch["train"] if isinstance(batch, dict) else batch
+        size = pl_module.task.size(half) if isinstance(pl_module, Stage) else 0
+        self._clock.samples += size * trainer.world_size
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop the clock: validation is no training."""
+        self._clock.halt()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Go on with the clock."""
+        if not trainer.sanity_checking:
+            self._clock.go_on()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write down what is known."""
+        self._update(trainer)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write down the end, also of a run that had come to its end before."""
+        self._clock.halt()
+        self.start["outcome"] = FINISHED
+        self._update(trainer)
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Write down what ended it, if that can still be written."""
+        self._clock.halt()
+        self.start["outcome"] = _outcome(exception)
+        self.start["message"] = " ".join(str(exception).split()) or type(exception).__name__
+        try:
+            self._update(trainer)
+        except OSError as error:  # a full disk or a lost directory may be what ended the run
+            print(f"nas: {self.folder / NAME} was not written: {error}", file=sys.stderr)
+
+    def _update(self, trainer: Trainer) -> None:
+        if not trainer.is_global_zero:
+            return
+        epoch, batch = training_position(trainer)
+        broken = getattr(trainer.datamodule, "broken", ())  # type: ignore[attr-defined] # set by a connector
+        self.start |= {
+            "until": _now(),
+            "to": {"epoch": epoch, "batch": batch},
+            "seconds": round(self._clock.total, 3),
+            "training_seconds": round(self._clock.training, 3),
+            "samples": self._clock.samples,
+            "samples_per_second": round(self._clock.rate, 3),
+            "peak_memory_mib": round(peak_memory(trainer.strategy.root_device), 1),
+            "broken_images": [str(path) for path in broken],
+        }
+        self._write()
+
+    def _write(self) -> None:
+        write_text(self.folder / NAME, json.dumps(self._record, indent=1) + "\n")
+
+
+class _Clock:
+    """Time since the start, and of it the time in training.
+
+    Attributes:
+        samples: Samples that were trained on, of all processes.
+    """
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self._began = time.monotonic()
+        self._trained = 0.0
+        self._since: float | None = None
+
+    def go_on(self) -> None:
+        self._since = time.monotonic()
+
+    def halt(self) -> None:
+        self._trained, self._since = self.training, None
+
+    @property
+    def total(self) -> float:
+        return time.monotonic() - self._began
+
+    @property
+    def training(self) -> float:
+        return self._trained + (0 if self._since is None else time.monotonic() - self._since)
+
+    @property
+    def rate(self) -> float:
+        """Samples a second in training."""
+        return self.samples / self.training if self.training else 0.0
+
+
+def environment(trainer: Trainer) -> dict[str, Any]:
+    """What the run ran on."""
+    device = trainer.strategy.root_device
+    return {
+        "nas_lightning": nas_lightning.__version__,
+        "git": git_revision(Path(nas_lightning.__file__).parent),
+        "git_here": git_revision(Path.cwd()),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "lightning": lightning.__version__,
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "precision": str(trainer.precision),
+        "processes": trainer.world_size,
+        "nodes": trainer.num_nodes,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def git_revision(folder: Path) -> str | None:
+    """The commit that is checked out around a folder, with `+` if files differ from it.
+
+    Returns:
+        None outside a checkout, or without git.
+    """
+    try:
+        command = ["git", "-C", str(folder), "describe", "--always", "--dirty=+", "--abbrev=40"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+def peak_memory(device: torch.device) -> float:
+    """The most memory held so far, in MiB: allocated on a GPU, else of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return largest / (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, KiB elsewhere
+
+
+def _outcome(exception: BaseException) -> str:
+    if isinstance(exception, RunRequeuedError):
+        return REQUEUED
+    return STOPPED if isinstance(exception, RunInterruptedError | KeyboardInterrupt) else FAILED
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,109 @@
+"""`stages`: settings that are said once for search and retraining."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+from jsonargparse import Namespace, dict_to_namespace
+
+from nas_lightning.errors import UsageError
+from nas_lightning.spaces import load_genotype
+from nas_lightning.hparams import to_config
+from nas_lightning.retrain import RetrainModule
+from nas_lightning.retrain.module import default_network
+from nas_lightning.search import SearchModule
+
+
+@dataclass
+class Stages:
+    """Settings for search and retraining alike. They win over values given elsewhere.
+
+    Put them into one file and give it to both. Each is written to where the run keeps it, over
+    whatever stands there.
+
+    Args:
+        channels: C of the first cell, of the supernet or of the network.
+        layers: Number of cells, of the supernet or of the network.
+        drop_path: Probability of dropping a path at the end of the run.
+        auxiliary_weight: Weight of the auxiliary head's loss; 0 builds none.
+        cutout: Side in pixels of the square that training blanks in each image.
+        weight_decay: Of the optimizer of the network's weights.
+    """
+
+    channels: int | None = None
+    layers: int | None = None
+    drop_path: float | None = None
+    auxiliary_weight: float | None = None
+    cutout: int | None = None
+    weight_decay: float | None = None
+
+
+NETWORK = {SearchModule: "supernet", RetrainModule: "network"}
+OPTIMIZER = {SearchModule: "weight_optimizer", RetrainModule: "optimizer"}
+
+
+def write_stages(config: Namespace) -> None:
+    """Write the shared settings of a run's configuration to where the run keeps them.
+
+    They are emptied: what is saved of the configuration has every value in one place only.
+
+    Raises:
+        UsageError: The run has no such setting.
+    """
+    given = {name: value for name, value in vars(config.stages).items() if value is not None}
+    if not given:
+        return
+    kind = stage_kind(config)
+    if kind is None:
+        raise UsageError(f"stages: {config.model.class_path} is neither a search nor a retraining")
+    places = _places(kind)
+    network = f"model.init_args.{NETWORK[kind]}"
+    if (
+        kind is RetrainModule
+        and config.get(network) is None
+        and given.keys() & {"channels", "layers"}
+    ):
+        config[network] = _default_network(config.model.init_args.genotype)
+    for name, value in given.items():
+        if places[name] not in config:
+            owner = places[name].rpartition(".init_args.")[0].replace(".init_args", "")
+            raise UsageError(
+                f"stages.{name}: {owner} of this run has no {name}{_hint(name, owner)}"
+            )
+        config[places[name]] = value
+        config.stages[name] = None
+
+
+def stage_kind(config: Namespace) -> type[SearchModule] | type[RetrainModule] | None:
+    """Whether a run's configuration is of a search or of a retraining."""
+    module, _, name = config.model.class_path.rpartition(".")
+    found = getattr(importlib.import_module(module), name)
+    kinds: tuple[type[SearchModule], type[RetrainModule]] = (SearchModule, RetrainModule)
+    return next((kind for kind in kinds if issubclass(found, kind)), None)
+
+
+def _places(kind: type[SearchModule] | type[RetrainModule]) -> dict[str, str]:
+    """Where a run keeps each setting."""
+    network, optimizer = NETWORK[kind], OPTIMIZER[kind]
+    return {
+        "channels": f"model.init_args.{network}.init_args.channels",
+        "layers": f"model.init_args.{network}.init_args.layers",
+        "drop_path": "model.init_args.drop_path",
+        "auxiliary_weight": "model.init_args.auxiliary_weight",
+        "cutout": "data.init_args.cutout",
+        "weight_decay": f"model.init_args.{optimizer}.init_args.weight_decay",
+    }
+
+
+def _default_network(genotype: Any) -> Namespace:
+    """The configuration of the network that is built when none is configured."""
+    found: Namespace = dict_to_namespace(to_config(default_network(load_genotype(genotype))))
+    return found
+
+
+def _hint(name: str, owner: str) -> str:
+    if name != "weight_decay":
+        return ""
+    return f"; name the optimizer by its class, such as {owner}.class_path: torch.optim.SGD"

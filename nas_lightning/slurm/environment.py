@@ -1,0 +1,88 @@
+"""How the processes of a run find each other: what Lightning is told inside a SLURM job."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from jsonargparse import Namespace
+from lightning.fabric.plugins import ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+
+from nas_lightning.errors import UsageError
+from nas_lightning.slurm.allocation import Wanted, check_allocation, count_devices
+from nas_lightning.slurm.job import SlurmJob, slurm_job
+
+TORCHRUN = "TORCHELASTIC_RUN_ID"
+"""A variable that `torchrun` sets."""
+
+
+def wanted(trainer: Namespace) -> Wanted:
+    """What the trainer's part of a configuration asks of the machine."""
+    gpus = trainer.accelerator in ("gpu", "cuda")
+    gpus = gpus or (trainer.accelerator == "auto" and torch.cuda.is_available())
+    return Wanted(count_devices(trainer.devices), trainer.num_nodes, gpus)
+
+
+def active_job(environ: Mapping[str, str] = os.environ) -> SlurmJob | None:
+    """The SLURM job whose processes a run is made of; none outside, and none under `torchrun`."""
+    return None if TORCHRUN in environ else slurm_job(environ)
+
+
+def check_environment(trainer: Namespace, run_dir: Path) -> None:
+    """Check a configuration against the SLURM job that it runs in, if any.
+
+    Args:
+        trainer: The trainer's part of the configuration.
+        run_dir: The run directory.
+
+    Raises:
+        UsageError: The job did not start what the trainer waits for, or the run directory holds a
+            checkpoint that Lightning would take up by itself.
+    """
+    if (job := active_job()) is None:
+        return
+    check_allocation(job, wanted(trainer), torch.cuda.device_count())
+    if found := next(run_dir.glob("hpc_ckpt_*.ckpt"), None):
+        raise UsageError(
+            f"{found} was not written by nas, and Lightning would go on from it: remove it, or "
+            f"choose another directory by --run_dir"
+        )
+
+
+def trainer_arguments(trainer: Namespace) -> dict[str, Any]:
+    """What the trainer is given inside a SLURM job beside its configuration.
+
+    Left to itself, Lightning takes a SLURM job for one that it must requeue, saves in the middle
+    of a batch, and later goes on from files that another job wrote. We requeue ourselves.
+
+    Args:
+        trainer: The trainer's part of the configuration, with plugins as objects.
+
+    Returns:
+        Arguments of `Trainer`; none outside SLURM.
+
+    Raises:
+        UsageError: The plugins of the configuration name a SLURM environment that requeues.
+    """
+    if (job := active_job()) is None:
+        return {}
+    plugins = trainer.plugins or []
+    plugins = plugins if isinstance(plugins, list) else [plugins]
+    chosen = next((item for item in plugins if isinstance(item, ClusterEnvironment)), None)
+    if isinstance(chosen, SLURMEnvironment) and chosen.auto_requeue:
+        raise UsageError(
+            "trainer.plugins: give SLURMEnvironment auto_requeue: false, or leave it out: nas "
+            "requeues its jobs itself"
+        )
+    if chosen is not None:
+        return {}
+    if not job.launched:
+        return {"plugins": [*plugins, LightningEnvironment()]}
+    each = job.tasks_per_node or job.tasks
+    devices = {"devices": each} if count_devices(trainer.devices) is None else {}
+    return {"plugins": [*plugins, SLURMEnvironment(auto_requeue=False)], **devices}

@@ -1,0 +1,199 @@
+"""The network of a genotype, as it is trained from scratch."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Mapping, Sequence
+from typing import Any, cast, final
+
+import torch
+from torch import Tensor, nn
+
+from nas_lightning.architecture import CellGenotype, Genotype, NodeInput
+from nas_lightning.architecture.network import NetworkFactory, RetrainNetwork
+from nas_lightning.errors import UsageError
+from nas_lightning.layers.auxiliary import AuxiliaryHead
+from nas_lightning.layers.drop_path import with_drop_path
+from nas_lightning.layers.primitives import (
+    PRIMITIVES,
+    RETRAIN_NORM,
+    FactorizedReduce,
+    Zero,
+    relu_conv_norm,
+)
+from nas_lightning.layers.stems import (
+    STEMS,
+    StemName,
+    auxiliary_cell,
+    feature_sizes,
+    global_average,
+)
+from nas_lightning.spaces.darts.space import cell_kinds, layer_kinds
+
+
+class DiscreteCell(nn.Module):
+    """A cell of a genotype.
+
+    Args:
+        genotype: Its nodes.
+        channels_before: Channels of the outputs of the two cells before it.
+        channels: Channels C of every state inside.
+        reduction: Halve the image: edges from the cell's inputs have stride 2.
+        reduction_before: The cell before halved the image, so the first input must follow.
+    """
+
+    def __init__(
+        self,
+        genotype: CellGenotype,
+        channels_before: tuple[int, int],
+        channels: int,
+        reduction: bool,
+        reduction_before: bool,
+    ) -> None:
+        super().__init__()
+        self.genotype = genotype
+        first = FactorizedReduce if reduction_before else relu_conv_norm
+        self.preprocess = nn.ModuleList(
+            (
+                first(channels_before[0], channels, RETRAIN_NORM),
+                relu_conv_norm(channels_before[1], channels, RETRAIN_NORM),
+            )
+        )
+        self.nodes = nn.ModuleList(
+            nn.ModuleList(_path(kept, channels, reduction) for kept in node)
+            for node in genotype.nodes
+        )
+        self.empty = Zero(2 if reduction else 1)  # a node without inputs
+
+    def forward(self, s0: Tensor, s1: Tensor) -> Tensor:
+        """Concatenation of the chosen nodes, (B, len(concat)·C, H, W), halved in a reduction.
+
+        Args:
+            s0: Output of the cell before the last (B, C0, H0, W0).
+            s1: Output of the last cell (B, C1, H, W).
+        """
+        states = [pre(s) for pre, s in zip(self.preprocess, (s0, s1), strict=True)]
+        states = node_states(self.genotype, states, self.nodes, self.empty)
+        return torch.cat([states[i] for i in self.genotype.concat], dim=1)
+
+
+def node_states(
+    genotype: CellGenotype, inputs: Sequence[Tensor], nodes: nn.ModuleList, empty: nn.Module
+) -> list[Tensor]:
+    """The cell's inputs and the states of its nodes, each the sum of its paths.
+
+    Args:
+        genotype: The cell.
+        inputs: Its input states, all of one size.
+        nodes: For each node its paths.
+        empty: Makes the state of a node without paths from the first input.
+    """
+    states = list(inputs)
+    for node, paths in zip(genotype.nodes, nodes, strict=True):
+        pairs = zip(node, cast("nn.ModuleList", paths), strict=True)
+        terms = [path(states[kept.source]) for kept, path in pairs]
+        states.append(functools.reduce(operator.add, terms or [empty(inputs[0])]))
+    return states
+
+
+def _path(kept: NodeInput, channels: int, reduction: bool) -> nn.Module:
+    """The operation of an edge, with drop path behind it."""
+    stride = 2 if reduction and kept.source < 2 else 1
+    op = PRIMITIVES[kept.primitive](channels, stride, RETRAIN_NORM)
+    return with_drop_path(kept.primitive, op, stride)
+
+
+class CellNetwork(RetrainNetwork):
+    """Stem, the genotype's cells, global average pooling and a linear head.
+
+    Args:
+        genotype: The cells.
+        in_channels: Channels of the image.
+        num_classes: Outputs of the head.
+        image_size: Height and width of the image, in pixels.
+        channels: Channels C of the first cell; doubled by every reduction cell.
+        layers: Number of cells.
+        stem: Which stem.
+        auxiliary: Add the auxiliary head behind the second reduction cell.
+
+    Raises:
+        UsageError: Sizes do not fit, or a cell has no edges.
+    """
+
+    def __init__(
+        self,
+        genotype: Genotype,
+        in_channels: int,
+        num_classes: int,
+        image_size: int,
+        channels: int = 36,
+        layers: int = 20,
+        stem: StemName = "cifar",
+        auxiliary: bool = False,
+    ) -> None:
+        super().__init__()
+        kinds = layer_kinds(tuple(genotype.cells), layers)
+        roles = cell_kinds(layers)
+        sizes = feature_sizes(image_size, stem, roles)
+        for kind in dict.fromkeys(kinds):
+            if not any(genotype.cells[kind].nodes):
+                raise UsageError(
+                    f"the {kind} cell has no edges: nothing of the image would reach its output"
+                )
+        multiplier = 3 if stem == "cifar" else 1
+        self.stem = STEMS[stem](in_channels, channels, multiplier)
+        self.auxiliary_at = auxiliary_cell(layers)
+        self.auxiliary: AuxiliaryHead | None = None
+        self.cells = nn.ModuleList()
+        before, shrunk = self.stem.channels, self.stem.shrinks
+        for index, role in enumerate(roles):
+            reduction = role == "reduce"
+            channels *= 2 if reduction else 1
+            cell = genotype.cells[kinds[index]]
+            self.cells.append(DiscreteCell(cell, before, channels, reduction, shrunk))
+            before, shrunk = (before[1], len(cell.concat) * channels), reduction
+            if auxiliary and index == self.auxiliary_at:
+                self.auxiliary = AuxiliaryHead(before[1], num_classes, stem, sizes[index])
+        self.head = nn.Linear(before[1], num_classes)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Logits (B, num_classes) and, in training with an auxiliary head, its logits."""
+        s0, s1 = self.stem(x)
+        auxiliary = None
+        for index, cell in enumerate(self.cells):
+            s0, s1 = s1, cell(s0, s1)
+            if self.training and self.auxiliary is not None and index == self.auxiliary_at:
+                auxiliary = self.auxiliary(s1)
+        return self.head(global_average(s1)), auxiliary
+
+
+@final
+class DartsNetwork(NetworkFactory):
+    """The network of cells of the DARTS space.
+
+    Args:
+        channels: Channels C of the first cell.
+        layers: Number of cells; as many as were searched, if they were searched one by one.
+        stem: `cifar` or `imagenet`.
+    """
+
+    def __init__(self, channels: int = 36, layers: int = 20, stem: StemName = "cifar") -> None:
+        self.channels = channels
+        self.layers = layers
+        self.stem: StemName = stem
+
+    def build(
+        self, genotype: Genotype, data_spec: Mapping[str, Any], auxiliary: bool = False
+    ) -> CellNetwork:
+        """Build it for images; needs `in_channels`, `num_classes`, `image_size`."""
+        return CellNetwork(
+            genotype,
+            data_spec["in_channels"],
+            data_spec["num_classes"],
+            data_spec["image_size"],
+            self.channels,
+            self.layers,
+            self.stem,
+            auxiliary,
+        )

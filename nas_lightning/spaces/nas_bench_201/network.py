@@ -1,0 +1,97 @@
+"""The network of a NAS-Bench-201 cell, as the benchmark trains it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, final
+
+from torch import Tensor, nn
+
+from nas_lightning.architecture import CellGenotype, Genotype
+from nas_lightning.architecture.network import NetworkFactory, RetrainNetwork
+from nas_lightning.errors import UsageError
+from nas_lightning.layers.drop_path import with_drop_path
+from nas_lightning.layers.primitives import PRIMITIVES, RETRAIN_NORM, Zero
+from nas_lightning.spaces.darts.network import node_states
+from nas_lightning.spaces.nas_bench_201.skeleton import Skeleton
+
+
+class PlainCell(nn.Module):
+    """A discrete cell of one input whose output is its last node.
+
+    Args:
+        genotype: Its nodes.
+        channels: Channels C of every state.
+    """
+
+    def __init__(self, genotype: CellGenotype, channels: int) -> None:
+        super().__init__()
+        self.genotype = genotype
+        self.nodes = nn.ModuleList(
+            nn.ModuleList(
+                with_drop_path(i.primitive, PRIMITIVES[i.primitive](channels, 1, RETRAIN_NORM), 1)
+                for i in node
+            )
+            for node in genotype.nodes
+        )
+        self.empty = Zero(1)  # a node without inputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) for x (B, C, H, W)."""
+        return node_states(self.genotype, [x], self.nodes, self.empty)[-1]
+
+
+class PlainNetwork(RetrainNetwork):
+    """A skeleton of discrete cells.
+
+    Args:
+        skeleton: Its cells are `PlainCell`.
+    """
+
+    def __init__(self, skeleton: Skeleton) -> None:
+        super().__init__()
+        self.skeleton = skeleton
+
+    def forward(self, x: Tensor) -> tuple[Tensor, None]:
+        """Logits (B, num_classes) for images x (B, in_channels, H, W); no auxiliary head."""
+        return self.skeleton(x), None
+
+
+@final
+class NasBench201Network(NetworkFactory):
+    """The network of the NAS-Bench-201 space (Dong and Yang, ICLR 2020).
+
+    Args:
+        channels: Channels C of the first stage; 2C and 4C follow.
+        cells: Cells of each of the three stages, N.
+    """
+
+    def __init__(self, channels: int = 16, cells: int = 5) -> None:
+        self.channels = channels
+        self.cells = cells
+
+    def build(
+        self, genotype: Genotype, data_spec: Mapping[str, Any], auxiliary: bool = False
+    ) -> PlainNetwork:
+        """Build it for images; needs `in_channels` and `num_classes`.
+
+        Raises:
+            UsageError: The genotype is of another space, or an auxiliary head is asked for.
+        """
+        if genotype.space != "nas_bench_201":
+            raise UsageError(f"NasBench201Network cannot build cells of {genotype.space!r}")
+        if auxiliary:
+            raise UsageError(
+                "NAS-Bench-201 networks have no auxiliary head: set auxiliary_weight to 0"
+            )
+        (cell,) = genotype.cells.values()
+        return PlainNetwork(
+            Skeleton(
+                data_spec["in_channels"],
+                data_spec["num_classes"],
+                self.channels,
+                self.cells,
+                running_stats=True,
+                make_cell=lambda channels: PlainCell(cell, channels),
+            )
+        )

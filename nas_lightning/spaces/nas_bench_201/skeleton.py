@@ -1,0 +1,79 @@
+"""The skeleton of NAS-Bench-201 around its cells (Dong and Yang, ICLR 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+from torch import Tensor, nn
+
+from nas_lightning.layers.primitives import NormRule
+from nas_lightning.layers.stems import global_average
+
+
+class ResidualReduction(nn.Module):
+    """Halve the image and double the channels: two 3x3 convolutions beside a pooled shortcut.
+
+    Args:
+        channels: Channels in.
+        norm: Batch norm rule.
+    """
+
+    def __init__(self, channels: int, norm: NormRule) -> None:
+        super().__init__()
+        wide = 2 * channels
+        self.body = nn.Sequential(
+            *(nn.ReLU(), nn.Conv2d(channels, wide, 3, 2, 1, bias=False), norm(wide)),
+            *(nn.ReLU(), nn.Conv2d(wide, wide, 3, 1, 1, bias=False), norm(wide)),
+        )
+        self.shortcut = nn.Sequential(nn.AvgPool2d(2, 2), nn.Conv2d(channels, wide, 1, bias=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 2C, H/2, W/2) for x (B, C, H, W)."""
+        out: Tensor = self.shortcut(x) + self.body(x)
+        return out
+
+
+class Skeleton(nn.Module):
+    """Stem, three stages of cells with a residual reduction between them, pooling, linear head.
+
+    Args:
+        in_channels: Channels of the image.
+        num_classes: Outputs of the head.
+        channels: Channels C of the first stage; 2C and 4C follow.
+        cells: Cells of a stage, N.
+        running_stats: Batch norm outside the cells keeps running statistics.
+        make_cell: Channels → a cell, called with (x, …) and what `forward` is given beside x.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        channels: int,
+        cells: int,
+        running_stats: bool,
+        make_cell: Callable[[int], nn.Module],
+    ) -> None:
+        super().__init__()
+        norm = NormRule(affine=True, after_pool=False, running_stats=running_stats)
+        stem = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
+        self.stem = nn.Sequential(stem, norm(channels))
+        widths = (channels, 2 * channels, 4 * channels)
+        self.stages = nn.ModuleList(
+            nn.ModuleList(make_cell(width) for _ in range(cells)) for width in widths
+        )
+        self.reductions = nn.ModuleList(ResidualReduction(width, norm) for width in widths[:-1])
+        self.last = nn.Sequential(norm(widths[-1]), nn.ReLU())
+        self.head = nn.Linear(widths[-1], num_classes)
+
+    def forward(self, x: Tensor, *weights: object) -> Tensor:
+        """Logits (B, num_classes) for images x (B, in_channels, H, W)."""
+        x = self.stem(x)
+        for index, stage in enumerate(self.stages):
+            if index:
+                x = self.reductions[index - 1](x)
+            for cell in cast("nn.ModuleList", stage):
+                x = cell(x, *weights)
+        logits: Tensor = self.head(global_average(self.last(x)))
+        return logits

@@ -1,0 +1,66 @@
+"""Architecture strings of NAS-Bench-201, such as `|skip_connect~0|+|none~0|nor_conv_3x3~1|+…`."""
+
+from __future__ import annotations
+
+import re
+
+from nas_lightning.architecture.genotype import CellGenotype, Genotype, NodeInput
+from nas_lightning.errors import GenotypeError
+from nas_lightning.spaces.registry import get_space
+
+SPACE = "nas_bench_201"
+
+
+def is_string(source: str) -> bool:
+    """Whether a text looks like an architecture string."""
+    return source.startswith("|")
+
+
+def from_string(text: str) -> Genotype:
+    """Read an architecture string.
+
+    Raises:
+        GenotypeError: It is malformed, or not of three nodes with all their edges.
+    """
+    space = get_space(SPACE)
+    (cell,) = space.cells
+    nodes = []
+    for target, part in zip(cell.nodes, text.split("+"), strict=False):
+        if not re.fullmatch(r"\|(\w+~\d\|)+", part):
+            raise _wrong(f"expected |operation~source|…|, found {part!r}", target)
+        pairs = [item.split("~") for item in part.strip("|").split("|")]
+        sources = [int(source) for _, source in pairs]
+        if sources != list(range(target)):
+            raise _wrong(f"expected the sources {list(range(target))}, found {sources}", target)
+        for name, _ in pairs:
+            if name not in space.known_primitives:
+                known = ", ".join(sorted(space.known_primitives))
+                raise _wrong(f"unknown operation {name!r}; known: {known}", target)
+        nodes.append(tuple(NodeInput(name, int(source)) for name, source in pairs))
+    if (found := text.count("+") + 1) != len(cell.nodes):
+        raise _wrong(f"expected {len(cell.nodes)} nodes joined by +, found {found}", found)
+    cells = {cell.kind: CellGenotype(tuple(nodes), cell.concat, cell.inputs)}
+    return Genotype(SPACE, cells, provenance={"source": "architecture string"})
+
+
+def to_string(genotype: Genotype) -> str:
+    """The architecture string of a genotype; edges that it does not hold are `none`.
+
+    Raises:
+        GenotypeError: It is of another space, or has two operations on one edge.
+    """
+    if genotype.space != SPACE:
+        raise GenotypeError(f"only {SPACE!r} has architecture strings", "$.space")
+    (cell,) = genotype.cells.values()
+    parts = []
+    for target, node in enumerate(cell.nodes, start=1):
+        ops = {kept.source: kept.primitive for kept in node}
+        if len(ops) < len(node):
+            raise GenotypeError(f"node {target} has two operations on one edge", "$.cells")
+        row = "".join(f"{ops.get(source, 'none')}~{source}|" for source in range(target))
+        parts.append(f"|{row}")
+    return "+".join(parts)
+
+
+def _wrong(reason: str, node: int) -> GenotypeError:
+    return GenotypeError(reason, f"node {node}", file="the architecture string")

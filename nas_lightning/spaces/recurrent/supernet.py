@@ -1,0 +1,223 @@
+"""The supernet of the recurrent space: every step mixes all states before it."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, final
+
+import torch
+from torch import Tensor, nn
+
+from nas_lightning.architecture import Cell, SearchSpace
+from nas_lightning.errors import UsageError
+from nas_lightning.spaces.recurrent.language_model import (
+    ACTIVATIONS,
+    Dropouts,
+    LanguageModel,
+    highway,
+    masked,
+    words_of,
+)
+from nas_lightning.spaces.recurrent.space import RECURRENT_PRIMITIVES, recurrent_space
+from nas_lightning.supernet.base import (
+    Supernet,
+    SupernetFactory,
+    check_one_execution,
+    check_primitives,
+)
+from nas_lightning.supernet.execution import CellExecution
+from nas_lightning.supernet.mixing import Active, Mixing
+from nas_lightning.tasks import LanguageOutput, TextInput
+
+
+class Term(NamedTuple):
+    """An activation in a step.
+
+    Attributes:
+        primitive: Its name.
+        rows: Predecessors that it runs on, by their place among those of the step (J,); none for
+            all of them.
+        weights: Of the operation on each (J, 1, 1).
+    """
+
+    primitive: str
+    rows: Tensor | None
+    weights: Tensor
+
+
+class Step(NamedTuple):
+    """What one step computes under given mixing weights.
+
+    Attributes:
+        sources: The I predecessors, those on which anything runs.
+        total: Weight of all operations on each predecessor together (I, 1, 1).
+        terms: The activations.
+    """
+
+    sources: list[int]
+    total: Tensor
+    terms: list[Term]
+
+
+class MixedLanguageModel(Supernet):
+    """A language model whose cell is mixed (DARTS, equation 2, on the recurrent cell).
+
+    Step i of the cell, with p = operation weight · edge weight and `none` adding nothing:
+
+        (c_j, h_j) = split((s_j · m_hidden) W_i),
+        s_i = norm(sum over predecessors j and activations f of
+                   p_jf · (s_j + sigmoid(c_j)·(f(h_j) - s_j))).
+
+    The predecessors go through W_i together, and each activation runs once on all of them. The
+    batch norm is one for s0 and all steps, without parameters or running statistics.
+
+    Args:
+        cell: The recurrent cell.
+        num_tokens: Words V.
+        hidden: Units H.
+        dropouts: Probabilities of dropping.
+    """
+
+    def __init__(self, cell: Cell, num_tokens: int, hidden: int, dropouts: Dropouts) -> None:
+        super().__init__()
+        self.cell = cell
+        self.model = LanguageModel(num_tokens, hidden, len(cell.nodes), dropouts)
+        self.norm: nn.Module = nn.BatchNorm1d(hidden, affine=False, track_running_stats=False)
+
+    def forward(self, x: TextInput, mixing: Mixing) -> LanguageOutput:
+        """What follows each word (T, B, V) under the mixing weights.
+
+        Raises:
+            UsageError: A batch of one text has no batch statistics.
+        """
+        if x.tokens.shape[1] < 2:
+            raise UsageError(
+                "the supernet normalises by the statistics of a batch, so it needs at least two "
+                "texts in each: raise data.test_batch_size, or whichever size is 1"
+            )
+        kind = self.cell.kind
+        weights = mixing.ops[kind] * mixing.edges[kind][:, None]  # (E, O)
+        plan = _plan(self.cell, weights, mixing.active.get(kind))
+        return LanguageOutput(*self.model(x.tokens, x.hidden, functools.partial(self._steps, plan)))
+
+    def _steps(self, plan: list[Step], s0: Tensor, mask: Tensor | None) -> Tensor:
+        """Output of the cell (B, H) for its initial state (B, H)."""
+        states = [self.norm(s0)]
+        for step, matrix in zip(plan, self.model.steps, strict=True):
+            if step.sources:
+                before = torch.stack([states[j] for j in step.sources])  # (I, B, H)
+                state = _mixed(step, before, masked(before, mask) @ matrix)
+            else:
+                state = torch.zeros_like(s0)
+            states.append(self.norm(state))
+        return torch.stack(states[1:]).mean(dim=0)
+
+
+def _plan(cell: Cell, weights: Tensor, active: Active | None) -> list[Step]:
+    """What each step of the cell computes under weights (E, O)."""
+    operations = [m for m, primitive in enumerate(cell.primitives) if primitive != "none"]
+    runs = [
+        [m in operations and (active is None or m in active[edge]) for m in range(weights.shape[1])]
+        for edge in range(len(cell.edges))
+    ]
+    weights = weights * weights.new_tensor(runs)
+    total = weights.sum(dim=1)
+    steps = []
+    for node in cell.nodes:
+        edges = [edge for edge in cell.incoming(node) if any(runs[edge])]
+        terms = []
+        for m in operations:
+            rows = [row for row, edge in enumerate(edges) if runs[edge][m]]
+            if rows:
+                shares = weights[[edges[row] for row in rows], m]
+                some = None if len(rows) == len(edges) else torch.tensor(rows, device=shares.device)
+                terms.append(Term(cell.primitives[m], some, shares[:, None, None]))
+        sources = [cell.edges[edge].source for edge in edges]
+        steps.append(Step(sources, total[edges][:, None, None], terms))
+    return steps
+
+
+def _mixed(step: Step, before: Tensor, projected: Tensor) -> Tensor:
+    """The mixed state (B, H) for predecessors (I, B, H) and these times the matrix (I, B, 2H)."""
+    gate, candidate = projected.chunk(2, dim=-1)
+
+    def term(primitive: str, rows: Tensor | None, weights: Tensor) -> Tensor:
+        activation = ACTIVATIONS[primitive]
+        if rows is None:
+            return weights * activation(candidate)
+        part = weights * activation(candidate[rows])
+        return torch.zeros_like(candidate).index_add(0, rows, part)
+
+    # sum over f of p_f (s + σ(c)(f(h) - s)) is one highway from (sum p_f) s to sum p_f f(h)
+    new = functools.reduce(operator.add, (term(*each) for each in step.terms))
+    return highway(step.total * before, gate, new).sum(dim=0)
+
+
+@final
+class RecurrentSupernet(SupernetFactory):
+    """The supernet of the recurrent space, for texts. Defaults are DARTS' search on PTB.
+
+    Args:
+        hidden: Units H of every state and of the embedding.
+        dropout: Probability of a zero in the cell's output, before the decoder.
+        dropout_hidden: The same in every state that a weight multiplies.
+        dropout_input: The same in what the cell reads of a word.
+        dropout_embedding: The same in the embedded words, before that.
+        steps: Steps of the cell.
+        primitives: Candidate operations on every edge.
+
+    Raises:
+        UsageError: Sizes, probabilities or primitives that make no search.
+    """
+
+    def __init__(
+        self,
+        hidden: int = 300,
+        dropout: float = 0.75,
+        dropout_hidden: float = 0.25,
+        dropout_input: float = 0.75,
+        dropout_embedding: float = 0.2,
+        steps: int = 8,
+        primitives: Sequence[str] = RECURRENT_PRIMITIVES,
+    ) -> None:
+        check_primitives(primitives, RECURRENT_PRIMITIVES)
+        for name, size in (("hidden", hidden), ("steps", steps)):
+            if size < 1:
+                raise UsageError(f"{name} must be at least 1, found {size}")
+        self.hidden = hidden
+        self.dropout = dropout
+        self.dropout_hidden = dropout_hidden
+        self.dropout_input = dropout_input
+        self.dropout_embedding = dropout_embedding
+        self.steps = steps
+        self.primitives = list(primitives)
+        self._dropouts = Dropouts(dropout, dropout_hidden, dropout_input, dropout_embedding)
+        self._space = recurrent_space(steps, primitives)
+
+    @property
+    def space(self) -> SearchSpace:
+        """The recurrent space with these steps and primitives."""
+        return self._space
+
+    def build(
+        self,
+        data_spec: Mapping[str, Any],
+        k: int,
+        auxiliary: bool = False,
+        execution: CellExecution | None = None,
+    ) -> MixedLanguageModel:
+        """Build the supernet for texts; needs `num_tokens`.
+
+        Raises:
+            UsageError: Partial channels, an auxiliary head or another execution are asked for, or
+                there is no text.
+        """
+        check_one_execution(execution, "a recurrent cell")
+        if k != 1:
+            raise UsageError(f"a recurrent cell has no channels to mix a part of: K = {k}")
+        if auxiliary:
+            raise UsageError("a recurrent network has no auxiliary head: set auxiliary_weight 0")
+        words = words_of(data_spec)
+        return MixedLanguageModel(self.space.cells[0], words, self.hidden, self._dropouts)

@@ -1,0 +1,152 @@
+"""The runs of a study: a search with its one-shot scores, a retraining with its test."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+
+from nas_lightning.architecture import Genotype
+from nas_lightning.callbacks import RunInterruptedError
+from nas_lightning.retrain import RetrainModule, count_parameters
+from nas_lightning.runs.command import run
+from nas_lightning.runs.directory import AUTO, CONFIG
+from nas_lightning.runs.failures import explain, root_cause
+from nas_lightning.runs.metrics import read_metrics
+from nas_lightning.runs.record import read_record
+from nas_lightning.search import SearchModule
+from nas_lightning.studies.one_shot import one_shot_scores
+from nas_lightning.studies.plan import (
+    RANDOM,
+    Method,
+    Study,
+    random_cell,
+    read_study,
+    retrain_dir,
+    retrain_seeds,
+    search_dir,
+)
+from nas_lightning.studies.progress import Line
+from nas_lightning.studies.results import read_failure, read_result, write_failure, write_result
+
+QUIET = ("--verbose", "false")
+
+
+def run_line(folder: Path, line: Line, retry: bool = False) -> None:
+    """Do what is left of a line: finished runs are kept, unfinished ones go on.
+
+    Args:
+        folder: The study's folder.
+        line: A search and its retrainings, or those of a random cell.
+        retry: Try runs that failed once more.
+    """
+    study = read_study(folder)
+    if line.method == RANDOM:
+        genotype = Genotype.load(random_cell(folder, line.seed))
+    else:
+        place = search_dir(folder, line.method, line.seed)
+        if not _once(place, retry, partial(_search, folder, study, line)):
+            return
+        genotype = Genotype.load(place / "genotype.json")
+    if study.retrain is None:
+        return
+    for seed in retrain_seeds(line.seed, study.retrain_seeds):
+        place = retrain_dir(folder, genotype, seed)
+        _once(place, retry, partial(_retrain, place, study, genotype, seed))
+
+
+def _once(place: Path, retry: bool, work: Callable[[], None]) -> bool:
+    """Do what has not ended in a folder yet; whether it has ended well."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(place.with_name(f".{place.name}.lock")):  # lines may share a retraining
+        if read_result(place) is not None:
+            return True
+        if read_failure(place) is not None and not retry:
+            return False
+        _forget_peak_memory()
+        try:
+            work()
+        except RunInterruptedError:
+            raise
+        except (Exception, SystemExit) as error:  # noqa: BLE001 (a study outlives its runs)
+            if isinstance(error.__context__, KeyboardInterrupt):  # what Lightning makes of Ctrl-C
+                raise KeyboardInterrupt from None
+            cause = root_cause(error)
+            write_failure(place, explain(cause) or f"{type(cause).__name__}: {cause}")
+            print(f"nas: {read_failure(place)}", flush=True)
+            return False
+        return True
+
+
+def _search(folder: Path, study: Study, line: Line) -> None:
+    """Search, and score what was found and the random cells with the supernet's weights."""
+    place = search_dir(folder, line.method, line.seed)
+    method = next(method for method in study.methods if method.name == line.method)
+    _fit(method, study.search_options, place, line.seed)
+    test = run(["test", "--config", str(place / CONFIG), *QUIET])
+    assert isinstance(test.model, SearchModule)
+    one_shot = float(test.trainer.callback_metrics[f"one_shot/test_{study.metric}"])
+    cells = [Genotype.load(random_cell(folder, number)) for number in range(study.random)]
+    scores = one_shot_scores(test, cells, study.metric)
+    supernet = [
+        row[name]
+        for row in read_metrics(place)
+        if (name := f"search/val_{study.metric}") in row  # there is none on a single level
+    ]
+    starts = read_record(place)["starts"]
+    result = {
+        "supernet": supernet[-1] if supernet else None,
+        "one_shot": one_shot,
+        "scores": {str(i): score for i, score in enumerate(scores) if score is not None},
+        "peak_memory_mib": max(start.get("peak_memory_mib", 0.0) for start in starts),
+        "seconds": _seconds(place),
+    }
+    write_result(place, result)
+
+
+def _retrain(place: Path, study: Study, genotype: Genotype, seed: int) -> None:
+    """Retrain a cell and test it."""
+    assert study.retrain is not None
+    file = place.parent / "genotype.json"
+    # without where it comes from: several searches may have found it
+    Genotype(genotype.space, genotype.cells).save(file)
+    options = (*study.retrain_options, "--model.genotype", str(file))
+    _fit(study.retrain, options, place, seed)
+    test = run(["test", "--config", str(place / CONFIG), *QUIET])
+    assert isinstance(test.model, RetrainModule)
+    result = {
+        "final": float(test.trainer.callback_metrics[f"retrain/test_{study.metric}"]),
+        "parameters": count_parameters(test.model.network),
+        "seconds": _seconds(place),
+    }
+    write_result(place, result)
+
+
+def _fit(method: Method, options: Sequence[str], place: Path, seed: int) -> None:
+    """Run a fit, or let it go on."""
+    own = ("--seed_everything", str(seed), "--run_dir", str(place), "--ckpt_path", AUTO)
+    run(["fit", *fit_arguments(method), "--pictures", "false", *options, *own])
+
+
+def fit_arguments(method: Method) -> list[str]:
+    """The configurations of a method on the command line of `nas fit`."""
+    return [part for config in method.configs for part in ("--config", config)]
+
+
+def _seconds(place: Path) -> float:
+    """How long a run took, over all its starts."""
+    return sum(float(start.get("seconds", 0.0)) for start in read_record(place)["starts"])
+
+
+def _forget_peak_memory() -> None:
+    """Let the record of a run not show the peak of the run before it in this process."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    with suppress(OSError):  # Linux has it
+        Path("/proc/self/clear_refs").write_text("5")

@@ -1,0 +1,86 @@
+"""What a trained supernet thinks of cells that were never trained by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from lightning import Trainer
+from lightning.pytorch.callbacks import ProgressBar
+
+from nas_lightning.architecture import Cell, CellGenotype, Genotype
+from nas_lightning.errors import UsageError
+from nas_lightning.runs.command import NASCLI
+from nas_lightning.search import SearchModule
+
+
+def one_shot_scores(cli: NASCLI, cells: Sequence[Genotype], metric: str) -> list[float | None]:
+    """The one-shot metric of cells: each with the supernet's weights, on the test data.
+
+    Logs nothing and leaves the search as it was. Every cell sees the whole test set, or as many
+    batches as the trainer's `limit_test_batches` says.
+
+    Args:
+        cli: What `run(["test", …])` of a search returned.
+        cells: Genotypes of the search's space.
+        metric: Such as `accuracy`; what is logged as `one_shot/test_…`.
+
+    Returns:
+        The metric of each, or none for a cell with an operation that the supernet does not have.
+
+    Raises:
+        UsageError: It is no search, a cell is of another space, or there is no such metric.
+    """
+    module = cli.model
+    if not isinstance(module, SearchModule):
+        raise UsageError("one-shot scores are of a search: this is a run of another kind")
+    scores: list[float | None] = []
+    with _silent(cli.trainer):
+        try:
+            for cell in cells:
+                module.candidate = cell
+                scores.append(_score(cli, metric) if can_score(module, cell) else None)
+        finally:
+            module.candidate = None
+    return scores
+
+
+def _score(cli: NASCLI, metric: str) -> float:
+    (found,) = cli.trainer.test(cli.model, datamodule=cli.datamodule, verbose=False)
+    prefix = "one_shot/test_"
+    if f"{prefix}{metric}" not in found:
+        known = ", ".join(name.removeprefix(prefix) for name in found)
+        raise UsageError(f"the search has no one-shot metric {metric!r}; it has {known}")
+    return found[f"{prefix}{metric}"]
+
+
+def can_score(module: SearchModule, genotype: Genotype) -> bool:
+    """Whether the supernet has all operations of a genotype.
+
+    Raises:
+        UsageError: The genotype is of another space.
+    """
+    if genotype.space != module.space.name:
+        raise UsageError(
+            f"the search is in space {module.space.name!r}, a cell in {genotype.space!r}"
+        )
+    return all(_within(cell, genotype.cells[cell.kind]) for cell in module.space.cells)
+
+
+def _within(cell: Cell, genotype: CellGenotype) -> bool:
+    return all(kept.primitive in cell.primitives for node in genotype.nodes for kept in node)
+
+
+@contextmanager
+def _silent(trainer: Trainer) -> Iterator[None]:
+    """Without loggers and progress bars: these tests are too many to be told of one by one."""
+    loggers, trainer.loggers = trainer.loggers, []
+    bars = [callback for callback in trainer.callbacks if isinstance(callback, ProgressBar)]  # type: ignore[attr-defined] # set by a connector
+    for bar in bars:
+        bar.disable()
+    try:
+        yield
+    finally:
+        trainer.loggers = loggers
+        for bar in bars:
+            bar.enable()

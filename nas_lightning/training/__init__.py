@@ -1,0 +1,1 @@
+"""What search and retraining share: steps, checkpoints, schedules, streams of batches."""
