@@ -298,7 +298,7 @@ def test_names_and_families(primitive: str, name: str, kind: str) -> None:
 
 def test_pyplot_is_never_imported() -> None:
     code = (
-        "import sys; from nas_lightning.reports import drawing, heatmap; "
+        "import sys; from nas_lightning.drawing import cells, heatmap; "
         "sys.exit('matplotlib.pyplot' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
