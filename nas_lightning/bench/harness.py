@@ -154,7 +154,7 @@ class Harness:
         return found
 
     def step(self, name: Step) -> Callable[[], object]:
-        """Return a function that runs a step of that name; `fit` is a method of its own.
+        """Return a function that runs a step of that name; see `fit` for the step `fit`.
 
         Raises:
             UsageError: The case has no such step.

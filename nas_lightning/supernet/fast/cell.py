@@ -93,7 +93,7 @@ class _Pass:
         for source in self.program.sources:
             if source.states[0] == len(self._shares):
                 self._add_node()
-            self._leave(source)
+            self._run_source(source)
         self._add_node()
         return self._nodes.output()
 
@@ -145,13 +145,13 @@ class _Pass:
             chosen[2],
         )
 
-    def _leave(self, source: Source) -> None:
+    def _run_source(self, source: Source) -> None:
         """Run the operations of a source and add their outputs to its targets."""
         shares = [self._shares[s] for s in source.states]
         x = shares[0] if len(shares) == 1 else torch.cat(shares, dim=1)
         mixed: list[tuple[Tensor, Tensor]] = []
         sums: dict[tuple[int, ...], Tensor] = {}
-        for value, route in self._run(source, x):
+        for value, route in self._outputs(source, x):
             if isinstance(route, Tensor):
                 mixed.append((value, route))
             elif route in sums:
@@ -172,15 +172,15 @@ class _Pass:
         for to, total in sums.items():
             self._add(tuple(source.targets[i] for i in to), total)
 
-    def _run(self, source: Source, x: Tensor) -> Iterator[tuple[Tensor, Route]]:
+    def _outputs(self, source: Source, x: Tensor) -> Iterator[tuple[Tensor, Route]]:
         """Yield outputs of operations with their routes to the targets."""
-        of_pools = x.new_empty(0)
+        pool_rows = x.new_empty(0)
         if source.pools or source.skips:
-            of_pools = next(self._mixtures)
+            pool_rows = next(self._mixtures)
             if source.skips:
                 rest = source.skips * x.shape[1]
-                of_pools, of_skips = torch.split(of_pools, [of_pools.shape[0] - rest, rest])
-                yield x, of_skips
+                pool_rows, skip_rows = torch.split(pool_rows, [pool_rows.shape[0] - rest, rest])
+                yield x, skip_rows
         scales = [next(self._scales) for _ in source.branches]
         rectified = x.relu() if source.branches else x
         rectifies = [branch.segments[0].rectify for branch in source.branches]
@@ -190,7 +190,7 @@ class _Pass:
             if depth == 0 and source.pools:
                 pools = source.pools
                 outputs = NormInput(pooled([pool[0] for pool in pools], x), pools[0][1:])
-                last.append((outputs, of_pools))
+                last.append((outputs, pool_rows))
             inner: dict[int, NormInput] = {}
             for j, branch in enumerate(source.branches):
                 if depth == len(branch.segments) - 1:

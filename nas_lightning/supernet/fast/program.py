@@ -1,4 +1,4 @@
-"""The program of a cell: which operations run together. It depends on the structure only."""
+"""The program of a cell: the operations that run together, a function of the cell's structure."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """All measured thresholds of the fast cell.
 
-Each names the column of the table of `benchmarks/convolutions.py` that it was read from: forward
-and backward passes with a batch of 32 on two cores of a CPU. Where CPUs with AVX-512 and CPUs with
-AVX2 differ, there is a value for each. Modules read these constants at every call, so that a test
-can replace one here.
+`python benchmarks/convolutions.py` measures them, with forward and backward passes on two cores of
+a CPU. Each threshold names the column of its table that it was read from, except `SMALL_STATE`,
+which no column measures. Some have one value for CPUs with AVX-512 and one for others. Modules look
+them up at every call, so a test can replace one here.
 """
 
 import torch
