@@ -9,11 +9,12 @@ import functools
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-from lightning import LightningModule
+from typing import TYPE_CHECKING, Any
 
 from nas_lightning.errors import UsageError
+
+if TYPE_CHECKING:  # Lightning takes seconds to import, and brings pyplot
+    from lightning import LightningModule
 
 INSTANTIATOR = "lightning.pytorch.cli.instantiate_module"
 """What `load_from_checkpoint` calls to rebuild a module from such data."""

@@ -30,13 +30,8 @@ from nas_lightning.callbacks import (
     RunCheckpoint,
     RunProgressBar,
 )
-from nas_lightning.runs.distribution import prepare_distribution
-from nas_lightning.slurm.environment import active_job, check_environment, trainer_arguments
-from nas_lightning.runs.failures import explained
-from nas_lightning.runs.header import header
-from nas_lightning.runs.fingerprint import config_hash
-from nas_lightning.runs.loggers import make_loggers
-from nas_lightning.runs.parser import NASArgumentParser, PackagedConfig, PrintPlan
+from nas_lightning.callbacks.search_monitor import SearchMonitor
+from nas_lightning.errors import UsageError
 from nas_lightning.runs.directory import (
     CHECKPOINTS,
     claim,
@@ -44,12 +39,17 @@ from nas_lightning.runs.directory import (
     find_checkpoint,
     find_start,
 )
+from nas_lightning.runs.distribution import prepare_distribution
+from nas_lightning.runs.failures import explained
+from nas_lightning.runs.fingerprint import config_hash
+from nas_lightning.runs.header import header
+from nas_lightning.runs.loggers import make_loggers
+from nas_lightning.runs.parser import NASArgumentParser, PackagedConfig, PrintPlan
+from nas_lightning.runs.record import RunRecord
 from nas_lightning.runs.save_config import SaveConfig
 from nas_lightning.runs.shared_settings import Stages, write_stages
-from nas_lightning.errors import UsageError
-from nas_lightning.callbacks.search_monitor import SearchMonitor
-from nas_lightning.runs.record import RunRecord
 from nas_lightning.search import SearchModule, SearchStrategy
+from nas_lightning.slurm.environment import active_job, check_environment, trainer_arguments
 
 
 class NASCLI(LightningCLI):

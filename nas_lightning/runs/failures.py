@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nas_lightning.runs import memory
 from nas_lightning.errors import NASError, RunFailedError
+from nas_lightning.runs import memory
 
 
 @dataclass(frozen=True)

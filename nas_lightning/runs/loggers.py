@@ -8,8 +8,8 @@ from pathlib import Path
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from nas_lightning.training.checkpoints import read_checkpoint
 from nas_lightning.files import replacing
+from nas_lightning.training.checkpoints import read_checkpoint
 
 
 class WholeCSVLogger(CSVLogger):

@@ -12,9 +12,9 @@ import yaml
 from jsonargparse._actions import ActionConfigFile
 from lightning.pytorch.cli import LightningArgumentParser
 
+from nas_lightning.errors import UsageError
 from nas_lightning.runs.configs import find_config
 from nas_lightning.runs.messages import REQUIRED, tidy
-from nas_lightning.errors import UsageError
 
 MISSING = {
     "model.genotype": "a genotype file or a published name is required: --model.genotype "

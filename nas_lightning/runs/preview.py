@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nas_lightning.runs.header import header
 from nas_lightning.runs.command import NASCLI, quiet
+from nas_lightning.runs.header import header
 
 OPTION = "--print_plan"
 

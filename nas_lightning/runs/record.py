@@ -21,8 +21,8 @@ from lightning.pytorch.loggers import CSVLogger
 
 import nas_lightning
 from nas_lightning.callbacks import RunInterruptedError, RunRequeuedError
-from nas_lightning.training.position import training_position
 from nas_lightning.files import write_text
+from nas_lightning.training.position import training_position
 from nas_lightning.training.stage import Stage
 
 NAME = "run.json"

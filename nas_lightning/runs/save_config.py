@@ -9,8 +9,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from nas_lightning.runs.fingerprint import changes
 from nas_lightning.runs.directory import CONFIG, has_checkpoint
+from nas_lightning.runs.fingerprint import changes
 
 
 class SaveConfig(SaveConfigCallback):

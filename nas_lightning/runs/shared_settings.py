@@ -9,10 +9,10 @@ from typing import Any
 from jsonargparse import Namespace, dict_to_namespace
 
 from nas_lightning.errors import UsageError
-from nas_lightning.spaces import default_network, load_genotype
 from nas_lightning.hparams import to_config
 from nas_lightning.retrain import RetrainModule
 from nas_lightning.search import SearchModule
+from nas_lightning.spaces import default_network, load_genotype
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The presets, and what is measured of them."""
+"""The presets and their cases."""
 
 import dataclasses
 from typing import Any
@@ -111,8 +111,8 @@ def test_cells_are_computed_as_they_are_called() -> None:
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
-        (Wanted(cells=("plain",), checkpoint=True), "not checkpointed"),
-        (Wanted(cells=("plain",), compile="eager"), "not compiled"),
+        (Wanted(cells=("plain",), checkpoint=True), "cannot be checkpointed"),
+        (Wanted(cells=("plain",), compile="eager"), "cannot be compiled"),
     ],
 )
 def test_what_plain_cells_do_not_do(wanted: Wanted, message: str) -> None:
@@ -169,7 +169,7 @@ def test_compiled_cells_are_timed_and_not_counted() -> None:
 
 
 def test_the_command_line_offers_what_there_is() -> None:
-    """It lists names of its own, so that `nas bench --help` needs no torch."""
+    """The option lists the names itself, so that `nas bench --help` needs no torch."""
     assert set(bench_options.PRESETS) == set(PRESETS)
     assert bench_options.STEPS == STEPS
     assert bench_options.CELLS == settings.CELLS

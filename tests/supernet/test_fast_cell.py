@@ -30,18 +30,8 @@ from nas_lightning.supernet import (
     fast_cell,
     reference_cell,
 )
-from nas_lightning.supernet.fast import cell as pass_of_a_cell
-from nas_lightning.supernet.fast import (
-    constants,
-    dilated,
-    fast_preprocess,
-    grouped,
-    nodes,
-    norms,
-    products,
-    stages,
-    tiny,
-)
+from nas_lightning.supernet.fast import constants, fast_preprocess, nodes
+from nas_lightning.supernet.fast.cpu import thresholds
 from nas_lightning.supernet.mixing import Active
 from nas_lightning.supernet.reference import MixedEdge, mixed_edge, reference_preprocess
 
@@ -131,13 +121,14 @@ def nas_bench_cell() -> Cell:
 
 @pytest.fixture(autouse=True, params=["large", "small"])
 def _both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The ways of large images, and those of small ones."""
-    monkeypatch.setattr(pass_of_a_cell, "SMALL", 0 if request.param == "large" else 2**30)
-    monkeypatch.setattr(tiny, "TINY", 0 if request.param == "large" else 512)
-    monkeypatch.setattr(dilated, "LARGE", 0 if request.param == "large" else 2**30)
-    monkeypatch.setattr(grouped, "WIDE", 0 if request.param == "large" else 16)
-    monkeypatch.setattr(norms, "PIXELS", 0 if request.param == "large" else 2**30)
-    monkeypatch.setattr(products, "PIXELS", 0 if request.param == "large" else 2**40)
+    """Run every test as if images were large, and as if they were small."""
+    large = request.param == "large"
+    monkeypatch.setattr(thresholds, "SMALL_STATE", 0 if large else 2**30)
+    monkeypatch.setattr(thresholds, "TINY", 0 if large else 512)
+    monkeypatch.setattr(thresholds, "LARGE_DILATED", 0 if large else 2**30)
+    monkeypatch.setattr(thresholds, "WIDE_GROUP", 0 if large else 16)
+    monkeypatch.setattr(thresholds, "NORM_PIXELS", 0 if large else 2**30)
+    monkeypatch.setattr(thresholds, "CONVOLUTION_PIXELS", 0 if large else 2**40)
 
 
 @pytest.mark.parametrize("reduction", [False, True])
@@ -178,9 +169,9 @@ def test_every_way_to_run_convolutions_and_batch_norms(
     dense: int, wide: int, product: int, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Dilated kernels on images that their grids divide, and on others."""
-    monkeypatch.setattr(stages, "DENSE", dense)
-    monkeypatch.setattr(norms, "WIDE", wide)
-    monkeypatch.setattr(stages, "PRODUCT", product)
+    monkeypatch.setattr(thresholds, "DENSE", dense)
+    monkeypatch.setattr(thresholds, "NORM_WIDTH", wide)
+    monkeypatch.setattr(thresholds, "PRODUCT", product)
     assert_equal(case(darts_cell(2, WITH_NONE), 4, 2, size=size))
     if size % 2 == 0:  # a strided skip needs that
         assert_equal(case(darts_cell(2, WITH_NONE), 4, 2, reduction=True, size=size))
@@ -189,7 +180,7 @@ def test_every_way_to_run_convolutions_and_batch_norms(
 @pytest.mark.parametrize("running", [False, True])
 @pytest.mark.parametrize("affine", [False, True])
 def test_what_goes_into_cells(affine: bool, running: bool) -> None:
-    """Cells of different widths and one behind a reduction read the same state."""
+    """Cells of different widths and one after a reduction read the same state."""
     norm = NormRule(affine, after_pool=True, running_stats=running)
     torch.manual_seed(0)
     ops = nn.ModuleList(

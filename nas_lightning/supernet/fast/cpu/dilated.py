@@ -1,4 +1,7 @@
-"""Dilated convolutions without dilation: their kernels read every dth pixel, which is a grid."""
+"""Dilated convolutions as undilated ones on grids.
+
+A kernel of dilation d reads every dth pixel. These pixels are a grid, and an image has d² of them.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nas_lightning.supernet.fast.depthwise import by_strips, depthwise
+from nas_lightning.supernet.fast.cpu import thresholds
+from nas_lightning.supernet.fast.cpu.depthwise import by_strips, depthwise
 
-LARGE = 512
-"""Numbers of an image from which on the kernel's gradient is taken by grids; measured by
-benchmarks/convolutions.py."""
 UNITED = {8: torch.complex64, 16: torch.complex128}
-"""By bytes, types of which one number is as large as the channels of a pixel."""
+"""Types whose numbers have that many bytes. If all channels of a pixel have as many, they are moved
+as one number."""
 
 
 def convolve(
@@ -27,21 +29,21 @@ def convolve(
     spread: Callable[[Tensor], Tensor],
     learned: bool = False,
 ) -> Tensor:
-    """A convolution with stride, padding and dilation of another one.
+    """Convolve with the stride, padding and dilation of `conv`.
 
-    One whose stride is its dilation reads one grid only. One of stride 1 is four convolutions if
-    the dilation is two, each on a grid of its own. A CPU takes several times as long for the
-    gradients of dilated ones: there depthwise ones run on the grids, and of others the gradient
-    with respect to the kernel does.
+    A convolution whose stride equals its dilation reads a single grid. With stride 1 and dilation
+    d it is d² convolutions, one for each grid. On a CPU, gradients of dilated convolutions take
+    several times as long, so there depthwise convolutions run on the grids, and the kernels of
+    other convolutions get their gradient from the grids.
 
     Args:
-        conv: The other one.
-        x: What it reads (B, C, H, W).
+        conv: Source of stride, padding and dilation; its own kernel is not used.
+        x: Images (B, C, H, W).
         kernel: (outputs, C' / groups, height, width).
-        bias: (outputs,).
-        groups: Groups.
-        spread: Makes the C' channels of C, pixel by pixel.
-        learned: Whether a gradient with respect to the kernel is wanted.
+        bias: (outputs,), or `None`.
+        groups: Number of groups.
+        spread: Makes the C' channels from C channels, pixel by pixel.
+        learned: A gradient with respect to the kernel is needed.
     """
 
     def run(x: Tensor, padding: tuple[int, int], stride: tuple[int, int] = (1, 1)) -> Tensor:
@@ -67,20 +69,21 @@ def convolve(
 
 
 def learned_by_grids(x: Tensor) -> bool:
-    """Whether `dilated` pays for images (B, C, H, W).
+    """Return True if `dilated` is faster than PyTorch's own convolution of x (B, C, H, W).
 
-    Not under autocast, which changes the types that the gradient meets.
+    It is not used under autocast, which changes the types in the backward pass.
     """
-    return x.shape[1:].numel() >= LARGE and not torch.is_autocast_enabled("cpu")
+    large = x.shape[1:].numel() >= thresholds.LARGE_DILATED
+    return large and not torch.is_autocast_enabled("cpu")
 
 
 def dilated(x: Tensor, kernel: Tensor, padding: tuple[int, int], d: int) -> Tensor:
-    """A dilated convolution of stride 1, whose gradient for the kernel is taken by grids.
+    """Compute a dilated convolution of stride 1 whose kernel gets its gradient from grids.
 
     Args:
-        x: Images (B, C, H, W), d dividing H and W.
+        x: Images (B, C, H, W); d divides H and W.
         kernel: (outputs, C, height, width).
-        padding: Of the grids: that of the images over d.
+        padding: Padding of a grid, which is the padding of the images divided by d.
         d: Dilation.
     """
     out: Tensor = _Dilated.apply(x, kernel, padding, d)
@@ -104,7 +107,7 @@ class _Dilated(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             grids, padding = _grids(x, d), ctx.padding
             if grids.shape[2] < kernel.shape[2] or grids.shape[3] < kernel.shape[3]:
-                # oneDNN takes longer if it has to pad images smaller than the kernel
+                # oneDNN takes longer if it pads images that are smaller than the kernel
                 grids, padding = _padded(grids, padding), (0, 0)
             of_kernel = _backward(_grids(grad, d), grids, kernel, padding, 1, (False, True))[1]
         return of_x, of_kernel, None, None
@@ -118,7 +121,7 @@ def _backward(
     d: int,
     wanted: tuple[bool, bool],
 ) -> tuple[Tensor, Tensor]:
-    """Gradients with respect to the images and to the kernel, of which one is wanted."""
+    """Compute the wanted gradients, with respect to the images and to the kernel."""
     of_x, of_kernel, _ = torch.ops.aten.convolution_backward(
         grad, x, kernel, None, (1, 1), padding, (d, d), False, (0, 0), 1, (*wanted, False)
     )
@@ -126,15 +129,15 @@ def _backward(
 
 
 def _padded(x: Tensor, padding: tuple[int, int]) -> Tensor:
-    """The same with zeros around it, in the channels-last format."""
+    """Surround x (B, C, H, W) with zeros, in the channels-last format."""
     rows = F.pad(x.permute(0, 2, 3, 1), (0, 0, padding[1], padding[1], padding[0], padding[0]))
     return rows.permute(0, 3, 1, 2)
 
 
 def _grids(x: Tensor, d: int) -> Tensor:
-    """(d² · B, C, H/d, W/d) in the channels-last format: each of the grids by itself."""
+    """Split x (B, C, H, W) into its grids (d² · B, C, H/d, W/d), in the channels-last format."""
     rows = x.permute(0, 2, 3, 1)
-    # few channels move faster as one number, through which no gradient flows
+    # few channels move faster as one number, but no gradient flows through that
     one = None if torch.is_grad_enabled() else UNITED.get(x.shape[1] * x.element_size())
     if one is not None:
         rows = rows.contiguous().view(one)
@@ -145,6 +148,6 @@ def _grids(x: Tensor, d: int) -> Tensor:
 
 
 def _joined(x: Tensor, d: int) -> Tensor:
-    """The inverse of `_grids`."""
+    """Invert `_grids`."""
     rows = torch.unflatten(x.permute(0, 2, 3, 1), 0, (d, d, -1))
     return rows.permute(2, 3, 0, 4, 1, 5).flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)

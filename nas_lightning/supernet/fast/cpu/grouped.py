@@ -1,6 +1,6 @@
-"""Pointwise convolutions in groups whose weights are learned: their gradient as products.
+"""Grouped pointwise convolutions whose kernel gets its gradient from matrix products.
 
-On a CPU, oneDNN takes longer (see benchmarks/convolutions.py).
+On a CPU, the gradient that oneDNN computes takes longer (see benchmarks/convolutions.py).
 """
 
 from __future__ import annotations
@@ -11,27 +11,30 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-WIDE = 16
-"""Channels of a group from which on that pays; measured by benchmarks/convolutions.py."""
+from nas_lightning.supernet.fast.cpu import thresholds
 
 
 def by_groups(x: Tensor, kernel: Tensor) -> bool:
-    """Whether `pointwise` pays for images (B, C, H, W) and a kernel (outputs, C / groups, 1, 1).
+    """Return True if `pointwise` is faster than PyTorch's own convolution.
 
-    Not in bfloat16, and not under autocast, which changes the types that the gradient meets.
+    It is not used in bfloat16, nor under autocast, which changes the types in the backward pass.
+
+    Args:
+        x: Images (B, C, H, W).
+        kernel: (outputs, C / groups, 1, 1).
     """
-    if kernel.shape[1] < WIDE or x.device.type != "cpu":
+    if kernel.shape[1] < thresholds.WIDE_GROUP or x.device.type != "cpu":
         return False
     return x.dtype != torch.bfloat16 and not torch.is_autocast_enabled("cpu")
 
 
 def pointwise(x: Tensor, kernel: Tensor, groups: int) -> Tensor:
-    """A pointwise convolution without bias.
+    """Compute a pointwise convolution without bias.
 
     Args:
         x: Images (B, C, H, W).
         kernel: (outputs, C / groups, 1, 1).
-        groups: Groups.
+        groups: Number of groups.
     """
     out: Tensor = _Pointwise.apply(x, kernel, groups)
     return out
@@ -60,5 +63,5 @@ class _Pointwise(torch.autograd.Function):
 
 
 def _rows(x: Tensor, groups: int) -> Tensor:
-    """(groups, B · H · W, C / groups)."""
+    """Return the pixels of x (B, C, H, W) by group: (groups, B · H · W, C / groups)."""
     return torch.unflatten(x.permute(0, 2, 3, 1).flatten(0, 2), 1, (groups, -1)).transpose(0, 1)

@@ -1,4 +1,4 @@
-"""Convolutions of tiny images as matrix products: a convolution costs more than its arithmetic."""
+"""Convolutions of tiny images as matrix products: the overhead of a convolution dominates there."""
 
 from __future__ import annotations
 
@@ -9,24 +9,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nas_lightning.supernet.fast.constants import identity, made_once
-from nas_lightning.supernet.fast.cpu import AVX512
-
-TINY = 128 if AVX512 else 64
-"""Numbers of an image up to which its convolutions are products; measured by
-benchmarks/convolutions.py on either kind of CPU."""
+from nas_lightning.supernet.fast.cpu import thresholds
 
 
 def tiny(x: Tensor) -> bool:
-    """Whether the images of a batch (B, C, H, W) are so small, on a CPU."""
-    return x.device.type == "cpu" and x.shape[1:].numel() <= TINY
+    """Return True if `product` is faster than a convolution of the images x (B, C, H, W)."""
+    return x.device.type == "cpu" and x.shape[1:].numel() <= thresholds.TINY
 
 
 def product(conv: Any, x: Tensor, kernel: Tensor) -> Tensor:
-    """A convolution with stride, padding and dilation of another one, without bias and groups.
+    """Convolve without bias and groups, with the stride, padding and dilation of `conv`.
 
     Args:
-        conv: The other one.
-        x: What it reads (B, C, H, W).
+        conv: Source of stride, padding and dilation; its own kernel is not used.
+        x: Images (B, C, H, W).
         kernel: (outputs, C, height, width).
     """
     outputs, inputs, height, width = kernel.shape
@@ -34,7 +30,7 @@ def product(conv: Any, x: Tensor, kernel: Tensor) -> Tensor:
         (x.shape[2], x.shape[3]), (height, width), conv.stride, conv.padding, conv.dilation,
         kernel.dtype, kernel.device,
     )  # fmt: skip
-    # what an input pixel adds to an output pixel, channel by channel
+    # the weight of each input pixel in each output pixel, for each pair of channels
     parts = (kernel.flatten(2).flatten(0, 1) @ taps).view(outputs, inputs, -1, size[0] * size[1])
     matrix = parts.permute(2, 1, 3, 0).flatten(2).flatten(0, 1)
     out: Tensor = x.permute(0, 2, 3, 1).flatten(1) @ matrix
@@ -51,7 +47,7 @@ def _taps(
     dtype: torch.dtype,
     device: torch.device,
 ) -> tuple[Tensor, tuple[int, int]]:
-    """Which entry of a kernel leads from an input pixel to an output pixel.
+    """Mark the kernel entry that leads from each input pixel to each output pixel.
 
     Returns:
         Zeros and ones (entries, inputs · outputs), and the output's height and width.

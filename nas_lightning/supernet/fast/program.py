@@ -1,4 +1,4 @@
-"""What runs together in a cell: a function of its structure, made once and kept."""
+"""The program of a cell: the operations that run together, a function of the cell's structure."""
 
 from __future__ import annotations
 
@@ -12,33 +12,36 @@ from torch import nn
 from nas_lightning.architecture import Cell
 from nas_lightning.layers.primitives import Zero
 from nas_lightning.supernet.fast.kernels import Kernels
-from nas_lightning.supernet.fast.stages import Stage, layers, stages
+from nas_lightning.supernet.fast.segments import Segment, layers, segments
 from nas_lightning.supernet.mixing import Active
 
 KEPT = 16
-"""Plans kept for a cell: methods that draw operations ask for another one in every step."""
+"""Number of programs cached for a cell. Methods that sample operations need another one in every
+step."""
 
 
 class Branch(NamedTuple):
-    """An operation with weights.
+    """An operation with weights, on the edges of a source.
 
     Attributes:
-        to: Of the edges that it runs on, state by state, the places of their targets.
-        stages: What runs.
+        to: For each edge that it runs on, sorted by state, the index of its target in
+            `Source.targets`.
+        segments: The segments of the operation.
     """
 
     to: tuple[int, ...]
-    stages: list[Stage]
+    segments: list[Segment]
 
 
 class Source(NamedTuple):
-    """A state, or several with like edges, and what leaves it.
+    """A state, or several states with edges to the same targets, and the operations on its edges.
 
     Attributes:
         states: The states.
-        targets: Nodes to which edges lead on which anything runs, the same from all states.
-        pools: Layers of the operations that pool; each is the same on all edges.
-        skips: How many operations hand the state on; of partial channels see `Plan.skips`.
+        targets: Targets of the edges on which an operation runs, the same for all states.
+        pools: Layers of the pooling operations; they are the same on all edges.
+        skips: Number of operations that pass the state on unchanged; 0 with partial channels, see
+            `Program.skips`.
         branches: Operations with weights.
     """
 
@@ -50,30 +53,39 @@ class Source(NamedTuple):
 
     @property
     def depth(self) -> int:
-        """Stages of the longest operation."""
-        return max((len(branch.stages) for branch in self.branches), default=1)
+        """Number of segments of the longest operation."""
+        return max((len(branch.segments) for branch in self.branches), default=1)
 
 
-class Plan:
-    """How a cell is computed.
+class Program:
+    """The operations that compute a cell.
+
+    Mixing weights are addressed by their index in the flattened (E, O). The index E · O means zero,
+    for an operation that does not run on an edge.
+
+    Args:
+        cell: The cell.
+        edges: A mixed edge for each edge of the cell.
+        active: The operations that run on each edge; `None` means all.
+        small: States are small, so that few operations are worth more than few multiplications.
 
     Attributes:
         strides: Stride of every edge.
-        incoming: By node, the edges on which anything runs.
-        sources: What leaves the states, in the order of the states.
+        incoming: For each node, the edges on which an operation runs.
+        sources: The sources, in the order of their states.
         kernels: Gathers the kernels of all branches.
-        scales: Of each branch, where its weights are in the flat (E, O).
-        mixtures: Of each source that has pools or skips, where their weights are: operation by
-            operation, state by state, target by target. E · O stands for an operation that does
-            not run on an edge.
-        skips: Partial channels: of each operation that hands a state on, the same edge by edge.
-        small: Few operations matter more than few multiplications.
+        scales: For each branch, the indices of its weights.
+        mixtures: For each source with pools or skips, the indices of their weights, sorted by
+            operation, then state, then target.
+        skips: Partial channels: for each operation that passes a state on unchanged, the indices of
+            its weights on all edges.
+        small: The argument.
     """
 
     def __init__(
         self, cell: Cell, edges: nn.ModuleList, active: Active | None, small: bool
     ) -> None:
-        mixed: list[Any] = list(edges)  # of MixedEdge or PartialChannelEdge
+        mixed: list[Any] = list(edges)  # MixedEdge or PartialChannelEdge
         self.strides = [edge.stride for edge in mixed]
         self._runs = active or (tuple(range(len(cell.primitives))),) * len(edges)
         self.incoming = {n: [i for i in cell.incoming(n) if self._runs[i]] for n in cell.nodes}
@@ -86,14 +98,17 @@ class Plan:
         self.sources = [self._source(cell, *group) for group in self._groups(cell, active is None)]
 
     def _groups(self, cell: Cell, alike: bool) -> list[tuple[tuple[int, ...], str]]:
-        """States whose edges run together, and whether all of their operations do.
+        """Group the states whose edges run together, and say which operations each group runs.
 
-        Operations without weights are of few channels, so those of the inputs run as one; the
-        others do so if states are small.
+        Operations without weights have few channels, so those on the edges of all inputs run as
+        one. Operations with weights do so only if states are small.
 
         Args:
             cell: The cell.
             alike: The same operations run on all edges.
+
+        Returns:
+            For each group its states, and `all`, `free` (without weights) or `weighted`.
         """
         inputs = tuple(range(cell.inputs))
         targets = {tuple(cell.edges[i].target for i in cell.outgoing(s)) for s in inputs}
@@ -124,9 +139,9 @@ class Plan:
                 pools[m] = first
             elif not free:
                 alone = self.small and len(states) == 1
-                these = stages([self._ops[i][m] for i in on], self.kernels, len(states), alone)
+                ops = [self._ops[i][m] for i in on]
                 to = tuple(targets.index(cell.edges[i].target) for i in on)
-                branches.append(Branch(to, these))
+                branches.append(Branch(to, segments(ops, self.kernels, len(states), alone)))
                 self.scales.append([self._place(i, m) for i in on])
         if self._partial:
             everywhere = range(len(self._ops))
@@ -144,7 +159,7 @@ class Plan:
         return len(self._ops) * len(self._ops[0])
 
     def _place(self, edge: int, op: int) -> int:
-        """Where the weight of an operation on an edge is in the flat (E, O)."""
+        """Return the index of the weight of an operation on an edge in the flattened (E, O)."""
         return edge * len(self._ops[0]) + op if op in self._runs[edge] else self._nowhere
 
 
@@ -153,25 +168,17 @@ def _stateless(op: Sequence[nn.Module]) -> bool:
     return next(tensors, None) is None
 
 
-_plans: WeakKeyDictionary[nn.ModuleList, dict[Any, Plan]] = WeakKeyDictionary()
+_programs: WeakKeyDictionary[nn.ModuleList, dict[Any, Program]] = WeakKeyDictionary()
 
 
-def plan_of(cell: Cell, edges: nn.ModuleList, active: Active | None, small: bool) -> Plan:
-    """The plan of a cell.
-
-    Args:
-        cell: The cell.
-        edges: A mixed edge for each of its edges.
-        active: The operations that run on each edge; none for all.
-        small: Its states are so small that few operations matter more than few multiplications:
-            among others, the edges of its inputs run together.
-    """
-    if torch.compiler.is_compiling():  # which keeps the graph, and cannot read weak references
-        return Plan(cell, edges, active, small)
-    plans = _plans.setdefault(edges, {})
+def program_of(cell: Cell, edges: nn.ModuleList, active: Active | None, small: bool) -> Program:
+    """Return the program of a cell from the cache, or make it; see `Program`."""
+    if torch.compiler.is_compiling():  # it keeps the graph, and cannot read weak references
+        return Program(cell, edges, active, small)
+    programs = _programs.setdefault(edges, {})
     key = active, small
-    if key not in plans:
-        if len(plans) == KEPT:
-            plans.pop(next(iter(plans)))
-        plans[key] = Plan(cell, edges, active, small)
-    return plans[key]
+    if key not in programs:
+        if len(programs) == KEPT:
+            programs.pop(next(iter(programs)))
+        programs[key] = Program(cell, edges, active, small)
+    return programs[key]

@@ -1,7 +1,7 @@
-"""Depthwise convolutions whose weights are learned: their gradient in strips of three columns.
+"""Depthwise convolutions whose kernel gets its gradient in strips of three columns.
 
-On a CPU, the gradient with respect to kernels wider than that, or than the image, takes longer, the
-more so if padding is left to it (oneDNN; see benchmarks/convolutions.py).
+On a CPU, the gradient with respect to a kernel that is wider than three columns, or wider than the
+image, takes longer, most of all if oneDNN has to pad the image (see benchmarks/convolutions.py).
 """
 
 from __future__ import annotations
@@ -13,17 +13,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-STRIP = 3
-"""Columns of a kernel whose gradient is fast."""
+from nas_lightning.supernet.fast.cpu import thresholds
 
 
 def by_strips(x: Tensor, kernel: Tensor) -> bool:
-    """Whether `depthwise` pays for images (B, C, H, W) and a kernel (C, 1, height, width).
+    """Return True if `depthwise` is faster than PyTorch's own convolution.
 
-    Not in bfloat16, and not under autocast, which changes the types that the gradient meets.
+    It is not used in bfloat16, nor under autocast, which changes the types in the backward pass.
+
+    Args:
+        x: Images (B, C, H, W).
+        kernel: (C, 1, height, width).
     """
     depthwise = kernel.shape[1] == 1 and kernel.shape[0] == x.shape[1]
-    slow = kernel.shape[3] > min(STRIP, x.shape[3])
+    slow = kernel.shape[3] > min(thresholds.STRIP, x.shape[3])
     if not (depthwise and slow and x.device.type == "cpu"):
         return False
     return x.dtype != torch.bfloat16 and not torch.is_autocast_enabled("cpu")
@@ -32,13 +35,13 @@ def by_strips(x: Tensor, kernel: Tensor) -> bool:
 def depthwise(
     x: Tensor, kernel: Tensor, padding: tuple[int, int], stride: tuple[int, int] = (1, 1)
 ) -> Tensor:
-    """A depthwise convolution without bias.
+    """Compute a depthwise convolution without bias.
 
     Args:
         x: Images (B, C, H, W).
         kernel: (C, 1, height, width).
-        padding: At the top and the bottom, and at the left and the right.
-        stride: Down and to the right.
+        padding: Rows above and below, and columns to the left and to the right.
+        stride: Vertical and horizontal stride.
     """
     out: Tensor = _Depthwise.apply(x, kernel, padding, stride)
     return out
@@ -61,10 +64,10 @@ class _Depthwise(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             of_x = _backward(grad, x, kernel, ctx.padding, stride, (True, False))[0]
         if ctx.needs_input_grad[1]:
-            width, strip = kernel.shape[3], min(STRIP, kernel.shape[3])
+            width, strip = kernel.shape[3], min(thresholds.STRIP, kernel.shape[3])
             starts = [*range(0, width - strip, strip), width - strip]
             strips: list[Tensor] = []
-            # shifted so that no padding is left to the convolution
+            # shifted and padded images, so that the convolution pads nothing
             for start, shifted in zip(starts, _shifted(x, starts, above, left), strict=True):
                 columns = kernel[..., :strip]
                 of_strip = _backward(grad, shifted, columns, (0, 0), stride, (False, True))[1]
@@ -74,17 +77,18 @@ class _Depthwise(torch.autograd.Function):
 
 
 def _shifted(x: Tensor, starts: Sequence[int], above: int, left: int) -> Iterator[Tensor]:
-    """Padded images as strips of a kernel read them, in the channels-last format.
+    """Yield the padded images as each strip of a kernel reads them, channels last.
 
     Args:
         x: Images (B, C, H, W).
         starts: The first column of each strip; the last strip ends with the kernel.
-        above: Padding at the top and the bottom.
-        left: Padding at the left and the right.
+        above: Rows of padding above and below.
+        left: Columns of padding to the left and to the right.
     """
     rows, last = x.permute(0, 2, 3, 1), starts[-1]
     if last == left:
-        # the zeros to the right of a row are those to the left of the next one: one more image
+        # the zeros left of a row also pad the row before it on the right; the last row needs one
+        # more image
         padded = F.pad(rows, (0, 0, left, 0, above, above, 0, 1))
         size, strides = padded[:-1].shape, padded.stride()
         for start in starts:
@@ -103,7 +107,7 @@ def _backward(
     stride: tuple[int, int],
     wanted: tuple[bool, bool],
 ) -> tuple[Tensor, Tensor]:
-    """Gradients with respect to the images and to the kernel, of which one is wanted."""
+    """Compute the wanted gradients, with respect to the images and to the kernel."""
     of_x, of_kernel, _ = torch.ops.aten.convolution_backward(
         grad, x, kernel, None, stride, padding, (1, 1), False, (0, 0), x.shape[1],
         (*wanted, False),
