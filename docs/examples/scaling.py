@@ -78,7 +78,7 @@ def ring(size: float, members: int, bandwidth: float, latency: float) -> float:
     return 2 * (members - 1) * (size / members / bandwidth + latency)
 
 
-def behind_backward(
+def after_backward(
     buckets: Sequence[int], cost: Callable[[float], float], backward: float
 ) -> float:
     """Seconds from the end of the backward pass until its last bucket has arrived.
@@ -131,7 +131,7 @@ def efficiency(
     waited, backward = (sum(map(cost, sizes)) for sizes in sent)
     exposed = (
         backward,
-        behind_backward(sent.backward, cost, share * seconds),
+        after_backward(sent.backward, cost, share * seconds),
         max(backward - share * seconds, 0.0),
     )
     return Efficiency(*(seconds / (seconds + waited + more) for more in exposed))
