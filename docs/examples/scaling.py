@@ -174,7 +174,7 @@ def sizes(found: dict[str, Sent], cluster: Cluster) -> str:
         )
         counts = (text for part in sent for text in (str(len(part)), f"{sum(part):,}"))
         rows.append([name, *counts, *(f"{1000 * seconds:.2f}" for seconds in times)])
-    head = ["search", "waited for", "bytes", "beside the backward pass", "bytes"]
+    head = ["search", "waited for", "bytes", "during the backward pass", "bytes"]
     times_head = [f"N = {GPUS[-1]}: ms for {what}" for what in ("bytes", "latencies")]
     return table([*head, *times_head], rows)
 
