@@ -81,7 +81,7 @@ class _MovedModule(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return find(MODULES[self.__name__.removeprefix(f"{ROOT}.")], name)
+        return find(MODULES.get(self.__name__.removeprefix(f"{ROOT}."), ()), name)
 
 
 class MovedModules(MetaPathFinder, Loader):

@@ -3,7 +3,7 @@
 from nas_lightning.architecture.genotype import CellGenotype, Genotype, NodeInput, state_name
 from nas_lightning.architecture.network import NetworkFactory, RetrainNetwork
 from nas_lightning.architecture.random import random_genotype
-from nas_lightning.architecture.space import Cell, Edge, SearchSpace
+from nas_lightning.architecture.space import Cell, Edge, SearchSpace, dense_edges
 
 __all__ = [
     "Cell",
@@ -14,6 +14,7 @@ __all__ = [
     "NodeInput",
     "RetrainNetwork",
     "SearchSpace",
+    "dense_edges",
     "random_genotype",
     "state_name",
 ]

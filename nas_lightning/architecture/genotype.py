@@ -1,4 +1,4 @@
-"""A genotype: the cells that a search found, and the only link from search to retrain."""
+"""Genotypes: the cells that a search found, and the only link from search to retraining."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from nas_lightning.architecture.space import SearchSpace
-from nas_lightning.errors import GenotypeError, NASError, UsageError
+from nas_lightning.architecture.space_files import read_space
+from nas_lightning.errors import GenotypeError, NASError
 from nas_lightning.files import write_text
 
 FORMAT = "nas-lightning genotype"
-VERSION = 1
+VERSION = 2
+"""Version 2 gives the space by import path and arguments; version 1 by name alone."""
 
 
 @dataclass(frozen=True)
@@ -41,31 +43,39 @@ class CellGenotype:
     inputs: int = 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Genotype:
-    """The discrete architecture that was found.
+    """A discrete architecture.
 
-    Two genotypes are equal when their space and cells are: provenance and mixing weights are
-    kept for reports and do not count.
+    Two genotypes are equal if their cells and the names of their spaces are. Provenance and
+    mixing weights are kept for reports and do not count.
 
     Attributes:
-        space: Name of the search space.
-        cells: One cell a kind, by kind.
-        provenance: Where it comes from: run directory, epoch, seed, strategies, version.
-        mixing: The weights that it was read off: `{kind: {"ops": (E, O), "edges": (E,)}}`.
+        space: The search space.
+        cells: The cells, by kind.
+        provenance: Origin of the genotype: run directory, epoch, seed, strategies, version.
+        mixing: Mixing weights that it was derived from: `{kind: {"ops": (E, O), "edges": (E,)}}`.
     """
 
-    space: str
+    space: SearchSpace
     cells: Mapping[str, CellGenotype]
-    provenance: Mapping[str, Any] = field(default_factory=dict, compare=False)
-    mixing: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    mixing: Mapping[str, Any] = field(default_factory=dict)
+
+    def __eq__(self, other: object) -> bool:
+        """Return True if space name and cells are equal."""
+        if not isinstance(other, Genotype):
+            return NotImplemented
+        return self.space.name == other.space.name and self.cells == other.cells
+
+    __hash__ = None  # type: ignore[assignment] # cells are a mapping
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON form."""
+        """Return the JSON form."""
         return {
             "format": FORMAT,
             "version": VERSION,
-            "space": self.space,
+            "space": {"name": self.space.name, **self.space.to_config()},
             "cells": {
                 kind: {
                     "nodes": [
@@ -82,11 +92,11 @@ class Genotype:
 
     @classmethod
     def from_dict(cls, data: object, space: SearchSpace | None = None) -> Genotype:
-        """Read the JSON form.
+        """Read the JSON form, of this version or an earlier one.
 
         Args:
-            data: What a JSON parser gave.
-            space: Check against this space; by default against the one the file names.
+            data: Parsed JSON.
+            space: Space to check against; by default the one that the data names.
 
         Raises:
             GenotypeError: It is malformed, or of another space; names the JSON path.
@@ -94,25 +104,23 @@ class Genotype:
         root = _expect(data, dict, "$")
         if root.get("format") != FORMAT:
             raise GenotypeError(f"expected {FORMAT!r}, found {root.get('format')!r}", "$.format")
-        if type(root.get("version")) is not int or root["version"] != VERSION:
-            reason = f"this release reads version {VERSION}, found {root.get('version')!r}"
+        version = root.get("version")
+        if type(version) is not int or not 1 <= version <= VERSION:
+            reason = f"this release reads versions 1 to {VERSION}, found {version!r}"
             raise GenotypeError(reason, "$.version")
-        name = _expect(root.get("space"), str, "$.space")
+        named = _expect(root.get("space"), str if version == 1 else dict, "$.space")
+        found = read_space(named)
         if space is None:
-            from nas_lightning.spaces.registry import get_space
-
-            try:
-                space = get_space(name)
-            except UsageError as error:
-                raise GenotypeError(str(error), "$.space") from error
-        if name != space.name:
-            raise GenotypeError(f"is of space {name!r}, {space.name!r} is wanted", "$.space")
+            space = found
+        elif found.name != space.name:
+            reason = f"is of space {found.name!r}, {space.name!r} is wanted"
+            raise GenotypeError(reason, "$.space")
         cells = _expect(root.get("cells"), dict, "$.cells")
         if set(cells) != set(space.kinds):
             reason = f"expected the cell kinds {list(space.kinds)}, found {sorted(cells)}"
             raise GenotypeError(reason, "$.cells")
         return cls(
-            space=name,
+            space=space,
             cells={
                 cell.kind: _read_cell(cells[cell.kind], cell.inputs, space, f"$.cells.{cell.kind}")
                 for cell in space.cells

@@ -15,7 +15,7 @@ def random_genotype(space: SearchSpace, seed: int) -> Genotype:
     """
     generator = random.Random(seed)
     cells = {cell.kind: _draw(cell, space, generator) for cell in space.cells}
-    return Genotype(space.name, cells, provenance={"source": "random", "seed": seed})
+    return Genotype(space, cells, provenance={"source": "random", "seed": seed})
 
 
 def _draw(cell: Cell, space: SearchSpace, generator: random.Random) -> CellGenotype:

@@ -1,9 +1,15 @@
-"""What a search space is: cells, their candidate edges, and the operations an edge may carry."""
+"""Search spaces: the cells that are searched, their edges, and the operations on an edge."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
+
+from nas_lightning.errors import UsageError
+from nas_lightning.hparams import init_args, to_config
+from nas_lightning.imports import public_path
 
 
 @dataclass(frozen=True)
@@ -17,7 +23,7 @@ class Edge:
     target: int
 
     def __str__(self) -> str:
-        """Short name, such as `0-2`, that may stand in the names of metrics."""
+        """Return a short name, such as `0-2`, for the names of metrics."""
         return f"{self.source}-{self.target}"
 
 
@@ -33,7 +39,7 @@ class Cell:
         inputs: Number of input states.
         edges: Candidate edges, sorted by target and then by source.
         primitives: Candidate operations, the same on every edge.
-        last_node_only: The output is the last node, not all of them.
+        last_node_only: The output is the last node instead of all nodes.
     """
 
     kind: str
@@ -42,7 +48,7 @@ class Cell:
     primitives: tuple[str, ...]
     last_node_only: bool = False
 
-    @property  # read in cells: what `torch.compile` takes in must not hold the cache's lock
+    @property  # read in cells: code that `torch.compile` traces must not hold the cache's lock
     def nodes(self) -> tuple[int, ...]:
         """State indices of the intermediate nodes."""
         return tuple(sorted({edge.target for edge in self.edges}))
@@ -58,32 +64,78 @@ class Cell:
         return tuple(len(self.incoming(node)) for node in self.nodes)
 
     def incoming(self, node: int) -> list[int]:
-        """Indices into `edges` of the edges that end in state `node`."""
+        """Return the indices into `edges` of the edges that end in state `node`."""
         return [i for i, edge in enumerate(self.edges) if edge.target == node]
 
     def outgoing(self, state: int) -> list[int]:
-        """Indices into `edges` of the edges that start in a state."""
+        """Return the indices into `edges` of the edges that start in a state."""
         return [i for i, edge in enumerate(self.edges) if edge.source == state]
 
 
-@dataclass(frozen=True)
-class SearchSpace:
-    """A search space: the cells that are searched and what a genotype of it may hold.
+def dense_edges(inputs: int, nodes: int, reach: int | None = None) -> tuple[Edge, ...]:
+    """Connect every node to the states before it.
 
-    Attributes:
-        name: Stands in every genotype file and checkpoint.
-        cells: One entry a cell kind.
-        inputs_per_node: Edges that are kept for each node at discretisation; none keeps all.
-        known_primitives: Every operation that a genotype of this space may name; more than
-            `Cell.primitives` where published cells use operations that are not searched.
-        excluded: Primitives that a genotype never holds.
+    Args:
+        inputs: Input states of the cell; nodes are numbered after them.
+        nodes: Intermediate nodes.
+        reach: Largest distance from a node to a state that it reads; `None` means all of them.
+
+    Returns:
+        The edges, sorted by target and then by source.
+
+    Raises:
+        UsageError: There is no node.
+    """
+    if nodes < 1:
+        raise UsageError(f"a cell needs at least one node, found nodes = {nodes}")
+    reach = inputs + nodes if reach is None else reach
+    targets = range(inputs, inputs + nodes)
+    return tuple(Edge(s, t) for t in targets for s in range(max(0, t - reach), t))
+
+
+def check_primitives(primitives: Sequence[str], known: Collection[str]) -> None:
+    """Check the candidate operations of a search.
+
+    Raises:
+        UsageError: They are unknown, repeated, or fewer than two.
+    """
+    unknown = sorted(set(primitives) - set(known))
+    if unknown or len(set(primitives)) != len(primitives) or len(primitives) < 2:
+        reason = f"unknown {', '.join(unknown)}" if unknown else "at least 2, each once"
+        raise UsageError(f"primitives: {reason}; choose from {', '.join(known)}")
+
+
+class SearchSpace:
+    """A search space: its cells, and the operations that a genotype of it may hold.
+
+    A space that is searched is an instance of a subclass, which keeps every argument of its
+    constructor under its own name. Genotype files record the subclass by import path and these
+    arguments, see `to_config`.
+
+    Args:
+        name: Short name for messages, tables and checkpoints.
+        cells: The cells, one for each kind.
+        inputs_per_node: Number of edges that each node keeps at discretisation; `None` keeps all.
+        known_primitives: Operations that a genotype of the space may name; more than
+            `Cell.primitives` if published cells use operations that are not searched. By default
+            those of the cells.
+        excluded: Operations that a genotype never holds.
     """
 
-    name: str
-    cells: tuple[Cell, ...]
-    inputs_per_node: int | None
-    known_primitives: frozenset[str]
-    excluded: frozenset[str] = frozenset({"none"})
+    def __init__(
+        self,
+        name: str,
+        cells: Sequence[Cell],
+        inputs_per_node: int | None,
+        known_primitives: Collection[str] | None = None,
+        excluded: Collection[str] = ("none",),
+    ) -> None:
+        self.name = name
+        self.cells = tuple(cells)
+        self.inputs_per_node = inputs_per_node
+        self.excluded = frozenset(excluded)
+        searched = {primitive for cell in cells for primitive in cell.primitives}
+        self.known_primitives = frozenset(known_primitives or searched) - self.excluded
 
     @cached_property
     def kinds(self) -> tuple[str, ...]:
@@ -91,5 +143,35 @@ class SearchSpace:
         return tuple(cell.kind for cell in self.cells)
 
     def cell(self, kind: str) -> Cell:
-        """The cell of that kind."""
+        """Return the cell of a kind."""
         return self.cells[self.kinds.index(kind)]
+
+    def title(self, kind: str) -> str:
+        """Return the title of a drawn cell, such as `Layer 03 reduce cell`."""
+        words = kind.replace("_", " ").capitalize()
+        return words if kind == "cell" else f"{words} cell"
+
+    def to_config(self) -> dict[str, Any]:
+        """Return import path and arguments of the space, from which it can be built again.
+
+        Raises:
+            UsageError: The space is no subclass, so its cells have no constructor.
+        """
+        if type(self) is SearchSpace:
+            raise UsageError(
+                f"the search space {self.name!r} cannot be written to a file: define a subclass "
+                f"of SearchSpace that builds its cells in its constructor"
+            )
+        return {"class_path": public_path(type(self)), "init_args": to_config(init_args(self))}
+
+    def __eq__(self, other: object) -> bool:
+        """Return True if both have the same name, cells and rules."""
+        return isinstance(other, SearchSpace) and self._content == other._content
+
+    def __hash__(self) -> int:
+        """Hash of the content."""
+        return hash(self._content)
+
+    @property
+    def _content(self) -> tuple[object, ...]:
+        return self.name, self.cells, self.inputs_per_node, self.known_primitives, self.excluded

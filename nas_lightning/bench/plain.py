@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas_lightning.errors import UsageError
-from nas_lightning.layers.primitives import PRIMITIVES, FactorizedReduce, NormRule, relu_conv_norm
+from nas_lightning.layers.own import build_primitive
+from nas_lightning.layers.primitives import FactorizedReduce, NormRule, relu_conv_norm
 from nas_lightning.layers.stems import STEMS
 from nas_lightning.spaces import DartsSupernet
 from nas_lightning.supernet import CellExecution, Mixing, Supernet
@@ -29,7 +30,9 @@ class MixedOp(nn.Module):
     ) -> None:
         super().__init__()
         self.k, self.stride = k, stride
-        self.ops = nn.ModuleList(PRIMITIVES[name](channels // k, stride, norm) for name in names)
+        self.ops = nn.ModuleList(
+            build_primitive(name, channels // k, stride, norm) for name in names
+        )
 
     def forward(self, x: Tensor, weights: Tensor, active: tuple[int, ...] | None) -> Tensor:
         """(B, C, H/stride, W/stride) for x (B, C, H, W) and weights (O,)."""

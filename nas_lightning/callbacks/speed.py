@@ -12,16 +12,11 @@ from torch import Tensor, nn
 
 from nas_lightning.callbacks.tf32 import OFF, ON, TF32, set_tf32
 from nas_lightning.errors import UsageError
+from nas_lightning.layers.stack import CellModule
 from nas_lightning.search import SearchModule
 from nas_lightning.search.passes import Capture, CudaGraphs, Graphs, forbids_graphs
-from nas_lightning.spaces.darts.cell import SearchCell
-from nas_lightning.spaces.darts.network import DiscreteCell
-from nas_lightning.spaces.nas_bench_201.network import PlainCell
-from nas_lightning.spaces.nas_bench_201.supernet import PlainSearchCell
 from nas_lightning.training.stage import Stage
 
-CELLS = (SearchCell, PlainSearchCell, DiscreteCell, PlainCell)
-"""What is compiled: the same few cells make most of a network."""
 VARIANTS = 8
 """How often a cell is compiled at most: in training and evaluation, for a smaller last batch, with
 and without drop path. All cells share the count."""
@@ -169,7 +164,7 @@ class Speed(Callback):
                 f"Speed: CUDA graphs write over gradients that are accumulated: set mode to null "
                 f"in place of {self.mode}, or trainer.accumulate_grad_batches to 1"
             )
-        cells = [part for part in module.trained.modules() if isinstance(part, CELLS)]
+        cells = [part for part in module.trained.modules() if isinstance(part, CellModule)]
         if not cells:
             name = type(module.trained).__name__
             raise UsageError(

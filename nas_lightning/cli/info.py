@@ -1,144 +1,108 @@
-"""`nas info`: what networks cost."""
+"""`nas info`: parameters and multiply-adds of networks and supernets."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from nas_lightning.architecture import Genotype, SearchSpace
 from nas_lightning.errors import UsageError
-from nas_lightning.layers.stems import StemName
-from nas_lightning.operators import Identity
 from nas_lightning.retrain import count_parameters, network_cost
-from nas_lightning.spaces import (
-    RECONSTRUCTION_NAME,
-    DartsNetwork,
-    DartsSupernet,
-    NasBench201Network,
-    NasBench201Supernet,
-    ReconstructionNetwork,
-    ReconstructionSupernet,
-    RecurrentNetwork,
-    RecurrentSupernet,
-    get_space,
-    individual_layers,
-    load_genotype,
-)
-from nas_lightning.spaces.nas_bench_201 import to_string
+from nas_lightning.spaces import SpaceFamily, family_of, get_space, load_genotype
 
 Given = Mapping[str, int | None]
-"""Sizes of the command line by name (`channels`, `layers`, …); none where not given."""
+"""Options by name (`channels`, `layers`, `classes`, `image_size`); `None` if not given."""
 
-PIXELS = {"cifar": 32, "imagenet": 224}
-CLASSES = {"cifar": 10, "imagenet": 1000}
-TOKENS = 10_000
-"""Words of the Penn Treebank."""
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of a network or supernet.
+
+    Attributes:
+        shown: Sizes by the name of their option.
+        arguments: Arguments of the factory.
+        data_specs: Sizes of the data, by suffix of the result's names.
+    """
+
+    shown: Mapping[str, int]
+    arguments: Mapping[str, Any]
+    data_specs: Mapping[str, Mapping[str, Any]]
 
 
 def genotype_cost(source: str, space: str | None, given: Given, imagenet: bool) -> dict[str, Any]:
-    """Sizes and cost of a genotype's network.
+    """Return sizes and cost of a genotype's network.
 
     Raises:
-        UsageError: A size is asked for that the space does not have, or they do not fit.
+        UsageError: The space does not have a size that is given, or sizes do not fit.
     """
     genotype = load_genotype(source, get_space(space) if space else None)
-    if genotype.space == "darts_recurrent":
-        _refuse(given, imagenet, "layers", "image_size")
-        sizes = _filled(given, channels=850, classes=TOKENS)
-        network = RecurrentNetwork(sizes["channels"])
-        with torch.device("meta"):
-            built = network.build(genotype, {"num_tokens": sizes["classes"]})
-        return {**sizes, "parameters": count_parameters(built)}
-    if genotype.space == "nas_bench_201":
-        _refuse(given, imagenet)
-        sizes = _filled(given, channels=16, layers=5, classes=10, image_size=32)
-        cost = network_cost(
-            NasBench201Network(sizes["channels"], sizes["layers"]), genotype, _images(sizes)
-        )
-        return {"string": to_string(genotype), **sizes, **asdict(cost)}
-    if genotype.space == RECONSTRUCTION_NAME:
-        _refuse(given, imagenet, "layers", "classes", "image_size")
-        sizes = _filled(given, channels=16)
-        unrolled = ReconstructionNetwork(channels=sizes["channels"])
-        return {**sizes, **_by_dims(lambda spec: unrolled.build(genotype, spec))}
-    return _darts_cost(genotype, given, imagenet)
+    family = family_of(genotype.space)
+    fixed = family.network_arguments(genotype.space)
+    sizes = _sizes(family, "network", fixed, given, imagenet)
+    factory = family.network(**sizes.arguments)
+    found = {**family.describe(genotype), **sizes.shown}
+    found |= {name: getattr(factory, name) for name in family.shown}
+    if set(sizes.data_specs) == {""} and "image_size" in sizes.data_specs[""]:
+        return found | asdict(network_cost(factory, genotype, sizes.data_specs[""]))
+    return found | _parameters(sizes, lambda spec: factory.build(genotype, spec))
 
 
-def _darts_cost(genotype: Genotype, given: Given, imagenet: bool) -> dict[str, Any]:
-    stem: StemName = "imagenet" if imagenet else "cifar"
-    sizes = _filled(
-        given,
-        channels=48 if imagenet else 36,
-        layers=individual_layers(genotype.space) or (14 if imagenet else 20),
-        classes=CLASSES[stem],
-        image_size=PIXELS[stem],
-    )
-    network = DartsNetwork(sizes["channels"], sizes["layers"], stem)
-    return {**sizes, "stem": stem, **asdict(network_cost(network, genotype, _images(sizes)))}
-
-
-def supernet_cost(space: str, given: Given, imagenet: bool, k: int) -> dict[str, Any]:
-    """Sizes and weights of the supernet of a space, without α and β.
+def supernet_cost(name: str, given: Given, imagenet: bool, k: int) -> dict[str, Any]:
+    """Return sizes and number of weights of the supernet of a space, without α and β.
 
     Raises:
-        UsageError: A size is asked for that the space does not have, or they do not fit.
+        UsageError: The space does not have a size that is given, or sizes do not fit.
     """
-    found: SearchSpace = get_space(space)
-    built: nn.Module
-    if found.name == "darts_recurrent":
-        _refuse(given, imagenet, "layers", "image_size")
-        sizes = _filled(given, channels=300, classes=TOKENS)
-        built = RecurrentSupernet(sizes["channels"]).build({"num_tokens": sizes["classes"]}, k)
-    elif found.name == "nas_bench_201":
-        _refuse(given, imagenet)
-        sizes = _filled(given, channels=16, layers=5, classes=10, image_size=32)
-        plain = NasBench201Supernet(sizes["channels"], sizes["layers"])
-        built = plain.build(_images(sizes), k)
-    elif found.name == RECONSTRUCTION_NAME:
-        _refuse(given, imagenet, "layers", "classes", "image_size")
-        sizes = _filled(given, channels=16)
-        unrolled = ReconstructionSupernet(channels=sizes["channels"])
-        return {**sizes, "k": k, **_by_dims(lambda spec: unrolled.build(spec, k))}
-    else:
-        stem: StemName = "imagenet" if imagenet else "cifar"
-        layers = individual_layers(found.name)
-        sizes = _filled(
-            given, channels=16, layers=layers or 8, classes=CLASSES[stem], image_size=PIXELS[stem]
-        )
-        individual = layers is not None
-        cells = DartsSupernet(sizes["channels"], sizes["layers"], stem, individual=individual)
-        built = cells.build(_images(sizes), k)
-    return {**sizes, "k": k, "parameters": count_parameters(built)}
+    space = get_space(name)
+    family = family_of(space)
+    sizes = _sizes(family, "supernet", family.supernet_arguments(space), given, imagenet)
+    factory = family.supernet(**sizes.arguments)
+    return {**sizes.shown, "k": k} | _parameters(sizes, lambda spec: factory.build(spec, k))
 
 
-def _by_dims(build: Callable[[dict[str, Any]], nn.Module]) -> dict[str, int]:
-    """Parameters for signals and images of one channel; the operator has none."""
-    spec = {"in_channels": 1, "operator": Identity().to_config()}
-    names = {1: "parameters_for_signals", 2: "parameters_for_images"}
-    return {name: count_parameters(build({**spec, "dims": dims})) for dims, name in names.items()}
+def _parameters(sizes: Sizes, build: Callable[[Mapping[str, Any]], nn.Module]) -> dict[str, int]:
+    """Return the number of parameters for each kind of data; nothing is allocated."""
+    with torch.device("meta"):
+        built = {suffix: build(spec) for suffix, spec in sizes.data_specs.items()}
+    return {f"parameters{suffix}": count_parameters(one) for suffix, one in built.items()}
 
 
-def _filled(given: Given, **defaults: int) -> dict[str, int]:
-    """The sizes given, with defaults for the others."""
-    return {name: given[name] or default for name, default in defaults.items()}
+def _sizes(
+    family: type[SpaceFamily], what: str, fixed: Mapping[str, Any], given: Given, imagenet: bool
+) -> Sizes:
+    """Return the sizes given, with the defaults of the constructor and the data for the others.
 
+    Args:
+        family: Family of the space.
+        what: `network` or `supernet`.
+        fixed: Arguments that the space decides.
+        given: Options of the command line.
+        imagenet: Use the sizes of ImageNet.
 
-def _refuse(given: Given, imagenet: bool, *names: str) -> None:
-    """Refuse sizes that a space does not have."""
-    wrong = [name.replace("_", "-") for name in names if given[name] is not None]
-    wrong += ["imagenet"] if imagenet else []
+    Raises:
+        UsageError: The space does not have a size that is given.
+    """
+    wrong = [
+        name.replace("_", "-")
+        for name, value in given.items()
+        if value is not None and name not in {*family.sizes, *family.data_sizes}
+    ]
+    wrong += ["imagenet"] if imagenet and family.imagenet is None else []
     if wrong:
         raise UsageError(f"--{wrong[0]} means nothing in this search space")
-
-
-def _images(sizes: Mapping[str, int]) -> dict[str, int]:
-    """Sizes of the data for colour images."""
-    return {
-        "in_channels": 3,
-        "num_classes": sizes["classes"],
-        "image_size": sizes["image_size"],
-    }
+    large = (family.imagenet or {}) if imagenet else {}
+    arguments = {**large.get(what, {}), **fixed}
+    data = {**family.data, **large.get("data", {})}
+    defaults = inspect.signature(getattr(family, what)).parameters
+    shown = {}
+    for option, name in family.sizes.items():
+        default = arguments.get(name, defaults[name].default)
+        shown[option] = arguments[name] = given[option] or default
+    for option, name in family.data_sizes.items():
+        shown[option] = data[name] = given[option] or data[name]
+    data_specs = {suffix: {**data, **more} for suffix, more in family.variants.items()}
+    return Sizes(shown, arguments, data_specs)

@@ -52,7 +52,6 @@ FAMILIES = {
     "no operation": "#8c8c8c",
 }
 ACTIVATIONS = ("tanh", "relu", "sigmoid", "identity")
-TITLES = {"normal": "Normal cell", "reduce": "Reduction cell", "cell": "Cell"}
 METADATA: dict[str, dict[str, Any]] = {
     ".svg": {"Date": None},
     ".png": {},
@@ -72,12 +71,8 @@ def draw_cell(cell: CellGenotype, title: str) -> Figure:
 
 def draw_genotype(genotype: Genotype) -> Figure:
     """Draw the cells of a genotype, one above the other."""
-    return _draw([(_title(kind), layout(cell)) for kind, cell in genotype.cells.items()])
-
-
-def _title(kind: str) -> str:
-    """What stands above a cell, such as `Layer 03 reduce cell`."""
-    return TITLES.get(kind, f"{kind.replace('_', ' ').capitalize()} cell")
+    titles = genotype.space.title
+    return _draw([(titles(kind), layout(cell)) for kind, cell in genotype.cells.items()])
 
 
 def save_drawing(genotype: Genotype, path: Path | str) -> Path:

@@ -82,7 +82,7 @@ class CellLayout:
 
 def short_name(primitive: str) -> str:
     """Name of an operation as a drawing shows it, such as `sep conv 3×3`."""
-    name = re.sub(r"(?<=\d)x(?=\d)", "×", primitive)
+    name = re.sub(r"(?<=\d)x(?=\d)", "×", primitive.rpartition(".")[2])  # of an import path
     # a normal convolution, in the words of NAS-Bench-201
     return name.removesuffix("_connect").removeprefix("nor_").replace("_", " ")
 

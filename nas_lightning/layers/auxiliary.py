@@ -1,4 +1,8 @@
-"""Auxiliary heads: a second classifier two thirds up the network, in training only."""
+"""Auxiliary heads: a second classifier after two thirds of the network, in training only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
@@ -13,7 +17,7 @@ class AuxiliaryHead(nn.Module):
     """Pooling, 1x1 convolution to 128, 2x2 convolution to 768, linear (DARTS, released code).
 
     Args:
-        channels: Channels of the features that it reads.
+        channels: Channels of the features.
         num_classes: Outputs.
         stem: On ImageNet the pooling has stride 2 and the last batch norm is left out, as the
             released code does.
@@ -45,7 +49,22 @@ class AuxiliaryHead(nn.Module):
         self.head = nn.Linear(768, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (B, num_classes) for features x (B, C, H, W)."""
+        """Return logits (B, num_classes) for features x (B, C, H, W)."""
         # the papers' sizes leave one pixel here; the mean also takes larger images
         logits: Tensor = self.head(global_average(self.features(x)))
         return logits
+
+
+def auxiliary_builder(
+    num_classes: int, stem: StemName, size: int | None
+) -> Callable[[int], AuxiliaryHead] | None:
+    """Return what builds an auxiliary head from the channels of its features.
+
+    Args:
+        num_classes: Outputs.
+        stem: Stem of the network.
+        size: Height and width of the features, in pixels; `None` for no auxiliary head.
+    """
+    if size is None:
+        return None
+    return lambda channels: AuxiliaryHead(channels, num_classes, stem, size)

@@ -1,7 +1,7 @@
-"""The operations that an edge may carry (DARTS, ICLR 2019, section 3.1.1 and released code).
+"""Candidate operations on images (DARTS, ICLR 2019, section 3.1.1 and released code).
 
-Every convolution is without bias and in the order ReLU, convolution, batch norm. How batch norm
-behaves differs between search and retrain and is said by a `NormRule`.
+Every convolution is without bias and in the order ReLU, convolution, batch norm. A `NormRule` says
+how batch norm behaves, which differs between search and retraining.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class NormRule:
-    """How batch norm behaves inside cells.
+    """Behaviour of batch norm inside cells.
 
     Attributes:
         affine: Learn scale and shift.
-        after_pool: Put a batch norm behind pooling, so that outputs are comparable while they
-            are mixed.
+        after_pool: Add a batch norm after pooling, so that outputs are comparable while they are
+            mixed.
         running_stats: Keep running statistics and use them at evaluation; otherwise every
             forward pass uses the statistics of its own batch.
     """
@@ -30,23 +30,23 @@ class NormRule:
     running_stats: bool
 
     def __call__(self, channels: int) -> nn.BatchNorm2d:
-        """A batch norm for (B, channels, H, W)."""
+        """Return a batch norm for (B, channels, H, W)."""
         return nn.BatchNorm2d(channels, affine=self.affine, track_running_stats=self.running_stats)
 
 
 RETRAIN_NORM = NormRule(affine=True, after_pool=False, running_stats=True)
-"""Retrain: ordinary batch norm, none behind pooling."""
+"""Rule of retraining: ordinary batch norm, none after pooling."""
 
 
 class Zero(nn.Module):
-    """`none`: zeros of the shape that the edge has. Not `0 * x`: that would leak NaN."""
+    """`none`: zeros in the shape of the edge's output. `0 * x` would let NaN through."""
 
     def __init__(self, stride: int) -> None:
         super().__init__()
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        """Zeros (B, C, ceil(H / stride), ceil(W / stride)) for x (B, C, H, W)."""
+        """Return zeros (B, C, ceil(H / stride), ceil(W / stride)) for x (B, C, H, W)."""
         return torch.zeros_like(x[:, :, :: self.stride, :: self.stride])
 
 
@@ -68,7 +68,7 @@ class FactorizedReduce(nn.Module):
         self.norm = norm(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, outputs, H/2, W/2) for x (B, inputs, H, W) with even H and W."""
+        """Return (B, outputs, H/2, W/2) for x (B, inputs, H, W) with even H and W."""
         x = x.relu()
         halves = (self.conv0(x), self.conv1(x[:, :, 1:, 1:]))
         out: Tensor = self.norm(torch.cat(halves, dim=1))
@@ -76,12 +76,12 @@ class FactorizedReduce(nn.Module):
 
 
 def relu_conv_norm(inputs: int, outputs: int, norm: NormRule) -> nn.Sequential:
-    """ReLU, 1x1 convolution, batch norm: the preprocessing of a cell's inputs."""
+    """Return ReLU, 1x1 convolution and batch norm: the preprocessing of a cell's inputs."""
     return nn.Sequential(nn.ReLU(), nn.Conv2d(inputs, outputs, 1, bias=False), norm(outputs))
 
 
 def _depthwise(channels: int, kernel: int, stride: int, dilation: int) -> list[nn.Module]:
-    """ReLU, depthwise kernel x kernel, pointwise 1x1; H and W are kept at stride 1."""
+    """Return ReLU, depthwise kernel x kernel and pointwise 1x1; stride 1 keeps H and W."""
     padding = dilation * (kernel - 1) // 2
     depthwise = nn.Conv2d(
         channels, channels, kernel, stride, padding, dilation, groups=channels, bias=False
@@ -90,7 +90,7 @@ def _depthwise(channels: int, kernel: int, stride: int, dilation: int) -> list[n
 
 
 def _sep_conv(channels: int, stride: int, norm: NormRule, kernel: int) -> nn.Module:
-    """Twice depthwise-separable; only the first half has the stride."""
+    """Return two depthwise-separable convolutions; only the first one has the stride."""
     first = _depthwise(channels, kernel, stride, dilation=1)
     second = _depthwise(channels, kernel, 1, dilation=1)
     return nn.Sequential(*first, norm(channels), *second, norm(channels))
@@ -127,13 +127,16 @@ def _conv_7x1_1x7(channels: int, stride: int, norm: NormRule) -> nn.Module:
 
 
 def _nor_conv(channels: int, stride: int, norm: NormRule, kernel: int) -> nn.Module:
-    """ReLU, convolution, batch norm (NAS-Bench-201): with a bias where batch norm has none."""
+    """Return ReLU, convolution, batch norm (NAS-Bench-201); with a bias if batch norm has none."""
     padding = (kernel - 1) // 2
     conv = nn.Conv2d(channels, channels, kernel, stride, padding, bias=not norm.affine)
     return nn.Sequential(nn.ReLU(), conv, norm(channels))
 
 
-PRIMITIVES: dict[str, Callable[[int, int, NormRule], nn.Module]] = {
+Builder = Callable[[int, int, NormRule], nn.Module]
+"""Builds an operation from (channels, stride, norm)."""
+
+PRIMITIVES: dict[str, Builder] = {
     "none": lambda channels, stride, norm: Zero(stride),  # noqa: ARG005 (one signature for all)
     "max_pool_3x3": _max_pool,
     "avg_pool_3x3": _avg_pool,
@@ -147,4 +150,4 @@ PRIMITIVES: dict[str, Callable[[int, int, NormRule], nn.Module]] = {
     "nor_conv_1x1": lambda c, stride, norm: _nor_conv(c, stride, norm, kernel=1),
     "nor_conv_3x3": lambda c, stride, norm: _nor_conv(c, stride, norm, kernel=3),
 }
-"""Name → builder of (channels, stride, norm). All keep the channels of (B, C, H, W)."""
+"""Builders of the shipped operations, by name. All keep the channels of (B, C, H, W)."""

@@ -10,35 +10,15 @@ from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from nas_lightning.architecture import Genotype
-from nas_lightning.architecture.network import NetworkFactory
+from nas_lightning.architecture import Genotype, NetworkFactory
 from nas_lightning.errors import CheckpointError, DivergedError, UsageError
 from nas_lightning.hparams import record_hyperparameters
 from nas_lightning.search.settings import shared_settings
-from nas_lightning.spaces import individual_layers, load_genotype
-from nas_lightning.spaces.darts.network import DartsNetwork
-from nas_lightning.spaces.nas_bench_201.network import NasBench201Network
-from nas_lightning.spaces.reconstruction.network import ReconstructionNetwork
-from nas_lightning.spaces.recurrent.network import RecurrentNetwork
+from nas_lightning.spaces import default_network, load_genotype
 from nas_lightning.tasks import Classification, Task
 from nas_lightning.training.optimizers import fuse
 from nas_lightning.training.schedules import CosineSchedule, Schedule, planned_epochs, scaled_rate
 from nas_lightning.training.stage import DataSpec, Stage
-
-DEFAULT_NETWORKS: dict[str, type[NetworkFactory]] = {
-    "darts": DartsNetwork,
-    "darts_recurrent": RecurrentNetwork,
-    "nas_bench_201": NasBench201Network,
-    "reconstruction": ReconstructionNetwork,
-}
-"""By search space, the network that is built when none is configured."""
-
-
-def default_network(genotype: Genotype) -> NetworkFactory:
-    """The network that is built of a genotype when none is configured."""
-    if (layers := individual_layers(genotype.space)) is not None:
-        return DartsNetwork(layers=layers)
-    return DEFAULT_NETWORKS[genotype.space]()
 
 
 def retrain_optimizer(params: Any) -> Optimizer:
@@ -90,7 +70,7 @@ class RetrainModule(Stage):
         self.optimizer = optimizer
         self.schedule = schedule or CosineSchedule()
         self.auxiliary_weight = auxiliary_weight
-        self.factory = network or default_network(self.genotype)
+        self.factory = network or default_network(self.genotype.space)
         self.network = self.factory.build(self.genotype, data_spec, auxiliary=auxiliary_weight > 0)
         self._rate_scale = 1.0
         self._loss = torch.zeros(())
@@ -99,7 +79,7 @@ class RetrainModule(Stage):
     @property
     def space_name(self) -> str:
         """Name of the genotype's search space."""
-        return self.genotype.space
+        return self.genotype.space.name
 
     @property
     def trained(self) -> nn.Module:

@@ -9,10 +9,9 @@ from typing import Any
 from jsonargparse import Namespace, dict_to_namespace
 
 from nas_lightning.errors import UsageError
-from nas_lightning.spaces import load_genotype
+from nas_lightning.spaces import default_network, load_genotype
 from nas_lightning.hparams import to_config
 from nas_lightning.retrain import RetrainModule
-from nas_lightning.retrain.module import default_network
 from nas_lightning.search import SearchModule
 
 
@@ -99,7 +98,7 @@ def _places(kind: type[SearchModule] | type[RetrainModule]) -> dict[str, str]:
 
 def _default_network(genotype: Any) -> Namespace:
     """The configuration of the network that is built when none is configured."""
-    found: Namespace = dict_to_namespace(to_config(default_network(load_genotype(genotype))))
+    found: Namespace = dict_to_namespace(to_config(default_network(load_genotype(genotype).space)))
     return found
 
 

@@ -27,7 +27,7 @@ def strongest_edges(space: SearchSpace, mixing: Mixing) -> Genotype:
         cell.kind: _strongest(cell, mixing.ops[cell.kind], mixing.edges[cell.kind], space)
         for cell in space.cells
     }
-    return Genotype(space.name, cells)
+    return Genotype(space, cells)
 
 
 def _strongest(cell: Cell, ops: Tensor, edges: Tensor, space: SearchSpace) -> CellGenotype:

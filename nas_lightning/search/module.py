@@ -208,7 +208,7 @@ class SearchModule(Stage):
             "settings": self.settings(getattr(self._trainer, "datamodule", None)),
             **provenance,
         }
-        found = Genotype(self.space.name, cells, origin, mixing.to_dict())
+        found = Genotype(self.space, cells, origin, mixing.to_dict())
         for strategy in self.strategies:
             found = strategy.choose_genotype(self, found)
         return found

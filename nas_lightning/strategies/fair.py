@@ -100,7 +100,7 @@ class FairDARTS(SearchStrategy):
             ops, edges = mixing.ops[cell.kind].tolist(), mixing.edges[cell.kind].tolist()
             nodes = [self._node(space, cell, node, ops, edges) for node in cell.nodes]
             cells[cell.kind] = CellGenotype(tuple(nodes), cell.concat, cell.inputs)
-        return Genotype(space.name, cells)
+        return Genotype(space, cells)
 
     def _node(
         self,

@@ -12,8 +12,7 @@ from statistics import fmean
 
 from nas_lightning.architecture import Genotype
 from nas_lightning.errors import DataError, GenotypeError, UsageError
-from nas_lightning.spaces.nas_bench_201 import from_string, to_string
-from nas_lightning.spaces.nas_bench_201.strings import SPACE
+from nas_lightning.spaces.nas_bench_201 import NasBench201Space, from_string, to_string
 
 COLUMN = "cifar10_test"
 KEY = "arch"
@@ -103,9 +102,10 @@ class GroundTruth:
             GenotypeError: It has two operations on one edge.
             UsageError: It is of another space, or the table does not hold it.
         """
-        if genotype.space != SPACE:
+        if not isinstance(genotype.space, NasBench201Space):
             raise UsageError(
-                f"the table {self.source} is of the space {SPACE!r}, the cell of {genotype.space!r}"
+                f"the table {self.source} is of the space 'nas_bench_201', the cell of "
+                f"{genotype.space.name!r}"
             )
         cell = to_string(genotype)
         if cell not in self.accuracies:

@@ -60,9 +60,9 @@ def can_score(module: SearchModule, genotype: Genotype) -> bool:
     Raises:
         UsageError: The genotype is of another space.
     """
-    if genotype.space != module.space.name:
+    if genotype.space.name != module.space.name:
         raise UsageError(
-            f"the search is in space {module.space.name!r}, a cell in {genotype.space!r}"
+            f"the search is in space {module.space.name!r}, a cell in {genotype.space.name!r}"
         )
     return all(_within(cell, genotype.cells[cell.kind]) for cell in module.space.cells)
 

@@ -137,7 +137,7 @@ def check_same(folder: Path, before: Study, now: Study) -> None:
 
 def digest(genotype: Genotype) -> str:
     """A short name that tells cells apart: twelve hexadecimal digits."""
-    text = json.dumps([genotype.space, genotype.to_dict()["cells"]], sort_keys=True)
+    text = json.dumps([genotype.space.name, genotype.to_dict()["cells"]], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from torch import nn
@@ -77,15 +77,3 @@ def check_one_execution(execution: CellExecution | None, what: str) -> None:
     """
     if execution not in (None, CellExecution()):
         raise UsageError(f"{what} is computed in one way only: leave out {execution}")
-
-
-def check_primitives(primitives: Sequence[str], known: Collection[str]) -> None:
-    """Check the candidate operations of a search.
-
-    Raises:
-        UsageError: They are unknown, repeated, or fewer than two.
-    """
-    unknown = sorted(set(primitives) - set(known))
-    if unknown or len(set(primitives)) != len(primitives) or len(primitives) < 2:
-        reason = f"unknown {', '.join(unknown)}" if unknown else "at least 2, each once"
-        raise UsageError(f"primitives: {reason}; choose from {', '.join(known)}")

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from nas_lightning.architecture import Cell
 from nas_lightning.errors import UsageError
 from nas_lightning.layers.drop_path import with_drop_path
-from nas_lightning.layers.primitives import PRIMITIVES, NormRule
+from nas_lightning.layers.own import build_primitive
+from nas_lightning.layers.primitives import NormRule
 from nas_lightning.supernet.mixing import Active
 
 
@@ -36,7 +37,7 @@ class MixedEdge(nn.Module):
         super().__init__()
         self.stride = stride
         self.ops = nn.ModuleList(
-            with_drop_path(name, PRIMITIVES[name](channels, stride, norm), stride)
+            with_drop_path(name, build_primitive(name, channels, stride, norm), stride)
             for name in primitives
         )
 

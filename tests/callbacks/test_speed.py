@@ -20,9 +20,9 @@ from nas_lightning.spaces import (
     DartsNetwork,
     DartsSupernet,
     NasBench201Network,
+    NasBench201Space,
     NasBench201Supernet,
     RecurrentNetwork,
-    nas_bench_201_space,
 )
 from nas_lightning.strategies import (
     GDAS,
@@ -76,7 +76,7 @@ def retraining(**kwargs: Any) -> RetrainModule:
 
 
 def nas_bench_201() -> RetrainModule:
-    genotype = random_genotype(nas_bench_201_space(), seed=1)
+    genotype = random_genotype(NasBench201Space(), seed=1)
     lightning.seed_everything(0, verbose=False)
     network = NasBench201Network(4, 1)
     return RetrainModule(SPEC, genotype.to_dict(), network, auxiliary_weight=0.0)

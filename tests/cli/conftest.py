@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from nas_lightning.cli import main
-from nas_lightning.spaces.published import PUBLISHED
+from nas_lightning.spaces import PUBLISHED
 
 SEARCH = """\
 # a small search

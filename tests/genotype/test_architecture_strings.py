@@ -8,7 +8,7 @@ import pytest
 
 from nas_lightning.architecture import CellGenotype, Genotype, NodeInput, random_genotype
 from nas_lightning.errors import GenotypeError
-from nas_lightning.spaces import PUBLISHED, get_space, load_genotype
+from nas_lightning.spaces import PUBLISHED, NasBench201Space, get_space, load_genotype
 from nas_lightning.spaces.nas_bench_201 import from_string, to_string
 
 LAST = "|skip_connect~0|nor_conv_3x3~1|nor_conv_1x1~2|"
@@ -39,7 +39,7 @@ def test_there_and_back_also_through_a_file(tmp_path: Path) -> None:
 
 def test_missing_edges_are_none() -> None:
     cell = CellGenotype(((), (NodeInput("skip_connect", 1),), ()), (3,), inputs=1)
-    text = to_string(Genotype("nas_bench_201", {"cell": cell}))
+    text = to_string(Genotype(NasBench201Space(), {"cell": cell}))
     assert text == "|none~0|+|none~0|skip_connect~1|+|none~0|none~1|none~2|"
 
 
@@ -64,7 +64,7 @@ def test_other_cells_have_no_string() -> None:
         to_string(PUBLISHED["DARTS_V2"])
     twice = CellGenotype(((NodeInput("none", 0), NodeInput("skip_connect", 0)),), (1,), inputs=1)
     with pytest.raises(GenotypeError, match="two operations on one edge"):
-        to_string(Genotype("nas_bench_201", {"cell": twice}))
+        to_string(Genotype(NasBench201Space(), {"cell": twice}))
     with pytest.raises(GenotypeError, match="is of space 'nas_bench_201'"):
         load_genotype(BEST, get_space("darts"))
 

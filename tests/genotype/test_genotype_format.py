@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas_lightning.architecture import CellGenotype, Genotype, NodeInput, state_name
+from nas_lightning.architecture import CellGenotype, Genotype, NodeInput, SearchSpace, state_name
 from nas_lightning.errors import GenotypeError, NASError
-from nas_lightning.spaces import PUBLISHED, darts_space
+from nas_lightning.spaces import PUBLISHED, DartsSpace
 
-SPACE = darts_space()
+SPACE = DartsSpace()
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
     lambda inner: (
@@ -40,7 +40,7 @@ def cells(draw: st.DrawFn) -> CellGenotype:
 def genotypes(draw: st.DrawFn) -> Genotype:
     extra = st.dictionaries(st.text(max_size=5), JSON, max_size=3)
     kinds = {"normal": draw(cells()), "reduce": draw(cells())}
-    return Genotype("darts", kinds, draw(extra), draw(extra))
+    return Genotype(DartsSpace(), kinds, draw(extra), draw(extra))
 
 
 @given(genotypes())
@@ -85,8 +85,8 @@ def test_a_write_that_fails_leaves_the_old_file(
 
 def test_provenance_and_mixing_do_not_count_for_equality_but_cells_do() -> None:
     v2 = PUBLISHED["DARTS_V2"]
-    assert Genotype("darts", v2.cells, {"seed": 3}, {"normal": {}}) == v2
-    assert Genotype("other", v2.cells) != v2
+    assert Genotype(DartsSpace(), v2.cells, {"seed": 3}, {"normal": {}}) == v2
+    assert Genotype(SearchSpace("other", SPACE.cells, 2), v2.cells) != v2
     assert PUBLISHED["DARTS_V1"] != v2
 
 
@@ -101,10 +101,30 @@ def normal(data: dict[str, Any]) -> dict[str, Any]:
 MALFORMED: dict[str, tuple[Change, str]] = {
     "format": (lambda d: d.update(format="something else"), "$.format"),
     "no format": (lambda d: d.pop("format"), "$.format"),
-    "version": (lambda d: d.update(version=2), "$.version"),
+    "version": (lambda d: d.update(version=3), "$.version"),
     "no version": (lambda d: d.pop("version"), "$.version"),
     "no space": (lambda d: d.pop("space"), "$.space"),
-    "unknown space": (lambda d: d.update(space="moon"), "$.space"),
+    "unknown space of version 1": (lambda d: d.update(version=1, space="moon"), "$.space"),
+    "space without a class": (lambda d: d["space"].pop("class_path"), "$.space"),
+    "space that cannot be imported": (
+        lambda d: d["space"].update(class_path="moon.Space"),
+        "$.space.class_path",
+    ),
+    "class that is no space": (
+        lambda d: d["space"].update(class_path="pathlib.Path"),
+        "$.space.class_path",
+    ),
+    "function": (lambda d: d["space"].update(class_path="os.getcwd"), "$.space.class_path"),
+    "arguments in a list": (lambda d: d["space"].update(init_args=[]), "$.space.init_args"),
+    "unknown argument": (lambda d: d["space"]["init_args"].update(moon=1), "$.space.init_args"),
+    "argument out of range": (
+        lambda d: d["space"]["init_args"].update(nodes=0),
+        "$.space.init_args",
+    ),
+    "argument of another type": (
+        lambda d: d["space"]["init_args"].update(nodes="four"),
+        "$.space.init_args",
+    ),
     "space is a number": (lambda d: d.update(space=3), "$.space"),
     "no cells": (lambda d: d.pop("cells"), "$.cells"),
     "cells in a list": (lambda d: d.update(cells=[]), "$.cells"),
@@ -218,18 +238,18 @@ def test_a_file_that_cannot_be_read_is_named(content: bytes | None, tmp_path: Pa
 
 
 def test_a_genotype_of_another_space_is_refused() -> None:
-    other = darts_space(name="wide")
+    other = SearchSpace("wide", SPACE.cells, 2)
     data = PUBLISHED["DARTS_V1"].to_dict()
     with pytest.raises(GenotypeError, match="'darts', 'wide' is wanted") as error:
         Genotype.from_dict(data, other)
     assert error.value.path == "$.space"
-    assert Genotype.from_dict({**data, "space": "wide"}, other).space == "wide"
+    assert Genotype.from_dict(data, SPACE).space is SPACE
 
 
 def test_text_form() -> None:
     cell = CellGenotype(((NodeInput("skip_connect", 0), NodeInput("sep_conv_3x3", 1)),), (2,))
     other = CellGenotype(((NodeInput("max_pool_3x3", 1),), (NodeInput("dil_conv_5x5", 2),)), (2, 3))
-    assert str(Genotype("darts", {"normal": cell, "reduce": other})) == (
+    assert str(Genotype(DartsSpace(), {"normal": cell, "reduce": other})) == (
         "normal cell\n"
         "  0 = skip_connect(c_{k-2}) + sep_conv_3x3(c_{k-1})\n"
         "  output = 0\n"

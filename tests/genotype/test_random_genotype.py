@@ -4,9 +4,9 @@ from collections import Counter
 import pytest
 
 from nas_lightning.architecture import Genotype, random_genotype
-from nas_lightning.spaces import darts_space
+from nas_lightning.spaces import DartsSpace
 
-SPACE = darts_space()
+SPACE = DartsSpace()
 DRAWS = [random_genotype(SPACE, seed) for seed in range(400)]
 
 
@@ -59,7 +59,7 @@ def test_predecessors_are_about_equally_frequent() -> None:
 
 
 def test_a_smaller_space_is_kept_to() -> None:
-    small = darts_space(nodes=2, primitives=("none", "skip_connect"))
+    small = DartsSpace(nodes=2, primitives=("none", "skip_connect"))
     cell = random_genotype(small, 0).cells["reduce"]
     assert len(cell.nodes) == 2
     assert {i.primitive for node in cell.nodes for i in node} == {"skip_connect"}

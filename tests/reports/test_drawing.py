@@ -18,15 +18,16 @@ from nas_lightning.architecture import (
     CellGenotype,
     Genotype,
     NodeInput,
+    SearchSpace,
     random_genotype,
     state_name,
 )
 from nas_lightning.drawing.cells import FAMILIES, draw_cell, draw_genotype, family, save_drawing
 from nas_lightning.drawing.layout import Box, Curve, Point, layout, short_name
 from nas_lightning.errors import NASError, UsageError
-from nas_lightning.spaces import PUBLISHED, SPACES, recurrent_space
+from nas_lightning.spaces import PUBLISHED, DartsSpace, NasBench201Space, RecurrentSpace
 
-PRIMITIVES = sorted(SPACES["darts"].known_primitives)
+PRIMITIVES = sorted(DartsSpace().known_primitives)
 CELLS = {f"{n}-{kind}": cell for n, g in PUBLISHED.items() for kind, cell in g.cells.items()}
 PARALLEL = CellGenotype(
     ((NodeInput("avg_pool_3x3", 0),) * 2, (NodeInput("skip_connect", 2),) * 5), (3,)
@@ -137,7 +138,7 @@ def test_a_node_that_nothing_reads_and_an_unused_input_are_placed() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_nothing_overlaps_in_recurrent_cells(seed: int) -> None:
-    check(random_genotype(recurrent_space(), seed).cells["recurrent"])
+    check(random_genotype(RecurrentSpace(), seed).cells["recurrent"])
 
 
 def test_nothing_overlaps_in_a_cell_with_every_edge() -> None:
@@ -254,7 +255,7 @@ def test_unwritable_path(tmp_path: Path) -> None:
 
 def test_cells_of_other_kinds_and_odd_names() -> None:
     cell = CellGenotype(((NodeInput("my_op_$x_1x1$", 0), NodeInput("none", 1)),), (2,))
-    figure = draw_genotype(Genotype("mine", {"stem": cell}))
+    figure = draw_genotype(Genotype(SearchSpace("mine", (), 2), {"stem": cell}))
     FigureCanvasAgg(figure).draw()  # type: ignore[no-untyped-call]
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert texts[0] == "Stem cell"
@@ -263,7 +264,7 @@ def test_cells_of_other_kinds_and_odd_names() -> None:
 
 
 def test_a_cell_with_one_input_is_numbered_from_it() -> None:
-    figure = draw_genotype(Genotype("nas_bench_201", {"cell": DENSE}))
+    figure = draw_genotype(Genotype(NasBench201Space(), {"cell": DENSE}))
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert texts[0] == "Cell"
     assert [text for text in texts if text.isdigit()] == ["0", "1", "2", "3"]
@@ -273,7 +274,10 @@ def test_a_cell_with_one_input_is_numbered_from_it() -> None:
 
 def test_many_cells_have_a_title_each() -> None:
     cells = {f"layer_{i:02}_normal": CELLS["DARTS_V2-normal"] for i in range(20)}
-    texts = [text.get_text() for text in draw_genotype(Genotype("mine", cells)).axes[0].texts]
+    texts = [
+        text.get_text()
+        for text in draw_genotype(Genotype(SearchSpace("mine", (), 2), cells)).axes[0].texts
+    ]
     assert {f"Layer {i:02} normal cell" for i in range(20)} <= set(texts)
 
 
@@ -298,7 +302,7 @@ def test_names_and_families(primitive: str, name: str, kind: str) -> None:
 
 def test_pyplot_is_never_imported() -> None:
     code = (
-        "import sys; from nas_lightning.reports import drawing, heatmap; "
+        "import sys; from nas_lightning.drawing import cells, heatmap; "
         "sys.exit('matplotlib.pyplot' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -6,9 +6,9 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from nas_lightning.drawing.heatmap import draw_weights
-from nas_lightning.spaces import SPACES
+from nas_lightning.spaces import DartsSpace
 
-CELL = SPACES["darts"].cells[0]
+CELL = DartsSpace().cells[0]
 ROWS = [str(edge) for edge in CELL.edges]
 
 

@@ -17,7 +17,7 @@ from nas_lightning.architecture import Cell, Edge, Genotype, SearchSpace
 from nas_lightning.callbacks.search_monitor import SearchMonitor, _edge_names, entropy
 from nas_lightning.data import Synthetic, SyntheticText
 from nas_lightning.search import SearchModule
-from nas_lightning.spaces import RecurrentSupernet, darts_space, recurrent_space
+from nas_lightning.spaces import DartsSpace, RecurrentSpace, RecurrentSupernet
 from nas_lightning.strategies import EdgeNormalization
 from nas_lightning.supernet import CellExecution, Mixing, Supernet, SupernetFactory
 from nas_lightning.tasks import LanguageModeling
@@ -77,10 +77,10 @@ def test_everything_is_shown(watched: SearchModule, tmp_path: Path) -> None:
 
 
 def test_names_of_edges() -> None:
-    assert _edge_names(darts_space(2).cells[0])[:4] == [
+    assert _edge_names(DartsSpace(2).cells[0])[:4] == [
         "cₖ₋₂ → 0", "cₖ₋₁ → 0", "cₖ₋₂ → 1", "cₖ₋₁ → 1"
     ]  # fmt: skip
-    assert _edge_names(recurrent_space(2).cells[0]) == ["0 → 1", "0 → 2", "1 → 2"]
+    assert _edge_names(RecurrentSpace(2).cells[0]) == ["0 → 1", "0 → 2", "1 → 2"]
     three = Cell("three", 3, (Edge(0, 3), Edge(2, 3), Edge(3, 4)), ("a", "b"))
     assert _edge_names(three) == ["cₖ₋₃ → 0", "cₖ₋₁ → 0", "0 → 1"]
 

@@ -89,7 +89,7 @@ def test_cost_of_images_too_small_for_an_auxiliary_head() -> None:
     assert cost.parameters_with_auxiliary is None
 
 
-@pytest.mark.parametrize("name", [n for n, g in PUBLISHED.items() if g.space == "darts"])
+@pytest.mark.parametrize("name", [n for n, g in PUBLISHED.items() if g.space.name == "darts"])
 @pytest.mark.parametrize("stem", ["cifar", "imagenet"])
 def test_every_published_cell_runs_forward_and_backward(name: str, stem: StemName) -> None:
     network = CellNetwork(PUBLISHED[name], 3, 5, 32, 4, 3, stem)

@@ -11,8 +11,13 @@ from torch.nn import functional as F
 from nas_lightning.architecture import CellGenotype, Genotype, NodeInput
 from nas_lightning.errors import UsageError
 from nas_lightning.operators import Blur
-from nas_lightning.retrain.module import default_network
-from nas_lightning.spaces import DiscreteReconstruction, ReconstructionNetwork, load_genotype
+from nas_lightning.spaces import (
+    DiscreteReconstruction,
+    ReconstructionNetwork,
+    ReconstructionSpace,
+    default_network,
+    load_genotype,
+)
 from nas_lightning.spaces.reconstruction.operations import Regularizer
 from nas_lightning.spaces.reconstruction.patches import patches, spread
 
@@ -21,7 +26,7 @@ SPEC = {"in_channels": 2, "image_size": 8, "dims": 2, "operator": Blur(1.0, 5).t
 
 def single(primitive: str) -> Genotype:
     cell = CellGenotype(((NodeInput(primitive, 0),),), (1,), 1)
-    return Genotype("reconstruction", {"unrolled": cell})
+    return Genotype(ReconstructionSpace(), {"unrolled": cell})
 
 
 def built(primitive: str) -> tuple[DiscreteReconstruction, Any]:
@@ -88,7 +93,7 @@ def test_a_data_gradient_lowers_the_error_of_the_measurement() -> None:
 
 
 def test_it_is_the_default_of_its_space() -> None:
-    assert isinstance(default_network(single("shift")), ReconstructionNetwork)
+    assert isinstance(default_network(single("shift").space), ReconstructionNetwork)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from nas_lightning.architecture import CellGenotype, Genotype, NodeInput, random_genotype
 from nas_lightning.errors import UsageError
 from nas_lightning.retrain import RetrainModule, count_parameters
-from nas_lightning.spaces import PUBLISHED, RecurrentNetwork, recurrent_space
+from nas_lightning.spaces import PUBLISHED, RecurrentNetwork, RecurrentSpace
 from nas_lightning.tasks import LanguageModeling, LanguageOutput, TextInput
 
 SPEC = {"num_tokens": 11}
@@ -23,7 +23,7 @@ def _seed() -> None:
 
 @pytest.mark.parametrize("seed", [None, 0, 1, 2])
 def test_parameters_of_the_published_network(seed: int | None) -> None:
-    space = recurrent_space()
+    space = RecurrentSpace()
     genotype = PUBLISHED["DARTS_RNN_V2"] if seed is None else random_genotype(space, seed)
     with torch.device("meta"):
         ptb = RecurrentNetwork().build(genotype, {"num_tokens": 10_000})
@@ -71,7 +71,7 @@ def test_a_batch_of_one_text_is_no_other_than_it_is_among_others() -> None:
 
 def test_a_step_with_several_predecessors_or_none() -> None:
     nodes = ((), (NodeInput("tanh", 0), NodeInput("relu", 1)))
-    genotype = Genotype("darts_recurrent", {"recurrent": CellGenotype(nodes, (2,), 1)})
+    genotype = Genotype(RecurrentSpace(), {"recurrent": CellGenotype(nodes, (2,), 1)})
     model = SMALL.build(genotype, SPEC).double().eval()
     s0 = torch.randn(2, 4, dtype=torch.float64)
     ch = s0 @ model.model.steps[1]

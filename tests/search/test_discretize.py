@@ -9,10 +9,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nas_lightning.architecture import Genotype
 from nas_lightning.search import one_hot, strongest_edges
-from nas_lightning.spaces import DARTS_PRIMITIVES, DartsSupernet, darts_space
+from nas_lightning.spaces import DARTS_PRIMITIVES, DartsSpace, DartsSupernet
 from nas_lightning.supernet import Mixing
 
-SPACE = darts_space()
+SPACE = DartsSpace()
 
 
 def mixing_of(seed: int, edges: bool = True, scale: float = 1.0) -> Mixing:

@@ -1,6 +1,9 @@
+import functools
+
 import torch
 from torch import nn
 
+from nas_lightning.layers.heads import ClassificationHead
 from nas_lightning.layers.primitives import PRIMITIVES, RETRAIN_NORM, NormRule
 from nas_lightning.spaces import NAS_BENCH_201_PRIMITIVES, get_space
 from nas_lightning.spaces.nas_bench_201.skeleton import ResidualReduction, Skeleton
@@ -55,6 +58,7 @@ def test_the_skeleton_halves_twice_and_doubles_twice() -> None:
             seen.append((self.channels, *x.shape[1:]))
             return x
 
-    skeleton = Skeleton(3, 7, 4, 2, running_stats=True, make_cell=Record)
+    head = functools.partial(ClassificationHead, out_features=7)
+    skeleton = Skeleton(3, 4, 2, running_stats=True, make_cell=Record, make_head=head)
     assert skeleton(torch.randn(2, 3, 8, 8), "mixing").shape == (2, 7)
     assert seen == [(c, c, s, s) for c, s in ((4, 8), (4, 8), (8, 4), (8, 4), (16, 2), (16, 2))]

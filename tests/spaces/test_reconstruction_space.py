@@ -4,7 +4,7 @@ import pytest
 
 from nas_lightning.architecture import CellGenotype, Genotype, NodeInput, random_genotype
 from nas_lightning.errors import GenotypeError
-from nas_lightning.spaces import get_space, reconstruction_space
+from nas_lightning.spaces import ReconstructionSpace, get_space
 
 SPACE = get_space("reconstruction")
 
@@ -19,7 +19,7 @@ def test_every_state_may_follow_any_before_it() -> None:
         (4,),
         (1, 2, 3, 4),
     )
-    assert len(reconstruction_space(nodes=6).cells[0].edges) == 21
+    assert len(ReconstructionSpace(nodes=6).cells[0].edges) == 21
 
 
 def test_a_genotype_is_a_tree_without_none() -> None:
@@ -32,6 +32,6 @@ def test_a_genotype_is_a_tree_without_none() -> None:
 
 def test_none_in_a_file_is_refused() -> None:
     cell = CellGenotype(((NodeInput("none", 0),),), (1,), 1)
-    given = Genotype("reconstruction", {"unrolled": cell}).to_dict()
+    given = Genotype(ReconstructionSpace(), {"unrolled": cell}).to_dict()
     with pytest.raises(GenotypeError, match="unknown primitive 'none'"):
         Genotype.from_dict(given)

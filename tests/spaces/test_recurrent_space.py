@@ -12,13 +12,13 @@ from nas_lightning.search import one_hot, strongest_edges
 from nas_lightning.spaces import (
     PUBLISHED,
     RECURRENT_PRIMITIVES,
+    RecurrentSpace,
     get_space,
     load_genotype,
-    recurrent_space,
 )
 from nas_lightning.supernet import Mixing
 
-SPACE = recurrent_space()
+SPACE = RecurrentSpace()
 CELL = SPACE.cells[0]
 NAMES = ["DARTS_RNN_V1", "DARTS_RNN_V2"]
 

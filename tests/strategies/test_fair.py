@@ -15,13 +15,13 @@ from nas_lightning.data import Synthetic
 from nas_lightning.drawing.cells import save_drawing
 from nas_lightning.errors import UsageError
 from nas_lightning.search import one_hot
-from nas_lightning.spaces import DARTS_PRIMITIVES, CellNetwork, DartsSupernet, darts_space
+from nas_lightning.spaces import DARTS_PRIMITIVES, CellNetwork, DartsSpace, DartsSupernet
 from nas_lightning.strategies import ExponentiatedGradient, FairDARTS
 from nas_lightning.supernet import Mixing
 from tests.conftest import SearchFactory, TrainerFactory
 
 PRIMITIVES = DARTS_PRIMITIVES[1:]  # without `none`, as in the paper
-SPACE = darts_space(4, PRIMITIVES)
+SPACE = DartsSpace(4, PRIMITIVES)
 Keep = Literal["sparse", "edge"]
 
 
@@ -96,7 +96,7 @@ def test_the_threshold_itself_is_kept() -> None:
 
 
 def test_none_is_never_kept() -> None:
-    space = darts_space(4)
+    space = DartsSpace(4)
     ops = {kind: torch.full((14, 8), 0.99) for kind in space.kinds}
     mixing = Mixing(ops, {kind: torch.ones(14) for kind in space.kinds})
     for keep in ("sparse", "edge"):
@@ -158,11 +158,13 @@ def variable() -> Genotype:
         (NodeInput("max_pool_3x3", 3),),
         (NodeInput("skip_connect", 1), NodeInput("avg_pool_3x3", 2), NodeInput("skip_connect", 4)),
     )
-    return Genotype("darts", {kind: CellGenotype(nodes, (2, 3, 4, 5)) for kind in SPACE.kinds})
+    return Genotype(DartsSpace(), {kind: CellGenotype(nodes, (2, 3, 4, 5)) for kind in SPACE.kinds})
 
 
 def empty() -> Genotype:
-    return Genotype("darts", {kind: CellGenotype(((),) * 4, (2, 3, 4, 5)) for kind in SPACE.kinds})
+    return Genotype(
+        DartsSpace(), {kind: CellGenotype(((),) * 4, (2, 3, 4, 5)) for kind in SPACE.kinds}
+    )
 
 
 def test_cells_of_any_arity_are_saved_drawn_and_trained(tmp_path: Path) -> None:
@@ -189,7 +191,7 @@ def test_a_cell_without_any_edge_is_saved_but_not_built(tmp_path: Path) -> None:
     found = Genotype.load(tmp_path / "genotype.json")
     with pytest.raises(UsageError, match="the normal cell has no edges: "):
         CellNetwork(found, 3, 5, 32, 4, 3)
-    mixed = Genotype("darts", {**variable().cells, "reduce": empty().cells["reduce"]})
+    mixed = Genotype(DartsSpace(), {**variable().cells, "reduce": empty().cells["reduce"]})
     with pytest.raises(UsageError, match="the reduce cell has no edges: "):
         CellNetwork(mixed, 3, 5, 32, 4, 3)
 
@@ -203,7 +205,7 @@ def test_one_hot_weights_of_such_cells_run_in_the_supernet() -> None:
     assert [float(w.sum()) for w in weights.edges.values()] == [5.0, 5.0]
     assert supernet(x, weights).isfinite().all()
     nothing = one_hot(factory.space, empty(), torch.device("cpu"))
-    bias = supernet.head.bias.detach()
+    bias = supernet.get_parameter("head.bias").detach()
     assert torch.equal(supernet(x, nothing).detach(), bias.expand(2, 5))
 
 

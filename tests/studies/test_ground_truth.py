@@ -9,7 +9,7 @@ import pytest
 
 from nas_lightning.architecture import CellGenotype, Genotype, NodeInput
 from nas_lightning.errors import DataError, GenotypeError, NASError, UsageError
-from nas_lightning.spaces import load_genotype
+from nas_lightning.spaces import NasBench201Space, load_genotype
 from nas_lightning.spaces.nas_bench_201 import from_string
 from nas_lightning.studies.ground_truth import GroundTruth
 
@@ -68,7 +68,7 @@ def test_a_missing_edge_is_none(tmp_path: Path) -> None:
     path.write_text(f"arch,cifar10_test\n{rest},12.5\n", encoding="utf-8")
     cell = CellGenotype(((), (), (NodeInput("skip_connect", 2),)), (3,), inputs=1)
     truth = GroundTruth.load(path)
-    assert truth.accuracy(Genotype("nas_bench_201", {"cell": cell})) == 0.125
+    assert truth.accuracy(Genotype(NasBench201Space(), {"cell": cell})) == 0.125
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_cells_that_it_does_not_hold(table: Path) -> None:
         truth.standing(load_genotype("DARTS_V2"))
     twice = CellGenotype(((NodeInput("none", 0), NodeInput("skip_connect", 0)), (), ()), (3,), 1)
     with pytest.raises(GenotypeError, match="two operations on one edge"):
-        truth.accuracy(Genotype("nas_bench_201", {"cell": twice}))
+        truth.accuracy(Genotype(NasBench201Space(), {"cell": twice}))
     assert issubclass(GenotypeError, NASError)
 
 

@@ -3,10 +3,10 @@ import torch
 from torch import Tensor
 
 from nas_lightning.search import SearchModule
-from nas_lightning.spaces import DartsSupernet, darts_space
+from nas_lightning.spaces import DartsSpace, DartsSupernet
 from nas_lightning.supernet import ArchitectureParameters, EqualEdges, NodewiseSoftmax, SoftmaxOps
 
-SPACE = darts_space()
+SPACE = DartsSpace()
 
 
 def parameters(seed: int = 0) -> ArchitectureParameters:

@@ -17,10 +17,10 @@ from nas_lightning.layers.drop_path import set_drop_path
 from nas_lightning.layers.primitives import PRIMITIVES, FactorizedReduce, NormRule, relu_conv_norm
 from nas_lightning.spaces import (
     DARTS_PRIMITIVES,
+    DartsSpace,
     DartsSupernet,
+    NasBench201Space,
     NasBench201Supernet,
-    darts_space,
-    nas_bench_201_space,
 )
 from nas_lightning.supernet import (
     CellExecution,
@@ -122,11 +122,11 @@ def assert_equal(given: Case) -> None:
 
 
 def darts_cell(nodes: int, primitives: Sequence[str]) -> Cell:
-    return darts_space(nodes, primitives).cells[0]
+    return DartsSpace(nodes, primitives).cells[0]
 
 
 def nas_bench_cell() -> Cell:
-    return nas_bench_201_space().cells[0]
+    return NasBench201Space().cells[0]
 
 
 @pytest.fixture(autouse=True, params=["large", "small"])

@@ -15,6 +15,7 @@ from nas_lightning.spaces import (
     DiscreteReconstruction,
     MixedReconstruction,
     ReconstructionNetwork,
+    ReconstructionSpace,
     ReconstructionSupernet,
 )
 from nas_lightning.spaces.reconstruction.operations import Stepping
@@ -108,7 +109,7 @@ def test_one_hot_weights_are_the_discrete_network(
     supernet = built(dims)
     sources = (0, 0, 2)
     nodes = tuple((NodeInput(primitive, source),) for source in sources)
-    genotype = Genotype("reconstruction", {KIND: CellGenotype(nodes, (3,), 1)})
+    genotype = Genotype(ReconstructionSpace(), {KIND: CellGenotype(nodes, (3,), 1)})
     mixing = one_hot(ReconstructionSupernet(3).space, genotype, CPU)
     if only_active:
         runs = tuple(tuple(row.nonzero().flatten().tolist()) for row in mixing.ops[KIND])
@@ -135,7 +136,7 @@ def test_random_genotypes_and_states_that_keep_several_or_no_operations(dims: in
     )
     genotypes = [random_genotype(space, seed) for seed in range(4)]
     y = measured(supernet, dims)
-    for genotype in (*genotypes, Genotype("reconstruction", {KIND: several})):
+    for genotype in (*genotypes, Genotype(ReconstructionSpace(), {KIND: several})):
         expected, _ = copied(supernet, genotype, dims)(y)
         mixing = one_hot(space, genotype, CPU)
         exact = Mixing({KIND: mixing.ops[KIND].double()}, mixing.edges)  # a third of each of three

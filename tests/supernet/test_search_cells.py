@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from nas_lightning.errors import UsageError
 from nas_lightning.layers.primitives import NormRule
-from nas_lightning.spaces import DARTS_PRIMITIVES, darts_space
+from nas_lightning.spaces import DARTS_PRIMITIVES, DartsSpace
 from nas_lightning.spaces.darts.cell import SearchCell
 from nas_lightning.supernet.reference import MixedEdge, PartialChannelEdge
 
@@ -87,7 +87,7 @@ def test_partial_channels_weigh_only_their_share() -> None:
 
 
 def search_cell(channels: int = 8, k: int = 1, reduction: bool = False) -> SearchCell:
-    space = darts_space(2, ("none", "skip_connect"))
+    space = DartsSpace(2, ("none", "skip_connect"))
     return SearchCell(space.cell("normal"), (6, 6), channels, reduction, False, k, NORM)
 
 
@@ -106,7 +106,7 @@ def test_a_node_is_the_weighted_sum_of_its_edges() -> None:
 
 
 def test_only_edges_from_the_inputs_of_a_reduction_halve_the_image() -> None:
-    space = darts_space(2)
+    space = DartsSpace(2)
     cell = SearchCell(space.cell("reduce"), (6, 6), 8, True, False, 1, NORM)
     x = torch.randn(2, 8, 8, 8)
     weights = torch.ones(8) / 8

@@ -6,12 +6,13 @@ from torch import Tensor, nn
 
 from nas_lightning.architecture import Cell
 from nas_lightning.layers.primitives import FactorizedReduce, NormRule, relu_conv_norm
+from nas_lightning.layers.stack import CellModule
 from nas_lightning.supernet.execution import CellExecution
 from nas_lightning.supernet.mixing import Active
 from nas_lightning.supernet.reference import check_partial_channels, mixed_edge
 
 
-class SearchCell(nn.Module):
+class SearchCell(CellModule):
     """A cell of the supernet.
 
     Args:
@@ -22,11 +23,12 @@ class SearchCell(nn.Module):
         reduction_before: The cell before halved the image, so the first input must follow.
         k: K of partial channels; 1 mixes all channels.
         norm: Batch norm rule.
-        execution: How it is computed; fast by default.
+        execution: Computation of the cell; fast by default.
 
     Attributes:
-        preprocess: For each input, what makes it of a cell's output: cells that read one output
-            do that together, see `CellExecution.inputs`.
+        preprocess: Preprocessing of each input. Cells that read the same output preprocess it
+            together, see `CellExecution.inputs`.
+        out_channels: Channels of the output.
 
     Raises:
         UsageError: K does not divide the channels, or leaves fewer than two to mix.
@@ -46,6 +48,7 @@ class SearchCell(nn.Module):
         super().__init__()
         check_partial_channels(channels, k)
         self.cell = cell
+        self.out_channels = len(cell.concat) * channels
         self.execution = execution or CellExecution()
         first = FactorizedReduce if reduction_before else relu_conv_norm
         self.preprocess = nn.ModuleList(
@@ -62,13 +65,13 @@ class SearchCell(nn.Module):
     def forward(
         self, x0: Tensor, x1: Tensor, ops: Tensor, edges: Tensor, active: Active | None = None
     ) -> Tensor:
-        """Concatenation of the nodes, (B, N·C, H, W), halved in a reduction cell.
+        """Return the concatenated nodes (B, N·C, H, W); a reduction cell halves H and W.
 
         Args:
             x0: Output of the cell before the last, preprocessed (B, C, H, W).
             x1: Output of the last cell, preprocessed (B, C, H, W).
             ops: Weights of the operations (E, O).
             edges: Weights of the edges (E,).
-            active: The operations that run on each edge; none for all.
+            active: Operations that run on each edge; `None` means all.
         """
         return self.execution.output(self.cell, [x0, x1], self.edges, ops, edges, active)

@@ -1,4 +1,4 @@
-"""The network of a genotype, as it is trained from scratch."""
+"""The network of a genotype of the DARTS space, as it is trained from scratch."""
 
 from __future__ import annotations
 
@@ -10,29 +10,30 @@ from typing import Any, cast, final
 import torch
 from torch import Tensor, nn
 
-from nas_lightning.architecture import CellGenotype, Genotype, NodeInput
-from nas_lightning.architecture.network import NetworkFactory, RetrainNetwork
+from nas_lightning.architecture import (
+    CellGenotype,
+    Genotype,
+    NetworkFactory,
+    NodeInput,
+    RetrainNetwork,
+)
 from nas_lightning.errors import UsageError
-from nas_lightning.layers.auxiliary import AuxiliaryHead
+from nas_lightning.layers.auxiliary import auxiliary_builder
 from nas_lightning.layers.drop_path import with_drop_path
+from nas_lightning.layers.heads import ClassificationHead
+from nas_lightning.layers.own import build_primitive
 from nas_lightning.layers.primitives import (
-    PRIMITIVES,
     RETRAIN_NORM,
     FactorizedReduce,
     Zero,
     relu_conv_norm,
 )
-from nas_lightning.layers.stems import (
-    STEMS,
-    StemName,
-    auxiliary_cell,
-    feature_sizes,
-    global_average,
-)
-from nas_lightning.spaces.darts.space import cell_kinds, layer_kinds
+from nas_lightning.layers.stack import CellModule, CellStack, Place
+from nas_lightning.layers.stems import STEMS, StemName, auxiliary_cell, feature_sizes
+from nas_lightning.spaces.darts.space import cell_kinds, layer_kinds, reductions
 
 
-class DiscreteCell(nn.Module):
+class DiscreteCell(CellModule):
     """A cell of a genotype.
 
     Args:
@@ -53,6 +54,7 @@ class DiscreteCell(nn.Module):
     ) -> None:
         super().__init__()
         self.genotype = genotype
+        self.out_channels = len(genotype.concat) * channels
         first = FactorizedReduce if reduction_before else relu_conv_norm
         self.preprocess = nn.ModuleList(
             (
@@ -67,7 +69,7 @@ class DiscreteCell(nn.Module):
         self.empty = Zero(2 if reduction else 1)  # a node without inputs
 
     def forward(self, s0: Tensor, s1: Tensor) -> Tensor:
-        """Concatenation of the chosen nodes, (B, len(concat)·C, H, W), halved in a reduction.
+        """Return the nodes of the output (B, len(concat)·C, H, W); a reduction halves H and W.
 
         Args:
             s0: Output of the cell before the last (B, C0, H0, W0).
@@ -81,13 +83,13 @@ class DiscreteCell(nn.Module):
 def node_states(
     genotype: CellGenotype, inputs: Sequence[Tensor], nodes: nn.ModuleList, empty: nn.Module
 ) -> list[Tensor]:
-    """The cell's inputs and the states of its nodes, each the sum of its paths.
+    """Return the cell's inputs and the states of its nodes, each the sum of its paths.
 
     Args:
         genotype: The cell.
         inputs: Its input states, all of one size.
-        nodes: For each node its paths.
-        empty: Makes the state of a node without paths from the first input.
+        nodes: The paths of each node.
+        empty: Computes the state of a node without paths from the first input.
     """
     states = list(inputs)
     for node, paths in zip(genotype.nodes, nodes, strict=True):
@@ -98,14 +100,14 @@ def node_states(
 
 
 def _path(kept: NodeInput, channels: int, reduction: bool) -> nn.Module:
-    """The operation of an edge, with drop path behind it."""
+    """Return the operation of an edge, followed by drop path."""
     stride = 2 if reduction and kept.source < 2 else 1
-    op = PRIMITIVES[kept.primitive](channels, stride, RETRAIN_NORM)
+    op = build_primitive(kept.primitive, channels, stride, RETRAIN_NORM)
     return with_drop_path(kept.primitive, op, stride)
 
 
-class CellNetwork(RetrainNetwork):
-    """Stem, the genotype's cells, global average pooling and a linear head.
+class CellNetwork(CellStack, RetrainNetwork):
+    """A stack of the genotype's cells, with a classifier as head.
 
     Args:
         genotype: The cells.
@@ -114,8 +116,8 @@ class CellNetwork(RetrainNetwork):
         image_size: Height and width of the image, in pixels.
         channels: Channels C of the first cell; doubled by every reduction cell.
         layers: Number of cells.
-        stem: Which stem.
-        auxiliary: Add the auxiliary head behind the second reduction cell.
+        stem: Name of the stem.
+        auxiliary: Add the auxiliary head after the second reduction cell.
 
     Raises:
         UsageError: Sizes do not fit, or a cell has no edges.
@@ -132,7 +134,6 @@ class CellNetwork(RetrainNetwork):
         stem: StemName = "cifar",
         auxiliary: bool = False,
     ) -> None:
-        super().__init__()
         kinds = layer_kinds(tuple(genotype.cells), layers)
         roles = cell_kinds(layers)
         sizes = feature_sizes(image_size, stem, roles)
@@ -141,31 +142,25 @@ class CellNetwork(RetrainNetwork):
                 raise UsageError(
                     f"the {kind} cell has no edges: nothing of the image would reach its output"
                 )
-        multiplier = 3 if stem == "cifar" else 1
-        self.stem = STEMS[stem](in_channels, channels, multiplier)
-        self.auxiliary_at = auxiliary_cell(layers)
-        self.auxiliary: AuxiliaryHead | None = None
-        self.cells = nn.ModuleList()
-        before, shrunk = self.stem.channels, self.stem.shrinks
-        for index, role in enumerate(roles):
-            reduction = role == "reduce"
-            channels *= 2 if reduction else 1
-            cell = genotype.cells[kinds[index]]
-            self.cells.append(DiscreteCell(cell, before, channels, reduction, shrunk))
-            before, shrunk = (before[1], len(cell.concat) * channels), reduction
-            if auxiliary and index == self.auxiliary_at:
-                self.auxiliary = AuxiliaryHead(before[1], num_classes, stem, sizes[index])
-        self.head = nn.Linear(before[1], num_classes)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Logits (B, num_classes) and, in training with an auxiliary head, its logits."""
-        s0, s1 = self.stem(x)
-        auxiliary = None
-        for index, cell in enumerate(self.cells):
-            s0, s1 = s1, cell(s0, s1)
-            if self.training and self.auxiliary is not None and index == self.auxiliary_at:
-                auxiliary = self.auxiliary(s1)
-        return self.head(global_average(s1)), auxiliary
+        def make_cell(place: Place) -> DiscreteCell:
+            return DiscreteCell(genotype.cells[place.kind], *place[1:])
+
+        multiplier = 3 if stem == "cifar" else 1
+        size = sizes[auxiliary_cell(layers)] if auxiliary else None
+        super().__init__(
+            STEMS[stem](in_channels, channels, multiplier),
+            kinds,
+            reductions(roles),
+            channels,
+            make_cell,
+            functools.partial(ClassificationHead, out_features=num_classes),
+            auxiliary_builder(num_classes, stem, size),
+        )
+
+    def forward(self, x: Tensor) -> tuple[Any, Any]:
+        """Return logits (B, num_classes) and, in training with an auxiliary head, its logits."""
+        return self.run(x)
 
 
 @final

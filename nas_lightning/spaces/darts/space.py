@@ -1,10 +1,11 @@
 """The DARTS convolutional cell space (Liu et al., ICLR 2019, section 2.1 and appendix A.1)."""
 
-import re
 from collections.abc import Sequence
 
-from nas_lightning.architecture.space import Cell, Edge, SearchSpace
+from nas_lightning.architecture.space import Cell, SearchSpace, dense_edges
 from nas_lightning.errors import UsageError
+from nas_lightning.layers.own import primitive_names, primitive_sources
+from nas_lightning.layers.primitives import PRIMITIVES
 
 DARTS_PRIMITIVES = (
     "none",
@@ -18,50 +19,67 @@ DARTS_PRIMITIVES = (
 )
 """Candidate operations, in the order of the columns of α."""
 
-INDIVIDUAL = "darts_individual_"
-"""In front of the number of layers, the name of a space whose cells are searched one by one."""
 
-PUBLISHED_ONLY = ("sep_conv_7x7", "conv_7x1_1x7")
-"""Operations of NASNet and AmoebaNet cells: they load, draw and retrain, but are not searched."""
-
-
-def darts_space(
-    nodes: int = 4, primitives: Sequence[str] = DARTS_PRIMITIVES, name: str = "darts"
-) -> SearchSpace:
+class DartsSpace(SearchSpace):
     """The space of a normal and a reduction cell with two inputs each.
 
     Node i (0-based) may receive an edge from both inputs and from every node before it, so four
-    nodes make E = 2 + 3 + 4 + 5 = 14 edges, and α of a kind is (14, 8).
+    nodes make E = 2 + 3 + 4 + 5 = 14 edges, and α of a kind is (14, 8). A genotype keeps two
+    edges a node. It may hold every shipped operation on images, since published cells such as
+    NASNet's use operations that are not searched.
 
     Args:
         nodes: Intermediate nodes of a cell.
-        primitives: Candidate operations on every edge.
-        name: Name of the space.
+        primitives: Candidate operations on every edge, by name or import path.
+
+    Raises:
+        UsageError: There is no node, or the operations are unknown, repeated or fewer than two.
     """
-    return _space(name, ("normal", "reduce"), nodes, primitives)
+
+    def __init__(self, nodes: int = 4, primitives: Sequence[str] = DARTS_PRIMITIVES) -> None:
+        names = primitive_names(primitives)
+        self.nodes = nodes
+        self.primitives = primitive_sources(names)
+        super().__init__("darts", *_rules(("normal", "reduce"), nodes, names))
+
+    def title(self, kind: str) -> str:
+        """Return the title of a drawn cell."""
+        return "Reduction cell" if kind == "reduce" else super().title(kind)
 
 
-def individual_space(
-    layers: int, nodes: int = 4, primitives: Sequence[str] = DARTS_PRIMITIVES
-) -> SearchSpace:
-    """The space of a network whose cells are searched one by one, a kind for each layer.
+class IndividualDartsSpace(SearchSpace):
+    """The space of a network whose cells are searched one by one, with a kind for each layer.
 
     Args:
         layers: Number of cells.
         nodes: Intermediate nodes of a cell.
-        primitives: Candidate operations on every edge.
+        primitives: Candidate operations on every edge, by name or import path.
+
+    Raises:
+        UsageError: There are fewer than 1 or more than 99 layers, or see `DartsSpace`.
     """
-    return _space(f"{INDIVIDUAL}{layers}", individual_kinds(layers), nodes, primitives)
+
+    def __init__(
+        self, layers: int, nodes: int = 4, primitives: Sequence[str] = DARTS_PRIMITIVES
+    ) -> None:
+        names = primitive_names(primitives)
+        self.layers = layers
+        self.nodes = nodes
+        self.primitives = primitive_sources(names)
+        name = f"darts_individual_{layers}"
+        super().__init__(name, *_rules(individual_kinds(layers), nodes, names))
 
 
-def individual_layers(name: str) -> int | None:
-    """The number of layers in the name of an individual space; none for another name."""
-    found = re.fullmatch(rf"{INDIVIDUAL}([1-9]\d?)", name)
-    return int(found[1]) if found else None
+def _rules(
+    kinds: Sequence[str], nodes: int, names: tuple[str, ...]
+) -> tuple[tuple[Cell, ...], int, frozenset[str]]:
+    """Return cells, edges that each node keeps, and operations of a genotype."""
+    edges = dense_edges(inputs=2, nodes=nodes)
+    return tuple(Cell(kind, 2, edges, names) for kind in kinds), 2, frozenset({*PRIMITIVES, *names})
 
 
 def cell_kinds(layers: int) -> tuple[str, ...]:
-    """Kind of each cell: reduction at one third and two thirds of the depth, normal elsewhere.
+    """Return the kind of each cell: reduction at 1/3 and 2/3 of the depth, normal elsewhere.
 
     Raises:
         UsageError: Fewer than one cell.
@@ -72,15 +90,20 @@ def cell_kinds(layers: int) -> tuple[str, ...]:
     return tuple("reduce" if i in reductions else "normal" for i in range(layers))
 
 
+def reductions(roles: Sequence[str]) -> tuple[int, ...]:
+    """Return the layers that are reduction cells, from the kind of each cell."""
+    return tuple(i for i, role in enumerate(roles) if role == "reduce")
+
+
 def individual_kinds(layers: int) -> tuple[str, ...]:
-    """Kinds of the cells of an individual space: `layer_00_normal`, `layer_01_reduce`, …."""
+    """Return the kinds of an individual space: `layer_00_normal`, `layer_01_reduce`, …."""
     if layers >= 100:  # names have two digits
         raise UsageError(f"at most 99 cells are searched one by one, found layers = {layers}")
     return tuple(f"layer_{i:02}_{kind}" for i, kind in enumerate(cell_kinds(layers)))
 
 
 def layer_kinds(searched: Sequence[str], layers: int) -> tuple[str, ...]:
-    """For each layer of a network, which of the searched cells it is.
+    """Return the searched kind of the cell at each layer of a network.
 
     Args:
         searched: Kinds of the searched cells, in order.
@@ -102,13 +125,3 @@ def layer_kinds(searched: Sequence[str], layers: int) -> tuple[str, ...]:
             f"{len(searched)}, found {layers}"
         )
     return tuple(searched)
-
-
-def _space(name: str, kinds: Sequence[str], nodes: int, primitives: Sequence[str]) -> SearchSpace:
-    edges = tuple(Edge(s, t) for t in range(2, 2 + nodes) for s in range(t))
-    return SearchSpace(
-        name=name,
-        cells=tuple(Cell(kind, 2, edges, tuple(primitives)) for kind in kinds),
-        inputs_per_node=2,
-        known_primitives=frozenset((*DARTS_PRIMITIVES, *PUBLISHED_ONLY, *primitives)) - {"none"},
-    )

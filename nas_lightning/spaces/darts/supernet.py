@@ -1,96 +1,95 @@
-"""Supernets: networks of mixed cells, built from a configuration."""
+"""The supernet of the DARTS space: a stack of mixed cells."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from nas_lightning.architecture import SearchSpace
-from nas_lightning.layers.auxiliary import AuxiliaryHead
-from nas_lightning.layers.primitives import PRIMITIVES, NormRule
+from nas_lightning.layers.auxiliary import auxiliary_builder
+from nas_lightning.layers.heads import ClassificationHead
+from nas_lightning.layers.primitives import NormRule
+from nas_lightning.layers.stack import CellStack, Place
 from nas_lightning.layers.stems import (
     STEMS,
+    CifarStem,
+    ImageNetStem,
     StemName,
     auxiliary_cell,
     feature_sizes,
-    global_average,
 )
 from nas_lightning.spaces.darts.cell import SearchCell
 from nas_lightning.spaces.darts.space import (
     DARTS_PRIMITIVES,
+    DartsSpace,
+    IndividualDartsSpace,
     cell_kinds,
-    darts_space,
-    individual_space,
     layer_kinds,
+    reductions,
 )
-from nas_lightning.supernet.base import Supernet, SupernetFactory, check_primitives
+from nas_lightning.supernet.base import Supernet, SupernetFactory
 from nas_lightning.supernet.execution import CellExecution
 from nas_lightning.supernet.mixing import Mixing
 
 
-class CellSupernet(Supernet):
-    """Stem, mixed cells, global average pooling and a linear head.
+class CellSupernet(CellStack, Supernet):
+    """A stack of mixed cells.
 
     Args:
         space: The search space.
-        in_channels: Channels of the image.
-        num_classes: Outputs of the head.
-        channels: Channels C of the first cell; doubled by every reduction cell.
-        layers: Number of cells.
-        stem: Which stem.
-        stem_multiplier: Channels of the stem, in units of C.
+        stem: Stem of the stack.
+        kinds: Kind of the cell at each layer.
+        reductions: Layers that halve the image.
+        channels: Channels C of the first cell.
+        make_head: Builds the head from the channels of the last cell's output.
+        make_auxiliary: Builds an auxiliary head, or `None`.
         k: K of partial channels.
         norm: Batch norm rule inside the cells.
-        auxiliary_size: Height and width of the features that an auxiliary head reads, in pixels;
-            none for no such head.
-        execution: How the cells are computed; fast by default.
+        execution: Computation of the cells; fast by default.
     """
 
     def __init__(
         self,
         space: SearchSpace,
-        in_channels: int,
-        num_classes: int,
+        stem: CifarStem | ImageNetStem,
+        kinds: Sequence[str],
+        reductions: Sequence[int],
         channels: int,
-        layers: int,
-        stem: StemName,
-        stem_multiplier: int,
+        make_head: Callable[[int], nn.Module],
+        make_auxiliary: Callable[[int], nn.Module] | None,
         k: int,
         norm: NormRule,
-        auxiliary_size: int | None = None,
         execution: CellExecution | None = None,
     ) -> None:
-        super().__init__()
-        self.execution = execution or CellExecution()
-        self.auxiliary_at = auxiliary_cell(layers)
-        self.auxiliary: AuxiliaryHead | None = None
-        self.stem = STEMS[stem](in_channels, channels, stem_multiplier, norm.running_stats)
-        self.execution.stem(self.stem)
-        self.cells = nn.ModuleList()
-        before, shrunk = self.stem.channels, self.stem.shrinks
-        self.kinds = layer_kinds(space.kinds, layers)
-        for index, role in enumerate(cell_kinds(layers)):
-            reduction = role == "reduce"
-            channels *= 2 if reduction else 1
-            cell = space.cell(self.kinds[index])
-            self.cells.append(
-                SearchCell(cell, before, channels, reduction, shrunk, k, norm, self.execution)
-            )
-            before, shrunk = (before[1], len(cell.nodes) * channels), reduction
-            if auxiliary_size is not None and index == self.auxiliary_at:
-                self.auxiliary = AuxiliaryHead(before[1], num_classes, stem, auxiliary_size)
-        self.head = nn.Linear(before[1], num_classes)
+        execution = execution or CellExecution()
+        execution.stem(stem)
 
-    def forward(self, x: Tensor, mixing: Mixing) -> Tensor:
-        """Logits (B, num_classes) for images x (B, in_channels, H, W)."""
+        def make_cell(place: Place) -> SearchCell:
+            return SearchCell(space.cell(place.kind), *place[1:], k, norm, execution)
+
+        super().__init__(stem, kinds, reductions, channels, make_cell, make_head, make_auxiliary)
+        self.execution = execution
+
+    def forward(self, x: Tensor, mixing: Mixing) -> Any:
+        """Return the head's output, logits (B, num_classes), for images (B, in_channels, H, W)."""
         return self.with_auxiliary(x, mixing)[0]
 
-    def with_auxiliary(self, x: Tensor, mixing: Mixing) -> tuple[Tensor, Tensor | None]:
-        """Logits (B, num_classes) and, in training with an auxiliary head, its logits."""
-        s0, s1 = self.stem(self.execution.images(x))
-        auxiliary = None
+    def with_auxiliary(self, x: Tensor, mixing: Mixing) -> tuple[Any, Any]:
+        """Return the output and, in training with an auxiliary head, that head's output."""
+        return self.run(self.execution.images(x), mixing)
+
+    def outputs(self, s0: Tensor, s1: Tensor, *weights: Any) -> Iterator[Tensor]:
+        """Yield the output of each cell; cells that read one state preprocess it together.
+
+        Args:
+            s0: First input of the first cell (B, C0, H0, W0).
+            s1: Second input of the first cell (B, C1, H1, W1).
+            weights: The mixing weights.
+        """
+        (mixing,) = weights
         cells: list[Any] = list(self.cells)
         x0 = self.execution.inputs(s0, [cells[0].preprocess[0]])
         for index, (kind, cell) in enumerate(zip(self.kinds, cells, strict=True)):
@@ -99,9 +98,7 @@ class CellSupernet(Supernet):
             x1, *x2 = self.execution.inputs(s1, [cell.preprocess[1], *later])
             s1 = cell(*x0, x1, mixing.ops[kind], mixing.edges[kind], mixing.active.get(kind))
             x0 = x2
-            if self.training and self.auxiliary is not None and index == self.auxiliary_at:
-                auxiliary = self.auxiliary(s1)
-        return self.head(global_average(s1)), auxiliary
+            yield s1
 
 
 class DartsSupernet(SupernetFactory):
@@ -134,20 +131,19 @@ class DartsSupernet(SupernetFactory):
         running_stats: bool = False,
         individual: bool = False,
     ) -> None:
-        check_primitives(primitives, PRIMITIVES)
         self.channels = channels
         self.layers = layers
         self.stem: StemName = stem
         self.stem_multiplier = stem_multiplier
         self.nodes = nodes
-        self.primitives = list(primitives)
         self.running_stats = running_stats
         self.individual = individual
-        self._space = (
-            individual_space(layers, nodes, primitives)
+        self._space: DartsSpace | IndividualDartsSpace = (
+            IndividualDartsSpace(layers, nodes, primitives)
             if individual
-            else darts_space(nodes, primitives)
+            else DartsSpace(nodes, primitives)
         )
+        self.primitives = self._space.primitives
 
     @property
     def space(self) -> SearchSpace:
@@ -162,17 +158,23 @@ class DartsSupernet(SupernetFactory):
         execution: CellExecution | None = None,
     ) -> CellSupernet:
         """Build the supernet for images; needs `in_channels`, `num_classes`, `image_size`."""
-        sizes = feature_sizes(data_spec["image_size"], self.stem, cell_kinds(self.layers))
+        roles = cell_kinds(self.layers)
+        sizes = feature_sizes(data_spec["image_size"], self.stem, roles)
+        norm = NormRule(affine=False, after_pool=True, running_stats=self.running_stats)
+        stem = STEMS[self.stem](
+            data_spec["in_channels"], self.channels, self.stem_multiplier, self.running_stats
+        )
+        classes = data_spec["num_classes"]
+        size = sizes[auxiliary_cell(self.layers)] if auxiliary else None
         return CellSupernet(
             self.space,
-            data_spec["in_channels"],
-            data_spec["num_classes"],
+            stem,
+            layer_kinds(self.space.kinds, self.layers),
+            reductions(roles),
             self.channels,
-            self.layers,
-            self.stem,
-            self.stem_multiplier,
+            functools.partial(ClassificationHead, out_features=classes),
+            auxiliary_builder(classes, self.stem, size),
             k,
-            NormRule(affine=False, after_pool=True, running_stats=self.running_stats),
-            sizes[auxiliary_cell(self.layers)] if auxiliary else None,
+            norm,
             execution,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, final
 
@@ -11,12 +12,16 @@ from nas_lightning.architecture import CellGenotype, Genotype
 from nas_lightning.architecture.network import NetworkFactory, RetrainNetwork
 from nas_lightning.errors import UsageError
 from nas_lightning.layers.drop_path import with_drop_path
-from nas_lightning.layers.primitives import PRIMITIVES, RETRAIN_NORM, Zero
+from nas_lightning.layers.heads import ClassificationHead
+from nas_lightning.layers.own import build_primitive
+from nas_lightning.layers.primitives import RETRAIN_NORM, Zero
+from nas_lightning.layers.stack import CellModule
 from nas_lightning.spaces.darts.network import node_states
 from nas_lightning.spaces.nas_bench_201.skeleton import Skeleton
+from nas_lightning.spaces.nas_bench_201.space import NasBench201Space
 
 
-class PlainCell(nn.Module):
+class PlainCell(CellModule):
     """A discrete cell of one input whose output is its last node.
 
     Args:
@@ -29,7 +34,9 @@ class PlainCell(nn.Module):
         self.genotype = genotype
         self.nodes = nn.ModuleList(
             nn.ModuleList(
-                with_drop_path(i.primitive, PRIMITIVES[i.primitive](channels, 1, RETRAIN_NORM), 1)
+                with_drop_path(
+                    i.primitive, build_primitive(i.primitive, channels, 1, RETRAIN_NORM), 1
+                )
                 for i in node
             )
             for node in genotype.nodes
@@ -78,8 +85,8 @@ class NasBench201Network(NetworkFactory):
         Raises:
             UsageError: The genotype is of another space, or an auxiliary head is asked for.
         """
-        if genotype.space != "nas_bench_201":
-            raise UsageError(f"NasBench201Network cannot build cells of {genotype.space!r}")
+        if not isinstance(genotype.space, NasBench201Space):
+            raise UsageError(f"NasBench201Network cannot build cells of {genotype.space.name!r}")
         if auxiliary:
             raise UsageError(
                 "NAS-Bench-201 networks have no auxiliary head: set auxiliary_weight to 0"
@@ -88,10 +95,12 @@ class NasBench201Network(NetworkFactory):
         return PlainNetwork(
             Skeleton(
                 data_spec["in_channels"],
-                data_spec["num_classes"],
                 self.channels,
                 self.cells,
                 running_stats=True,
                 make_cell=lambda channels: PlainCell(cell, channels),
+                make_head=functools.partial(
+                    ClassificationHead, out_features=data_spec["num_classes"]
+                ),
             )
         )

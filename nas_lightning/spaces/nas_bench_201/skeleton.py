@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 from torch import Tensor, nn
 
 from nas_lightning.layers.primitives import NormRule
-from nas_lightning.layers.stems import global_average
 
 
 class ResidualReduction(nn.Module):
@@ -29,31 +28,32 @@ class ResidualReduction(nn.Module):
         self.shortcut = nn.Sequential(nn.AvgPool2d(2, 2), nn.Conv2d(channels, wide, 1, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 2C, H/2, W/2) for x (B, C, H, W)."""
+        """Return (B, 2C, H/2, W/2) for x (B, C, H, W)."""
         out: Tensor = self.shortcut(x) + self.body(x)
         return out
 
 
 class Skeleton(nn.Module):
-    """Stem, three stages of cells with a residual reduction between them, pooling, linear head.
+    """A stem, three stages of cells with a residual reduction between them, and a head.
 
     Args:
         in_channels: Channels of the image.
-        num_classes: Outputs of the head.
         channels: Channels C of the first stage; 2C and 4C follow.
         cells: Cells of a stage, N.
         running_stats: Batch norm outside the cells keeps running statistics.
-        make_cell: Channels → a cell, called with (x, …) and what `forward` is given beside x.
+        make_cell: Builds a cell from its channels. The cell is called with x and the further
+            arguments of `forward`.
+        make_head: Builds the head from the channels of the last stage.
     """
 
     def __init__(
         self,
         in_channels: int,
-        num_classes: int,
         channels: int,
         cells: int,
         running_stats: bool,
         make_cell: Callable[[int], nn.Module],
+        make_head: Callable[[int], nn.Module],
     ) -> None:
         super().__init__()
         norm = NormRule(affine=True, after_pool=False, running_stats=running_stats)
@@ -65,15 +65,14 @@ class Skeleton(nn.Module):
         )
         self.reductions = nn.ModuleList(ResidualReduction(width, norm) for width in widths[:-1])
         self.last = nn.Sequential(norm(widths[-1]), nn.ReLU())
-        self.head = nn.Linear(widths[-1], num_classes)
+        self.head = make_head(widths[-1])
 
-    def forward(self, x: Tensor, *weights: object) -> Tensor:
-        """Logits (B, num_classes) for images x (B, in_channels, H, W)."""
+    def forward(self, x: Tensor, *weights: object) -> Any:
+        """Return the head's output, logits (B, num_classes), for images (B, in_channels, H, W)."""
         x = self.stem(x)
         for index, stage in enumerate(self.stages):
             if index:
                 x = self.reductions[index - 1](x)
             for cell in cast("nn.ModuleList", stage):
                 x = cell(x, *weights)
-        logits: Tensor = self.head(global_average(self.last(x)))
-        return logits
+        return self.head(self.last(x))

@@ -1,10 +1,11 @@
-"""The NAS-Bench-201 space (Dong and Yang, ICLR 2020) and the skeleton around its cells."""
+"""The NAS-Bench-201 space (Dong and Yang, ICLR 2020)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nas_lightning.architecture.space import Cell, Edge, SearchSpace
+from nas_lightning.architecture.space import Cell, SearchSpace, dense_edges
+from nas_lightning.layers.own import primitive_names, primitive_sources
 
 NAS_BENCH_201_PRIMITIVES = (
     "none",
@@ -16,20 +17,23 @@ NAS_BENCH_201_PRIMITIVES = (
 """Candidate operations, in the order of the columns of α."""
 
 
-def nas_bench_201_space(primitives: Sequence[str] = NAS_BENCH_201_PRIMITIVES) -> SearchSpace:
-    """One cell kind of one input and three nodes: 6 edges, 5^6 = 15,625 cells.
+class NasBench201Space(SearchSpace):
+    """One kind of cell with one input and three nodes: 6 edges, 5^6 = 15,625 cells.
 
-    Every edge is kept, with the best of its operations, `none` included. The output is the last
-    node.
+    A genotype keeps every edge with the best of its operations, which may be `none`. The output
+    is the last node. The benchmark's table holds cells of its own five operations only.
 
     Args:
-        primitives: Candidate operations on every edge; GAEA's search leaves `none` out.
+        primitives: Candidate operations on every edge, by name or import path; GAEA's search
+            leaves `none` out.
+
+    Raises:
+        UsageError: The operations are unknown, repeated or fewer than two.
     """
-    edges = tuple(Edge(source, target) for target in range(1, 4) for source in range(target))
-    return SearchSpace(
-        name="nas_bench_201",
-        cells=(Cell("cell", 1, edges, tuple(primitives), last_node_only=True),),
-        inputs_per_node=None,
-        known_primitives=frozenset(NAS_BENCH_201_PRIMITIVES),
-        excluded=frozenset(),
-    )
+
+    def __init__(self, primitives: Sequence[str] = NAS_BENCH_201_PRIMITIVES) -> None:
+        names = primitive_names(primitives)
+        self.primitives = primitive_sources(names)
+        cell = Cell("cell", 1, dense_edges(inputs=1, nodes=3), names, last_node_only=True)
+        known = (*NAS_BENCH_201_PRIMITIVES, *names)
+        super().__init__("nas_bench_201", [cell], None, known, excluded=())

@@ -6,13 +6,11 @@ import re
 
 from nas_lightning.architecture.genotype import CellGenotype, Genotype, NodeInput
 from nas_lightning.errors import GenotypeError
-from nas_lightning.spaces.registry import get_space
-
-SPACE = "nas_bench_201"
+from nas_lightning.spaces.nas_bench_201.space import NasBench201Space
 
 
 def is_string(source: str) -> bool:
-    """Whether a text looks like an architecture string."""
+    """Return True if a text looks like an architecture string."""
     return source.startswith("|")
 
 
@@ -22,7 +20,7 @@ def from_string(text: str) -> Genotype:
     Raises:
         GenotypeError: It is malformed, or not of three nodes with all their edges.
     """
-    space = get_space(SPACE)
+    space = NasBench201Space()
     (cell,) = space.cells
     nodes = []
     for target, part in zip(cell.nodes, text.split("+"), strict=False):
@@ -40,17 +38,17 @@ def from_string(text: str) -> Genotype:
     if (found := text.count("+") + 1) != len(cell.nodes):
         raise _wrong(f"expected {len(cell.nodes)} nodes joined by +, found {found}", found)
     cells = {cell.kind: CellGenotype(tuple(nodes), cell.concat, cell.inputs)}
-    return Genotype(SPACE, cells, provenance={"source": "architecture string"})
+    return Genotype(space, cells, provenance={"source": "architecture string"})
 
 
 def to_string(genotype: Genotype) -> str:
-    """The architecture string of a genotype; edges that it does not hold are `none`.
+    """Return the architecture string of a genotype; edges that it does not hold are `none`.
 
     Raises:
         GenotypeError: It is of another space, or has two operations on one edge.
     """
-    if genotype.space != SPACE:
-        raise GenotypeError(f"only {SPACE!r} has architecture strings", "$.space")
+    if not isinstance(genotype.space, NasBench201Space):
+        raise GenotypeError("only 'nas_bench_201' has architecture strings", "$.space")
     (cell,) = genotype.cells.values()
     parts = []
     for target, node in enumerate(cell.nodes, start=1):

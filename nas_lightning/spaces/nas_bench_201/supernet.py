@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, final
 
@@ -9,16 +10,18 @@ from torch import Tensor, nn
 
 from nas_lightning.architecture import Cell, SearchSpace
 from nas_lightning.errors import UsageError
+from nas_lightning.layers.heads import ClassificationHead
 from nas_lightning.layers.primitives import NormRule
+from nas_lightning.layers.stack import CellModule
 from nas_lightning.spaces.nas_bench_201.skeleton import Skeleton
-from nas_lightning.spaces.nas_bench_201.space import NAS_BENCH_201_PRIMITIVES, nas_bench_201_space
-from nas_lightning.supernet.base import Supernet, SupernetFactory, check_primitives
+from nas_lightning.spaces.nas_bench_201.space import NAS_BENCH_201_PRIMITIVES, NasBench201Space
+from nas_lightning.supernet.base import Supernet, SupernetFactory
 from nas_lightning.supernet.execution import CellExecution
 from nas_lightning.supernet.mixing import Active, Mixing
 from nas_lightning.supernet.reference import check_partial_channels, mixed_edge
 
 
-class PlainSearchCell(nn.Module):
+class PlainSearchCell(CellModule):
     """A cell of one input whose output is its last node.
 
     Args:
@@ -108,15 +111,14 @@ class NasBench201Supernet(SupernetFactory):
         affine: bool = False,
         running_stats: bool = False,
     ) -> None:
-        check_primitives(primitives, NAS_BENCH_201_PRIMITIVES)
         if cells < 1:
             raise UsageError(f"a stage needs at least one cell, found cells = {cells}")
         self.channels = channels
         self.cells = cells
-        self.primitives = list(primitives)
         self.affine = affine
         self.running_stats = running_stats
-        self._space = nas_bench_201_space(primitives)
+        self._space = NasBench201Space(primitives)
+        self.primitives = self._space.primitives
 
     @property
     def space(self) -> SearchSpace:
@@ -141,10 +143,10 @@ class NasBench201Supernet(SupernetFactory):
         (cell,) = self.space.cells
         skeleton = Skeleton(
             data_spec["in_channels"],
-            data_spec["num_classes"],
             self.channels,
             self.cells,
             self.running_stats,
             lambda channels: PlainSearchCell(cell, channels, k, norm, execution),
+            functools.partial(ClassificationHead, out_features=data_spec["num_classes"]),
         )
         return PlainSupernet(self.space, skeleton, execution)

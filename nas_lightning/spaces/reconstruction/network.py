@@ -12,7 +12,7 @@ from nas_lightning.architecture import CellGenotype, Genotype
 from nas_lightning.architecture.network import NetworkFactory, RetrainNetwork
 from nas_lightning.errors import UsageError
 from nas_lightning.spaces.reconstruction.operations import OPERATIONS, Sizes
-from nas_lightning.spaces.reconstruction.space import RECONSTRUCTION_NAME
+from nas_lightning.spaces.reconstruction.space import ReconstructionSpace
 from nas_lightning.spaces.reconstruction.states import Measurement, Problem, problem_of
 
 
@@ -72,10 +72,10 @@ class ReconstructionNetwork(NetworkFactory):
             UsageError: The genotype is of another space, an auxiliary head is asked for, or the
                 data is of another kind.
         """
-        if genotype.space != RECONSTRUCTION_NAME:
+        if not isinstance(genotype.space, ReconstructionSpace):
             raise UsageError(
-                f"ReconstructionNetwork is for cells of the space {RECONSTRUCTION_NAME}, and the "
-                f"genotype is of {genotype.space}"
+                f"ReconstructionNetwork is for cells of the space reconstruction, and the "
+                f"genotype is of {genotype.space.name}"
             )
         if auxiliary:
             raise UsageError("a reconstruction has no auxiliary head: set auxiliary_weight 0")

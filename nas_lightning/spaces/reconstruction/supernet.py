@@ -14,7 +14,7 @@ from nas_lightning.spaces.reconstruction.operations import OPERATIONS, Filtering
 from nas_lightning.spaces.reconstruction.patches import spread
 from nas_lightning.spaces.reconstruction.space import (
     RECONSTRUCTION_PRIMITIVES,
-    reconstruction_space,
+    ReconstructionSpace,
 )
 from nas_lightning.spaces.reconstruction.states import (
     SIGNALS,
@@ -27,7 +27,6 @@ from nas_lightning.supernet.base import (
     Supernet,
     SupernetFactory,
     check_one_execution,
-    check_primitives,
 )
 from nas_lightning.supernet.execution import CellExecution
 from nas_lightning.supernet.mixing import Active, Mixing
@@ -198,17 +197,16 @@ class ReconstructionSupernet(SupernetFactory):
         primitives: Sequence[str] = RECONSTRUCTION_PRIMITIVES,
         reach: int | None = None,
     ) -> None:
-        check_primitives(primitives, RECONSTRUCTION_PRIMITIVES)
         for name, size in (("nodes", nodes), ("reach", reach)):
             if size is not None and size < 1:
                 raise UsageError(f"{name} must be at least 1, found {size}")
+        self._space = ReconstructionSpace(nodes, primitives, reach)
         self.nodes = nodes
         self.filters = filters
         self.channels = channels
-        self.primitives = list(primitives)
+        self.primitives = self._space.primitives
         self.reach = reach
         self._sizes = Sizes(filters, channels)
-        self._space = reconstruction_space(nodes, primitives, reach)
 
     @property
     def space(self) -> SearchSpace:

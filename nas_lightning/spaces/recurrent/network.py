@@ -21,7 +21,7 @@ from nas_lightning.spaces.recurrent.language_model import (
     masked,
     words_of,
 )
-from nas_lightning.spaces.recurrent.space import RECURRENT_NAME
+from nas_lightning.spaces.recurrent.space import RecurrentSpace
 from nas_lightning.tasks import LanguageOutput, TextInput
 
 
@@ -109,10 +109,10 @@ class RecurrentNetwork(NetworkFactory):
             UsageError: The genotype is of another space, an auxiliary head is asked for, or there
                 is no text.
         """
-        if genotype.space != RECURRENT_NAME:
+        if not isinstance(genotype.space, RecurrentSpace):
             raise UsageError(
-                f"RecurrentNetwork is for cells of the space {RECURRENT_NAME}, and the genotype "
-                f"is of {genotype.space}"
+                f"RecurrentNetwork is for cells of the space darts_recurrent, and the genotype is "
+                f"of {genotype.space.name}"
             )
         if auxiliary:
             raise UsageError("a recurrent network has no auxiliary head: set auxiliary_weight 0")

@@ -4,33 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nas_lightning.architecture.space import Cell, Edge, SearchSpace
+from nas_lightning.architecture.space import Cell, SearchSpace, check_primitives, dense_edges
 
 RECURRENT_PRIMITIVES = ("none", "tanh", "relu", "sigmoid", "identity")
 """Candidate operations, in the order of the columns of α."""
 
-RECURRENT_NAME = "darts_recurrent"
 
-
-def recurrent_space(
-    steps: int = 8, primitives: Sequence[str] = RECURRENT_PRIMITIVES, name: str = RECURRENT_NAME
-) -> SearchSpace:
+class RecurrentSpace(SearchSpace):
     """The space of a recurrent cell: a tree of steps that grows from an initial state.
 
-    State 0 is made of the word and of the cell's output at the word before; it is the cell's only
-    input here, and states 1 to `steps` are the steps. Each step may follow any state before it,
-    so eight steps make E = 1 + 2 + … + 8 = 36 edges, and α is (36, 5). A genotype keeps one
-    predecessor and one operation a step. The cell's output is the mean of all steps.
+    State 0 is computed from the word and from the cell's output at the word before. It is the
+    cell's only input; states 1 to `steps` are the steps. Each step may follow any state before
+    it, so eight steps make E = 1 + 2 + … + 8 = 36 edges, and α is (36, 5). A genotype keeps one
+    predecessor and one operation for each step. The cell's output is the mean of all steps.
 
     Args:
         steps: Steps of the cell.
         primitives: Candidate operations on every edge.
-        name: Name of the space.
+
+    Raises:
+        UsageError: There is no step, or the operations are unknown, repeated or fewer than two.
     """
-    edges = tuple(Edge(s, t) for t in range(1, 1 + steps) for s in range(t))
-    return SearchSpace(
-        name=name,
-        cells=(Cell("recurrent", 1, edges, tuple(primitives)),),
-        inputs_per_node=1,
-        known_primitives=frozenset((*RECURRENT_PRIMITIVES, *primitives)) - {"none"},
-    )
+
+    def __init__(self, steps: int = 8, primitives: Sequence[str] = RECURRENT_PRIMITIVES) -> None:
+        check_primitives(primitives, RECURRENT_PRIMITIVES)
+        self.steps = steps
+        self.primitives = list(primitives)
+        cell = Cell("recurrent", 1, dense_edges(inputs=1, nodes=steps), tuple(primitives))
+        super().__init__("darts_recurrent", [cell], 1, RECURRENT_PRIMITIVES)

@@ -20,12 +20,11 @@ from nas_lightning.spaces.recurrent.language_model import (
     masked,
     words_of,
 )
-from nas_lightning.spaces.recurrent.space import RECURRENT_PRIMITIVES, recurrent_space
+from nas_lightning.spaces.recurrent.space import RECURRENT_PRIMITIVES, RecurrentSpace
 from nas_lightning.supernet.base import (
     Supernet,
     SupernetFactory,
     check_one_execution,
-    check_primitives,
 )
 from nas_lightning.supernet.execution import CellExecution
 from nas_lightning.supernet.mixing import Active, Mixing
@@ -182,7 +181,6 @@ class RecurrentSupernet(SupernetFactory):
         steps: int = 8,
         primitives: Sequence[str] = RECURRENT_PRIMITIVES,
     ) -> None:
-        check_primitives(primitives, RECURRENT_PRIMITIVES)
         for name, size in (("hidden", hidden), ("steps", steps)):
             if size < 1:
                 raise UsageError(f"{name} must be at least 1, found {size}")
@@ -192,9 +190,9 @@ class RecurrentSupernet(SupernetFactory):
         self.dropout_input = dropout_input
         self.dropout_embedding = dropout_embedding
         self.steps = steps
-        self.primitives = list(primitives)
         self._dropouts = Dropouts(dropout, dropout_hidden, dropout_input, dropout_embedding)
-        self._space = recurrent_space(steps, primitives)
+        self._space = RecurrentSpace(steps, primitives)
+        self.primitives = self._space.primitives
 
     @property
     def space(self) -> SearchSpace:

@@ -9,7 +9,6 @@ from matplotlib.patches import Rectangle
 
 from nas_lightning.architecture import state_name
 from nas_lightning.drawing.layout import short_name
-from nas_lightning.spaces import get_space
 from nas_lightning.studies.plan import RANDOM
 from nas_lightning.studies.report.agreement import Agreement
 from nas_lightning.studies.report.analysis import Analysis
@@ -85,7 +84,7 @@ def _shapes(a: Analysis) -> list[Shape]:
     shapes = []
     for kind, cell in genotype.cells.items():
         used = {name for made in a.agreements.values() for _, _, name in made.kept.get(kind, ())}
-        known = get_space(genotype.space).cell(kind).primitives
+        known = genotype.space.cell(kind).primitives
         names = [name for name in known if name in used or name != "none"]
         states = range(cell.inputs, cell.inputs + len(cell.nodes))
         edges = tuple((source, target) for target in states for source in range(target))

@@ -1,18 +1,10 @@
-"""Cells that papers published, by name.
+"""Published cells of the DARTS space.
 
 Facts, not code: each is the list of (operation, predecessor) pairs that the authors released.
 """
 
-import difflib
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
-from nas_lightning.architecture import SearchSpace
-from nas_lightning.architecture.genotype import CellGenotype, Genotype, NodeInput
-from nas_lightning.errors import UsageError
-from nas_lightning.spaces.nas_bench_201.strings import from_string, is_string
-from nas_lightning.spaces.recurrent.space import RECURRENT_NAME
+from nas_lightning.architecture import CellGenotype, Genotype, NodeInput
+from nas_lightning.spaces.darts.space import DartsSpace
 
 SHORT = {
     "max": "max_pool_3x3",
@@ -44,18 +36,10 @@ def _published(
     reduce_concat: tuple[int, ...] = (2, 3, 4, 5),
 ) -> Genotype:
     cells = {"normal": _cell(normal, normal_concat), "reduce": _cell(reduce, reduce_concat)}
-    return Genotype("darts", cells, provenance={"source": source})
+    return Genotype(DartsSpace(), cells, provenance={"source": source})
 
 
-def _recurrent(source: str, steps: str) -> Genotype:
-    """Read `"sigmoid@0 relu@1 …"`: each step has one predecessor; the output is their mean."""
-    pairs = [step.split("@") for step in steps.split()]
-    nodes = tuple((NodeInput(activation, int(state)),) for activation, state in pairs)
-    cell = CellGenotype(nodes, tuple(range(1, 1 + len(nodes))), inputs=1)
-    return Genotype(RECURRENT_NAME, {"recurrent": cell}, provenance={"source": source})
-
-
-PUBLISHED = {
+DARTS_PUBLISHED = {
     "DARTS_V1": _published(
         "DARTS, first order (Liu et al., ICLR 2019)",
         normal="sep3@1 sep3@0 | skip@0 sep3@1 | skip@0 sep3@1 | sep3@0 skip@2",
@@ -90,47 +74,5 @@ PUBLISHED = {
         normal_concat=(4, 5, 6),
         reduce_concat=(3, 4, 6),
     ),
-    "DARTS_RNN_V1": _recurrent(
-        "DARTS, recurrent cell, first order (Liu et al., ICLR 2019)",
-        "relu@0 relu@1 tanh@2 relu@3 relu@4 identity@1 relu@5 relu@1",
-    ),
-    "DARTS_RNN_V2": _recurrent(
-        "DARTS, recurrent cell, second order (Liu et al., ICLR 2019)",
-        "sigmoid@0 relu@1 relu@1 identity@1 tanh@2 sigmoid@5 tanh@3 relu@5",
-    ),
 }
-"""Published genotypes by name."""
-
-
-def load_genotype(
-    source: str | Path | Mapping[str, Any], space: SearchSpace | None = None
-) -> Genotype:
-    """A genotype from a published name, a string, a file, or the JSON form itself.
-
-    Args:
-        source: A key of `PUBLISHED`, an architecture string of NAS-Bench-201, the path of a
-            genotype file, or its parsed content.
-        space: The space it must belong to; by default the one that it names.
-
-    Raises:
-        UsageError: None of these.
-        GenotypeError: The file or content is not a valid genotype of the space.
-    """
-    if isinstance(source, Mapping):
-        return Genotype.from_dict(dict(source), space)
-    if str(source) in PUBLISHED:
-        return Genotype.from_dict(PUBLISHED[str(source)].to_dict(), space)
-    if is_string(str(source)):
-        return Genotype.from_dict(from_string(str(source)).to_dict(), space)
-    if not Path(source).is_file():
-        close = difflib.get_close_matches(str(source).upper(), [n.upper() for n in PUBLISHED], 1)
-        hint = (
-            f"; did you mean {next(n for n in PUBLISHED if n.upper() == close[0])}?"
-            if close
-            else ""
-        )
-        raise UsageError(
-            f"no genotype {str(source)!r}: it is neither a file nor a published name "
-            f"({', '.join(PUBLISHED)}){hint}"
-        )
-    return Genotype.load(source, space)
+"""Published genotypes, by name."""
