@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from nas_lightning.callbacks.tf32 import OFF, ON, TF32, set_tf32
 from nas_lightning.errors import UsageError
 from nas_lightning.search import SearchModule
-from nas_lightning.search.passes import Capture, CudaGraphs, Graphs, forbids_graphs
+from nas_lightning.search.passes import Capture, CudaGraphs, Graphs
+from nas_lightning.search.replayable import forbids_graphs
 from nas_lightning.spaces.darts.cell import SearchCell
 from nas_lightning.spaces.darts.network import DiscreteCell
 from nas_lightning.spaces.nas_bench_201.network import PlainCell

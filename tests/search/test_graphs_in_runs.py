@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from nas_lightning.callbacks import RollBackOnNaN, RunCheckpoint, Speed, speed
 from nas_lightning.data import Synthetic
 from nas_lightning.search import SearchModule, SearchStrategy
-from nas_lightning.search.passes import WARM, Graphs, forbids_graphs
+from nas_lightning.search.passes import WARM, Graphs
+from nas_lightning.search.replayable import forbids_graphs
 from nas_lightning.spaces import DartsSupernet
 from nas_lightning.strategies import WarmUp
 from nas_lightning.supernet import SupernetFactory
@@ -121,7 +122,7 @@ def test_a_roll_back_is_seen_by_the_graphs(
         ) -> None:
             if (trainer.current_epoch, batch_idx) == (1, 1):
                 with torch.no_grad():
-                    next(iter(pl_module.weights.values())).fill_(math.nan)
+                    next(pl_module.supernet.parameters()).fill_(math.nan)
 
     rolls: list[RollBackOnNaN] = []
 
