@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
@@ -45,8 +45,13 @@ Penalty = Callable[[ArchitectureParameters], Tensor]
 class Planner(Protocol):
     """The part of a `SearchStrategy` that the plan uses."""
 
-    requires: ClassVar[tuple[Slot[Any], ...]]
-    steps_alpha_and_beta: ClassVar[bool]
+    @property
+    def requires(self) -> tuple[Slot[Any], ...]:
+        """Slots that some strategy must fill."""
+
+    @property
+    def steps_alpha_and_beta(self) -> bool:
+        """True if α and β must be stepped together."""
 
     def configure(self, plan: SearchPlan) -> None:
         """Fill or wrap slots of the plan."""

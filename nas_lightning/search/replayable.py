@@ -6,6 +6,9 @@ from nas_lightning.search.bilevel import first_order
 from nas_lightning.search.module import SearchModule
 from nas_lightning.search.plan import no_sampling
 from nas_lightning.search.slots import ARCH_GRADIENT, OP_SAMPLING
+from nas_lightning.search.strategy import SearchStrategy
+from nas_lightning.supernet import SupernetFactory
+from nas_lightning.tasks import Task
 
 
 def forbids_graphs(module: SearchModule) -> str | None:
@@ -20,7 +23,8 @@ def forbids_graphs(module: SearchModule) -> str | None:
         return "operations are drawn on the host"
     if module.drop_path:
         return "drop path changes from epoch to epoch"
-    for part in (module.task, module.factory, *module.strategies):
+    parts: list[Task | SupernetFactory | SearchStrategy] = [module.task, module.factory]
+    for part in parts + module.strategies:
         if not part.replayable:
             return f"{type(part).__name__} may change what a step computes"
     return None
