@@ -93,7 +93,7 @@ def test_a_smaller_last_batch_runs_by_itself(
 
 
 def test_autocast_is_in_the_graph(make_search: SearchFactory, make_trainer: TrainerFactory) -> None:
-    """To the bit: casts of weights are made anew in every replay."""
+    """To the bit: casts of weights are repeated in every replay."""
     replays = both(
         lambda: make_search(copy.deepcopy(list(METHODS["idarts"]))), make_trainer,
         precision="bf16-mixed",
@@ -106,7 +106,7 @@ def test_autocast_is_in_the_graph(make_search: SearchFactory, make_trainer: Trai
 def test_passes_may_be_captured_in_another_order(
     make_search: SearchFactory, make_trainer: TrainerFactory
 ) -> None:
-    """Behind a warm-up the weight pass is the first in the memory that all share."""
+    """After a warm-up the weight pass is the first in the memory that all share."""
     replays = both(lambda: make_search([WarmUp(1)]), make_trainer)
     found = counts(replays)
     assert found["weight step"] == EPOCHS * (BATCHES - 1) - WARM
@@ -143,7 +143,7 @@ def test_a_roll_back_is_seen_by_the_graphs(
     assert counts(replays)["weight step"] > BATCHES
 
 
-# -- what Python decides anew ------------------------------------------------------------------
+# -- decisions of Python within a run ----------------------------------------------------------
 
 
 class Freeze(Callback):
@@ -186,7 +186,7 @@ def test_other_modes_of_batch_norms_are_not_replayed(make_trainer: TrainerFactor
     assert counts(replays) == dict.fromkeys(("arch step", "weight step"), BATCHES - 1 - WARM)
 
 
-# -- behind the run ----------------------------------------------------------------------------
+# -- after the run -----------------------------------------------------------------------------
 
 
 def test_validation_and_test_are_those_of_any_search(
