@@ -22,7 +22,6 @@ from nas_lightning.callbacks.speed import Speed
 from nas_lightning.errors import UsageError
 from nas_lightning.search import SearchModule
 from nas_lightning.search.passes import WARM
-from nas_lightning.search.steps import arch_step, weight_step
 
 FIT_WARM, FIT_TIMED = 2, 3
 """Number of batches of a fit before the clock starts, and of timed batches."""
@@ -177,13 +176,13 @@ class Harness:
         module = cast("SearchModule", self.module)
         weight, arch = cast("list[Optimizer]", module.optimizers())
         with self.trainer.precision_plugin.train_step_context():
-            arch_step(module, self.batch, weight, arch)
+            module.arch_step(self.batch, weight, arch)
 
     def _weight(self) -> None:
         module = cast("SearchModule", self.module)
         weight, _ = cast("list[Optimizer]", module.optimizers())
         with self.trainer.precision_plugin.train_step_context():
-            weight_step(module, self.batch["train"], weight)
+            module.weight_step(self.batch["train"], weight)
 
     def _retrain(self) -> None:
         (optimizer,) = self.trainer.optimizers

@@ -14,7 +14,8 @@ from nas_lightning.callbacks.tf32 import OFF, ON, TF32, set_tf32
 from nas_lightning.errors import UsageError
 from nas_lightning.layers.stack import CellModule
 from nas_lightning.search import SearchModule
-from nas_lightning.search.passes import Capture, CudaGraphs, Graphs, forbids_graphs
+from nas_lightning.search.passes import Capture, CudaGraphs, Graphs
+from nas_lightning.search.replayable import forbids_graphs
 from nas_lightning.training.stage import Stage
 
 VARIANTS = 8

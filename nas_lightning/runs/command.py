@@ -237,7 +237,7 @@ class NASCLI(LightningCLI):
         if trainer.loggers:
             callbacks.append(LearningRateMonitor(logging_interval="epoch"))
         if isinstance(self.model, SearchModule):
-            callbacks.append(SearchMonitor(run_dir, self._get(self.config, "pictures")))
+            callbacks.append(SearchMonitor(self._get(self.config, "pictures")))
         callbacks.append(PredictionWriter(run_dir))
         if self.subcommand == "fit":
             job = active_job()

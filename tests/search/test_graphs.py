@@ -280,7 +280,7 @@ def test_what_cannot_be_asked_for(make_search: SearchFactory, make_trainer: Trai
 def test_batches_that_are_not_tensors_run_by_themselves_and_that_is_said_once() -> None:
     graphs = Graphs(Traces(torch.nn.Module()), warm=0)
     batch = {"x": torch.ones(1), "n": 2}
-    with pytest.warns(UserWarning, match="the sum cannot be captured .* made of tensors alone"):
+    with pytest.warns(UserWarning, match="the sum cannot be captured .* consist of tensors alone"):
         assert graphs.run("sum", lambda batch: batch["x"] + batch["n"], batch) == 3
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from nas_lightning.callbacks import RollBackOnNaN, RunCheckpoint, Speed, speed
 from nas_lightning.data import Synthetic
 from nas_lightning.search import SearchModule, SearchStrategy
-from nas_lightning.search.passes import WARM, Graphs, forbids_graphs
+from nas_lightning.search.passes import WARM, Graphs
+from nas_lightning.search.replayable import forbids_graphs
 from nas_lightning.spaces import DartsSupernet
 from nas_lightning.strategies import WarmUp
 from nas_lightning.supernet import SupernetFactory
@@ -92,7 +93,7 @@ def test_a_smaller_last_batch_runs_by_itself(
 
 
 def test_autocast_is_in_the_graph(make_search: SearchFactory, make_trainer: TrainerFactory) -> None:
-    """To the bit: casts of weights are made anew in every replay."""
+    """To the bit: casts of weights are repeated in every replay."""
     replays = both(
         lambda: make_search(copy.deepcopy(list(METHODS["idarts"]))), make_trainer,
         precision="bf16-mixed",
@@ -105,7 +106,7 @@ def test_autocast_is_in_the_graph(make_search: SearchFactory, make_trainer: Trai
 def test_passes_may_be_captured_in_another_order(
     make_search: SearchFactory, make_trainer: TrainerFactory
 ) -> None:
-    """Behind a warm-up the weight pass is the first in the memory that all share."""
+    """After a warm-up the weight pass is the first in the memory that all share."""
     replays = both(lambda: make_search([WarmUp(1)]), make_trainer)
     found = counts(replays)
     assert found["weight step"] == EPOCHS * (BATCHES - 1) - WARM
@@ -121,7 +122,7 @@ def test_a_roll_back_is_seen_by_the_graphs(
         ) -> None:
             if (trainer.current_epoch, batch_idx) == (1, 1):
                 with torch.no_grad():
-                    next(iter(pl_module.weights.values())).fill_(math.nan)
+                    next(pl_module.supernet.parameters()).fill_(math.nan)
 
     rolls: list[RollBackOnNaN] = []
 
@@ -142,7 +143,7 @@ def test_a_roll_back_is_seen_by_the_graphs(
     assert counts(replays)["weight step"] > BATCHES
 
 
-# -- what Python decides anew ------------------------------------------------------------------
+# -- decisions of Python within a run ----------------------------------------------------------
 
 
 class Freeze(Callback):
@@ -185,7 +186,7 @@ def test_other_modes_of_batch_norms_are_not_replayed(make_trainer: TrainerFactor
     assert counts(replays) == dict.fromkeys(("arch step", "weight step"), BATCHES - 1 - WARM)
 
 
-# -- behind the run ----------------------------------------------------------------------------
+# -- after the run -----------------------------------------------------------------------------
 
 
 def test_validation_and_test_are_those_of_any_search(
