@@ -1,144 +1,64 @@
-"""`nas info`: what networks cost."""
+"""`nas info`: the size of a network or a supernet, or the result of a run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
-from typing import Any
+import json
+from pathlib import Path
 
-import torch
-from torch import nn
-
-from nas_lightning.architecture import Genotype, SearchSpace
-from nas_lightning.errors import UsageError
-from nas_lightning.layers.stems import StemName
-from nas_lightning.operators import Identity
-from nas_lightning.retrain import count_parameters, network_cost
-from nas_lightning.spaces import (
-    RECONSTRUCTION_NAME,
-    DartsNetwork,
-    DartsSupernet,
-    NasBench201Network,
-    NasBench201Supernet,
-    ReconstructionNetwork,
-    ReconstructionSupernet,
-    RecurrentNetwork,
-    RecurrentSupernet,
-    get_space,
-    individual_layers,
-    load_genotype,
-)
-from nas_lightning.spaces.nas_bench_201 import to_string
-
-Given = Mapping[str, int | None]
-"""Sizes of the command line by name (`channels`, `layers`, …); none where not given."""
-
-PIXELS = {"cifar": 32, "imagenet": 224}
-CLASSES = {"cifar": 10, "imagenet": 1000}
-TOKENS = 10_000
-"""Words of the Penn Treebank."""
+from nas_lightning.cli.verb_parser import VerbParser, positive
 
 
-def genotype_cost(source: str, space: str | None, given: Given, imagenet: bool) -> dict[str, Any]:
-    """Sizes and cost of a genotype's network.
+def run(arguments: list[str]) -> None:
+    """Show the parameters and multiply-adds of a network or a supernet, or the result of a run."""
+    args = _parser().parse_args(arguments[1:])
+    if Path(args.genotype).is_dir():
+        from nas_lightning.runs.summary import describe_run, run_summary
 
-    Raises:
-        UsageError: A size is asked for that the space does not have, or they do not fit.
-    """
-    genotype = load_genotype(source, get_space(space) if space else None)
-    if genotype.space == "darts_recurrent":
-        _refuse(given, imagenet, "layers", "image_size")
-        sizes = _filled(given, channels=850, classes=TOKENS)
-        network = RecurrentNetwork(sizes["channels"])
-        with torch.device("meta"):
-            built = network.build(genotype, {"num_tokens": sizes["classes"]})
-        return {**sizes, "parameters": count_parameters(built)}
-    if genotype.space == "nas_bench_201":
-        _refuse(given, imagenet)
-        sizes = _filled(given, channels=16, layers=5, classes=10, image_size=32)
-        cost = network_cost(
-            NasBench201Network(sizes["channels"], sizes["layers"]), genotype, _images(sizes)
-        )
-        return {"string": to_string(genotype), **sizes, **asdict(cost)}
-    if genotype.space == RECONSTRUCTION_NAME:
-        _refuse(given, imagenet, "layers", "classes", "image_size")
-        sizes = _filled(given, channels=16)
-        unrolled = ReconstructionNetwork(channels=sizes["channels"])
-        return {**sizes, **_by_dims(lambda spec: unrolled.build(genotype, spec))}
-    return _darts_cost(genotype, given, imagenet)
+        folder = Path(args.genotype)
+        print(json.dumps(run_summary(folder)) if args.json else describe_run(folder))
+        return
+    from nas_lightning.cli.network_costs import genotype_cost, supernet_cost
 
-
-def _darts_cost(genotype: Genotype, given: Given, imagenet: bool) -> dict[str, Any]:
-    stem: StemName = "imagenet" if imagenet else "cifar"
-    sizes = _filled(
-        given,
-        channels=48 if imagenet else 36,
-        layers=individual_layers(genotype.space) or (14 if imagenet else 20),
-        classes=CLASSES[stem],
-        image_size=PIXELS[stem],
+    given = {name: getattr(args, name) for name in ("channels", "layers", "classes", "image_size")}
+    cost = (
+        supernet_cost(args.space or "darts", given, args.imagenet, args.k)
+        if args.genotype == "supernet"
+        else genotype_cost(args.genotype, args.space, given, args.imagenet)
     )
-    network = DartsNetwork(sizes["channels"], sizes["layers"], stem)
-    return {**sizes, "stem": stem, **asdict(network_cost(network, genotype, _images(sizes)))}
+    result = {"genotype": args.genotype, **cost}
+    if args.json:
+        print(json.dumps(result))
+        return
+    for name, value in result.items():
+        print(f"{name.replace('_', ' '):<28} {f'{value:,}' if isinstance(value, int) else value}")
 
 
-def supernet_cost(space: str, given: Given, imagenet: bool, k: int) -> dict[str, Any]:
-    """Sizes and weights of the supernet of a space, without α and β.
-
-    Raises:
-        UsageError: A size is asked for that the space does not have, or they do not fit.
-    """
-    found: SearchSpace = get_space(space)
-    built: nn.Module
-    if found.name == "darts_recurrent":
-        _refuse(given, imagenet, "layers", "image_size")
-        sizes = _filled(given, channels=300, classes=TOKENS)
-        built = RecurrentSupernet(sizes["channels"]).build({"num_tokens": sizes["classes"]}, k)
-    elif found.name == "nas_bench_201":
-        _refuse(given, imagenet)
-        sizes = _filled(given, channels=16, layers=5, classes=10, image_size=32)
-        plain = NasBench201Supernet(sizes["channels"], sizes["layers"])
-        built = plain.build(_images(sizes), k)
-    elif found.name == RECONSTRUCTION_NAME:
-        _refuse(given, imagenet, "layers", "classes", "image_size")
-        sizes = _filled(given, channels=16)
-        unrolled = ReconstructionSupernet(channels=sizes["channels"])
-        return {**sizes, "k": k, **_by_dims(lambda spec: unrolled.build(spec, k))}
-    else:
-        stem: StemName = "imagenet" if imagenet else "cifar"
-        layers = individual_layers(found.name)
-        sizes = _filled(
-            given, channels=16, layers=layers or 8, classes=CLASSES[stem], image_size=PIXELS[stem]
-        )
-        individual = layers is not None
-        cells = DartsSupernet(sizes["channels"], sizes["layers"], stem, individual=individual)
-        built = cells.build(_images(sizes), k)
-    return {**sizes, "k": k, "parameters": count_parameters(built)}
-
-
-def _by_dims(build: Callable[[dict[str, Any]], nn.Module]) -> dict[str, int]:
-    """Parameters for signals and images of one channel; the operator has none."""
-    spec = {"in_channels": 1, "operator": Identity().to_config()}
-    names = {1: "parameters_for_signals", 2: "parameters_for_images"}
-    return {name: count_parameters(build({**spec, "dims": dims})) for dims, name in names.items()}
-
-
-def _filled(given: Given, **defaults: int) -> dict[str, int]:
-    """The sizes given, with defaults for the others."""
-    return {name: given[name] or default for name, default in defaults.items()}
-
-
-def _refuse(given: Given, imagenet: bool, *names: str) -> None:
-    """Refuse sizes that a space does not have."""
-    wrong = [name.replace("_", "-") for name in names if given[name] is not None]
-    wrong += ["imagenet"] if imagenet else []
-    if wrong:
-        raise UsageError(f"--{wrong[0]} means nothing in this search space")
-
-
-def _images(sizes: Mapping[str, int]) -> dict[str, int]:
-    """Sizes of the data for colour images."""
-    return {
-        "in_channels": 3,
-        "num_classes": sizes["classes"],
-        "image_size": sizes["image_size"],
-    }
+def _parser() -> VerbParser:
+    parser = VerbParser("nas info", description=run.__doc__)
+    parser.add_argument(
+        "genotype",
+        help="a genotype file, a published name, an architecture string of NAS-Bench-201, "
+        "`supernet`, or a run directory",
+    )
+    parser.add_argument("--space", help="search space (default: the genotype's; supernet: darts)")
+    parser.add_argument(
+        "--channels",
+        type=positive,
+        help="C, or hidden units (default: 36; 48 on ImageNet; supernet 16; nas_bench_201 and "
+        "reconstruction 16; darts_recurrent 850, supernet 300)",
+    )
+    parser.add_argument(
+        "--layers",
+        type=positive,
+        help="cells (default: 20; ImageNet 14; supernet 8; nas_bench_201: 5 in each stage)",
+    )
+    parser.add_argument(
+        "--classes",
+        type=positive,
+        help="classes, or words (default: 10; 1000 on ImageNet; darts_recurrent 10000)",
+    )
+    parser.add_argument("--imagenet", action="store_true", help="ImageNet's stem, 224 pixels")
+    parser.add_argument("--image-size", type=positive, help="pixels (default: 32; 224 on ImageNet)")
+    parser.add_argument("--k", type=positive, default=1, help="supernet: K of partial channels")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser

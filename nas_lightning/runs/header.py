@@ -1,4 +1,4 @@
-"""What a run is, in a few lines."""
+"""The lines that a run prints before it starts."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from nas_lightning.search.settings import differences
 
 
 def header(model: LightningModule, data: LightningDataModule) -> str:
-    """The size of the network.
+    """Return the size of the network, and more that depends on the kind of the run.
 
-    Of a search also the plan, slot by slot; of a retraining the settings in which it differs from
-    the search that found its genotype, if that is known.
+    For a search this is the plan, slot by slot. For a retraining it is the settings in which it
+    differs from the search that found its genotype, if that is known.
     """
     if isinstance(model, SearchModule):
         size = f"{count_parameters(model.supernet):,} weights"
