@@ -43,6 +43,8 @@ trainer: {accelerator: cpu, max_epochs: 1}
 """
 DATA = {"num_classes": 4, "image_size": 8, "train_size": 64, "test_size": 20, "batch_size": 8}
 SAMPLES = 20
+# fixtures copy a run that was made in another folder
+pytestmark = pytest.mark.filterwarnings("ignore:The dirpath has changed:UserWarning")
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ from tests.cli.conftest import LONG, Nas
 
 SEND = "--trainer.callbacks tests.callbacks.test_graceful_stop.Send --trainer.callbacks.epoch"
 LAST = Path("checkpoints/last.ckpt")
+# fixtures copy a run that was made in another folder
+pytestmark = pytest.mark.filterwarnings("ignore:The dirpath has changed:UserWarning")
 
 
 class Vanish(Callback):

@@ -15,6 +15,9 @@ import yaml
 from nas_lightning.architecture import Genotype
 from tests.cli.conftest import Nas
 
+# fixtures copy a run that was made in another folder
+pytestmark = pytest.mark.filterwarnings("ignore:The dirpath has changed:UserWarning")
+
 
 def hashes(folder: Path) -> dict[str, str]:
     return {
