@@ -66,7 +66,7 @@ LOWER = "lower data.num_workers"
 
 
 def own(error: BaseException, _: Run) -> str | None:
-    """An error of nas-lightning, whose text is the message."""
+    """Return the text of an error of nas-lightning."""
     if not isinstance(error, NASError):
         return None
     text = str(error)
@@ -76,7 +76,7 @@ def own(error: BaseException, _: Run) -> str | None:
 
 
 def out_of_memory(error: BaseException, run: Run) -> str | None:
-    """The memory of the GPU or of the machine ran out."""
+    """Explain that the memory of the GPU or of the machine ran out."""
     if not memory.is_out_of_memory(error):
         return None
     text = f"out of memory{memory.wanted(error)}: {memory.peak()}; {memory.lower(run.config)}"
@@ -86,7 +86,7 @@ def out_of_memory(error: BaseException, run: Run) -> str | None:
 
 
 def lost_worker(error: BaseException, run: Run) -> str | None:
-    """A process that loads data died.
+    """Explain that a process that loads data died.
 
     PyTorch reports a killed process by its signal, or, if it notices the loss itself first, as one
     that "exited unexpectedly". Both get the same message.
@@ -113,7 +113,7 @@ def lost_worker(error: BaseException, run: Run) -> str | None:
 
 
 def lost_process(error: BaseException, run: Run) -> str | None:
-    """Another process of a distributed run is gone."""
+    """Explain that another process of a distributed run is gone."""
     talk = re.search(r"gloo|NCCL|TCPStore|torch\.distributed|ProcessGroup", str(error))
     lost = re.search(
         r"(Connection|connection) (reset|closed|refused)|Broken pipe|[Tt]imed out|[Tt]imeout"
@@ -130,7 +130,7 @@ def lost_process(error: BaseException, run: Run) -> str | None:
 
 
 def disk(error: BaseException, run: Run) -> str | None:
-    """A disk that cannot be written."""
+    """Explain that a disk cannot be written."""
     if not isinstance(error, OSError) or error.errno not in DISK:
         return None
     where = os.fsdecode(error.filename or run.config.get("run_dir", "")) or "a file"
@@ -138,14 +138,14 @@ def disk(error: BaseException, run: Run) -> str | None:
 
 
 def file(error: BaseException, _: Run) -> str | None:
-    """A file that cannot be read or written."""
+    """Explain that a file cannot be read or written."""
     if isinstance(error, OSError) and error.filename:
         return f"{os.fsdecode(error.filename)}: {error.strerror}"
     return None
 
 
 def monitor(error: BaseException, _: Run) -> str | None:
-    """A monitored metric that is not logged."""
+    """Explain that a monitored metric is not logged."""
     found = re.search(r"monitor='(.*?)'\)` could not find .*?\[(.*?)\]", str(error))
     if found is None:
         return None
@@ -154,7 +154,7 @@ def monitor(error: BaseException, _: Run) -> str | None:
 
 
 def settings(error: BaseException, _: Run) -> str | None:
-    """Settings of the trainer that Lightning refuses."""
+    """Return the reason for which Lightning refuses settings of the trainer."""
     return str(error) if type(error).__name__ == "MisconfigurationException" else None
 
 

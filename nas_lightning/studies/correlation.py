@@ -185,7 +185,7 @@ def _kendalls(x: Values, y: Values) -> Values:
 
 
 def _comparisons(values: Values) -> NDArray[np.int8]:
-    """Signs of the differences (R, n, n) of numbers (R, n)."""
+    """Return the signs of the differences (R, n, n) of numbers (R, n)."""
     rows, columns = values[:, :, None], values[:, None, :]
     return (rows > columns).astype(np.int8) - (rows < columns).astype(np.int8)
 

@@ -79,11 +79,11 @@ class GroundTruth:
             raise DataError(f"cannot read the table {path}: {error}") from error
 
     def __len__(self) -> int:
-        """Number of cells."""
+        """Return the number of cells."""
         return len(self.accuracies)
 
     def __iter__(self) -> Iterator[str]:
-        """Architecture strings, in the order of the table."""
+        """Iterate over the architecture strings, in the order of the table."""
         return iter(self.accuracies)
 
     @property

@@ -1,4 +1,4 @@
-"""Running the rest of a study: here in several processes, or as a job array of SLURM."""
+"""The run of a study: here in several processes, or as a job array of SLURM."""
 
 from __future__ import annotations
 

@@ -98,8 +98,8 @@ def test_auto_begins_again_in_the_directory_of_a_run_without_a_checkpoint(
 def test_a_torn_checkpoint_is_passed_over_with_a_warning(nas: Nas, whole: Path) -> None:
     line = f"{LONG} --run_dir whole"
     last = whole / LAST
-    whole = last.read_bytes()
-    last.write_bytes(whole[: len(whole) // 2])
+    content = last.read_bytes()
+    last.write_bytes(content[: len(content) // 2])
     again = nas(f"{line} --ckpt_path last")
     assert again.code == 0, again.err
     assert "nas: warning: whole/checkpoints/last.ckpt is truncated" in again.err
@@ -108,7 +108,7 @@ def test_a_torn_checkpoint_is_passed_over_with_a_warning(nas: Nas, whole: Path) 
     assert "epoch 2/3" not in again.out
     assert torch.load(last, weights_only=True)["epoch"] == 2
     assert torch.load(last.with_name("previous.ckpt"), weights_only=True)["epoch"] == 1
-    assert last.with_suffix(".damaged").read_bytes() == whole[: len(whole) // 2]
+    assert last.with_suffix(".damaged").read_bytes() == content[: len(content) // 2]
 
 
 def test_two_torn_checkpoints_are_reported(nas: Nas, whole: Path) -> None:
