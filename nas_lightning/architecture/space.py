@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -108,9 +108,9 @@ def check_primitives(primitives: Sequence[str], known: Collection[str]) -> None:
 class SearchSpace:
     """A search space: its cells, and the operations that a genotype of it may hold.
 
-    A space that is searched is an instance of a subclass, which keeps every argument of its
-    constructor under its own name. Genotype files record the subclass by import path and these
-    arguments, see `to_config`.
+    A space of its own is a subclass, which keeps every argument of its constructor under its own
+    name. Genotype files record its import path and these arguments, see `to_config`. They record
+    the cells of a space that is no subclass.
 
     Args:
         name: Short name for messages, tables and checkpoints.
@@ -152,17 +152,21 @@ class SearchSpace:
         return words if kind == "cell" else f"{words} cell"
 
     def to_config(self) -> dict[str, Any]:
-        """Return import path and arguments of the space, from which it can be built again.
-
-        Raises:
-            UsageError: The space is no subclass, so its cells have no constructor.
-        """
+        """Return import path and arguments of the space, as genotype files hold them."""
         if type(self) is SearchSpace:
-            raise UsageError(
-                f"the search space {self.name!r} cannot be written to a file: define a subclass "
-                f"of SearchSpace that builds its cells in its constructor"
-            )
-        return {"class_path": public_path(type(self)), "init_args": to_config(init_args(self))}
+            arguments = {
+                "name": self.name,
+                "cells": [
+                    {**asdict(cell), "edges": [[edge.source, edge.target] for edge in cell.edges]}
+                    for cell in self.cells
+                ],
+                "inputs_per_node": self.inputs_per_node,
+                "known_primitives": sorted(self.known_primitives),
+                "excluded": sorted(self.excluded),
+            }
+        else:
+            arguments = init_args(self)
+        return {"class_path": public_path(type(self)), "init_args": to_config(arguments)}
 
     def __eq__(self, other: object) -> bool:
         """Return True if both have the same name, cells and rules."""

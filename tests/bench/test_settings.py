@@ -13,7 +13,7 @@ from nas_lightning.bench.harness import quiet
 from nas_lightning.bench.methods import METHODS, SINGLE_LEVEL
 from nas_lightning.bench.plain import PlainDarts
 from nas_lightning.bench.settings import DIGITS, K1, K4, PRESETS, QUICK, Wanted, groups
-from nas_lightning.cli import bench_options
+from nas_lightning.cli import bench
 from nas_lightning.errors import UsageError
 from nas_lightning.hparams import to_config
 from nas_lightning.runs.configs import find_config, overlays
@@ -169,11 +169,11 @@ def test_compiled_cells_are_timed_and_not_counted() -> None:
 
 
 def test_the_command_line_offers_what_there_is() -> None:
-    """The option lists the names itself, so that `nas bench --help` needs no torch."""
-    assert set(bench_options.PRESETS) == set(PRESETS)
-    assert bench_options.STEPS == STEPS
-    assert bench_options.CELLS == settings.CELLS
-    assert bench_options.PRECISIONS == precision.PRECISIONS
+    """It lists names of its own, so that `nas bench --help` needs no torch."""
+    assert set(bench.PRESETS) == set(PRESETS)
+    assert bench.STEPS == STEPS
+    assert bench.CELLS == settings.CELLS
+    assert bench.PRECISIONS == precision.PRECISIONS
 
 
 def test_threads_are_put_back() -> None:

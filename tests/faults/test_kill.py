@@ -17,7 +17,7 @@ import pytest
 from nas_lightning.cli import main
 from nas_lightning.runs.record import read_record
 from tests.cli.conftest import SEARCH
-from tests.cli.test_resume import assert_same_end
+from tests.runs.test_resume import assert_same_end
 
 pytestmark = pytest.mark.faults
 

@@ -1,4 +1,4 @@
-"""What a run would find where it is called: versions, hardware, and who starts its processes."""
+"""Facts about this machine: versions, hardware, and the processes that a run would have."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from nas_lightning.slurm.environment import TORCHRUN
 from nas_lightning.slurm.job import SlurmJob, slurm_job
 
 Rows = list[tuple[str, str]]
-"""Names, with what there is to say of each."""
+"""Pairs of a name and a text."""
 
 SIGNALS = (
     ("Ctrl-C, SIGTERM", "finish the batch, save, stop"),
-    ("SIGUSR1, SIGUSR2", "the same, and requeue"),
+    ("SIGUSR1, SIGUSR2", "finish the batch, save, requeue"),
 )
 
 
 def machine() -> Rows:
-    """Versions, CPUs, memory and accelerators."""
+    """Describe versions, CPUs, memory and accelerators."""
     return [
         ("nas-lightning", __version__),
         ("python", platform.python_version()),
@@ -38,11 +38,11 @@ def machine() -> Rows:
 
 
 def processes(want: Wanted, visible_gpus: int, environ: Mapping[str, str] = os.environ) -> Rows:
-    """Who starts the processes of a run, how many, and what they do on a signal.
+    """Describe the processes of a run: their number, their launcher, their answer to signals.
 
     Args:
-        want: What the configuration asks for.
-        visible_gpus: GPUs that this process sees.
+        want: Devices and nodes of the configuration.
+        visible_gpus: Number of GPUs that this process sees.
         environ: The environment of this process.
     """
     job = slurm_job(environ)
@@ -55,20 +55,20 @@ def processes(want: Wanted, visible_gpus: int, environ: Mapping[str, str] = os.e
         number = job.tasks
         starter, each = "srun", f"{_plural(job.nodes, 'node')}, this is number {job.rank}"
     else:
-        starter = "nas itself" if want.nodes == 1 else "nobody on the other nodes: use srun"
+        starter = "nas itself" if want.nodes == 1 else "nas itself on this node only: use srun"
     backend = "none" if number == 1 else "nccl" if want.gpus else "gloo"
     return [
         ("SLURM", "not in a job" if job is None else _describe(job)),
         ("started by", starter),
         ("processes", str(number) if number == 1 else f"{number} ({each})"),
-        ("talk by", backend),
+        ("backend", backend),
         ("requeued", _requeued(job)),
         *SIGNALS,
     ]
 
 
 def table(rows: Rows) -> str:
-    """Rows as text, the names in one column."""
+    """Return the rows as text, with the names in one column."""
     return "\n".join(f"{name:<24} {text}" for name, text in rows)
 
 
@@ -84,15 +84,15 @@ def _requeued(job: SlurmJob | None) -> str:
     if job is None:
         return "no: there is no job"
     if not job.batch:
-        return "no: only jobs of sbatch can be; ahead of its end send SIGTERM, which saves"
+        return "no: only jobs of sbatch can be; send SIGTERM before its end, which saves"
     if not job.in_step:
-        return "no: SLURM's warning goes to what srun starts; put srun before nas"
-    return f"yes, by `scontrol requeue {job.id}`, when SIGUSR1 or SIGUSR2 comes"
+        return "no: SLURM's warning reaches only processes that srun started; put srun before nas"
+    return f"yes, by `scontrol requeue {job.id}`, on SIGUSR1 or SIGUSR2"
 
 
 def _cores() -> str:
     there = os.cpu_count() or 1
-    # what SLURM or taskset leave to this process; only Linux can tell
+    # SLURM or taskset may leave fewer to this process; only Linux can tell
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else there
     return f"{there}" if usable == there else f"{usable} of {there}"
 

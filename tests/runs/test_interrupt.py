@@ -1,4 +1,4 @@
-"""Ctrl-C in a process of its own: saved behind the batch, and what follows is the same run."""
+"""Ctrl-C in a process of its own: the run saves after the batch, and resumes to the same end."""
 
 import os
 import signal
@@ -11,10 +11,9 @@ import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from tests.cli.conftest import Nas
+from tests.cli.conftest import LONG, Nas
 
 PAUSED, GO_ON = Path("paused"), Path("go_on")
-LINE = "fit --config search --data.train_size 64 --trainer.max_epochs 3"  # 4 batches an epoch
 
 
 class Pause(Callback):
@@ -58,8 +57,8 @@ def interrupt(line: str) -> tuple[int, str]:
 
 
 @pytest.mark.slow
-def test_interrupted_run_goes_on_to_the_same_end(nas: Nas) -> None:
-    code, err = interrupt(f"{LINE} --trainer.callbacks tests.cli.test_interrupt.Pause")
+def test_interrupted_run_resumes_to_the_same_end(nas: Nas, whole: Path) -> None:
+    code, err = interrupt(f"{LONG} --trainer.callbacks tests.runs.test_interrupt.Pause")
     assert code == 130, err
     first, *_, last = err.strip().splitlines()
     assert first == "nas: finishing this batch, then saving; Ctrl-C again stops at once"
@@ -72,27 +71,16 @@ def test_interrupted_run_goes_on_to_the_same_end(nas: Nas) -> None:
     assert saved["epoch"] == 1
     assert saved["Synthetic"] == {"epoch": 1, "batch": 2}
 
-    resumed = nas(f"{LINE} --ckpt_path last")
+    resumed = nas(f"{LONG} --ckpt_path last")
     assert resumed.code == 0, resumed.err
     assert "epoch 1/3" not in resumed.out
     assert "epoch 2/3" in resumed.out
-    whole = nas(f"{LINE} --run_dir runs/whole")
-    assert whole.code == 0, whole.err
     ends = [
-        torch.load(f"runs/{name}/checkpoints/last.ckpt", weights_only=True)
-        for name in ("search", "whole")
+        torch.load(run_dir / "checkpoints/last.ckpt", weights_only=True)
+        for run_dir in (Path("runs/search"), whole)
     ]
     assert ends[0]["global_step"] == ends[1]["global_step"]
     one, other = (end["state_dict"] for end in ends)
     assert one.keys() == other.keys()
     different = [name for name in one if not torch.equal(one[name], other[name])]
     assert different == []
-
-
-@pytest.mark.slow
-def test_plain_process(work: Path) -> None:
-    command = [sys.executable, "-m", "nas_lightning", "fit", "--config", "serch.yaml"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr.startswith("nas: no configuration 'serch.yaml'; did you mean search.yaml?")

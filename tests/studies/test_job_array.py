@@ -1,4 +1,4 @@
-"""A study as a job array: what is asked of SLURM. What jobs do, tests/slurm shows."""
+"""A study as a job array: the requests to SLURM. tests/slurm runs the jobs."""
 
 import os
 from pathlib import Path
@@ -35,7 +35,7 @@ def requested(folder: Path) -> Request:
     return Request("s", logs, gpus=2, tasks=1, cpus=6, memory="8G", time="2-0", partition="p")
 
 
-def test_an_array_and_a_report_behind_it(tmp_path: Path, sbatch: Path) -> None:
+def test_an_array_and_a_report_after_it(tmp_path: Path, sbatch: Path) -> None:
     (tmp_path / "s").mkdir()
     said = submit_lines(tmp_path / "s", LINES, False, requested(tmp_path), at_once=2)
     scripts = [(tmp_path / f"given.{number}").read_text("utf-8") for number in (1, 2)]
@@ -58,7 +58,7 @@ def test_an_array_and_a_report_behind_it(tmp_path: Path, sbatch: Path) -> None:
     assert {"--kill-on-bad-exit=1", "--cpus-per-task=6"} <= set(command(scripts[0]))
     assert {"--kill-on-bad-exit=1", "--cpus-per-task=1"} <= set(command(scripts[1]))
     rows = dict(line.split(maxsplit=1) for line in said.splitlines())
-    assert rows["array"] == "1, 3 jobs; 2 reports behind them"
+    assert rows["array"] == "1, 3 jobs; 2 reports after them"
     assert rows["logs"] == str(tmp_path / "s/logs")
 
 
@@ -68,7 +68,7 @@ def test_all_jobs_may_run_at_once(tmp_path: Path, sbatch: Path) -> None:
     assert directives((tmp_path / "given.1").read_text("utf-8"))["array"] == "0-2%3"
 
 
-def test_a_refusal_of_slurm_is_said(tmp_path: Path, sbatch: Path) -> None:
+def test_a_refusal_of_slurm_is_reported(tmp_path: Path, sbatch: Path) -> None:
     sbatch.write_text("#!/bin/sh\necho 'sbatch: error: no such partition' >&2\nexit 1\n")
     (tmp_path / "s").mkdir()
     with pytest.raises(SubmitError, match="no such partition"):

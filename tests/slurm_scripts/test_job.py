@@ -1,4 +1,4 @@
-"""Which SLURM job a process belongs to, from environments that SLURM made, and requeueing it."""
+"""The SLURM job of a process, from environments that SLURM made, and its requeueing."""
 
 import os
 from pathlib import Path

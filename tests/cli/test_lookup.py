@@ -1,7 +1,9 @@
-"""`nas benchmark`: cells in a table, and cells in a supernet against the table."""
+"""`nas lookup`: cells in a table, and a supernet's ranking of cells against the table."""
 
+import contextlib
 import itertools
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import torch
 from scipy import stats
 
 from nas_lightning.architecture import Genotype
+from nas_lightning.cli import main
 from nas_lightning.data import Synthetic
 from nas_lightning.errors import UsageError
 from nas_lightning.runs.command import NASCLI, run
@@ -17,7 +20,7 @@ from nas_lightning.spaces import load_genotype
 from nas_lightning.spaces.nas_bench_201 import from_string
 from nas_lightning.studies.one_shot import one_shot_scores
 from nas_lightning.supernet import Mixing
-from tests.cli.conftest import SEARCH, Nas
+from tests.cli.conftest import Nas, run_once
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1")
 CELLS = [
@@ -40,6 +43,8 @@ trainer: {accelerator: cpu, max_epochs: 1}
 """
 DATA = {"num_classes": 4, "image_size": 8, "train_size": 64, "test_size": 20, "batch_size": 8}
 SAMPLES = 20
+# fixtures copy a run that was made in another folder
+pytestmark = pytest.mark.filterwarnings("ignore:The dirpath has changed:UserWarning")
 
 
 @pytest.fixture
@@ -50,16 +55,26 @@ def table(work: Path) -> str:
     return "--table table.csv"
 
 
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run directory of a small search; not to be changed."""
+    folder = tmp_path_factory.mktemp("small")
+    (folder / "small.yaml").write_text(SMALL, encoding="utf-8")
+    with contextlib.chdir(folder):
+        assert main(["fit", "--config", "small.yaml"]) == 0
+    return folder / "runs/search"
+
+
 @pytest.fixture
-def searched(nas: Nas, table: str) -> Path:
-    Path("small.yaml").write_text(SMALL, encoding="utf-8")
-    assert nas("fit --config small.yaml").code == 0
+def searched(small: Path, table: str) -> Path:
+    """A copy of the search in `runs/search`, beside the table."""
+    shutil.copytree(small, "runs/search")
     return Path("runs/search")
 
 
 def test_cells_are_looked_up(nas: Nas, table: str) -> None:
     from_string(CELLS[26]).save("runs/a/genotype.json")
-    result = nas(f"benchmark --space nasbench201 {table} runs/a runs/a/genotype.json", CELLS[1])
+    result = nas(f"lookup --space nasbench201 {table} runs/a runs/a/genotype.json", CELLS[1])
     lines = [line.split() for line in result.out.splitlines()]
     assert result.code == 0, result.err
     # name, true %, rank, percentage of the others that are worse, regret, cell
@@ -80,7 +95,7 @@ def test_cells_are_looked_up(nas: Nas, table: str) -> None:
 
 
 def test_json_and_another_column(nas: Nas, table: str) -> None:
-    result = nas(f"benchmark --space nas_bench_201 {table} --column other --json", CELLS[0])
+    result = nas(f"lookup --space nas_bench_201 {table} --column other --json", CELLS[0])
     found = json.loads(result.out)
     (row,) = found["looked_up"]["cells"]
     assert row["cell"] == CELLS[0]
@@ -91,7 +106,7 @@ def test_json_and_another_column(nas: Nas, table: str) -> None:
 
 def test_a_supernet_ranks_cells(nas: Nas, searched: Path, table: str) -> None:
     before = sorted(searched.rglob("*"))
-    found = json.loads(nas(f"benchmark {table} --rank {searched} --cells 6 --json").out)["ranking"]
+    found = json.loads(nas(f"lookup {table} --rank {searched} --cells 6 --json").out)["ranking"]
     assert sorted(searched.rglob("*")) == before
     rows = found["cells"]
     assert found["of"] == 8  # the supernet has no `none`
@@ -108,12 +123,12 @@ def test_a_supernet_ranks_cells(nas: Nas, searched: Path, table: str) -> None:
 
 def test_a_checkpoint_all_cells_and_few_batches(nas: Nas, searched: Path, table: str) -> None:
     last = searched / "checkpoints" / "last.ckpt"
-    line = f"benchmark {table} --rank {last} --cells all --batches 1 --json"
+    line = f"lookup {table} --rank {last} --cells all --batches 1 --json"
     found = json.loads(nas(line).out)
     assert len(found["ranking"]["cells"]) == 8
     for row in found["ranking"]["cells"]:
         assert row["one_shot"] == pytest.approx(accuracy(searched, row["cell"], samples=8))
-    text = nas(f"benchmark {table} --rank {searched} --cells 3").out
+    text = nas(f"lookup {table} --rank {searched} --cells 3").out
     assert text.startswith("one-shot and true accuracy of 3 of 8 cells")
     assert [line.split()[0] for line in text.splitlines()[2:]] == ["Pearson", "Spearman", "Kendall"]
 
@@ -161,21 +176,21 @@ def test_scores_of_cells(tested: NASCLI, searched: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("benchmark --table table.csv", "name a genotype to be looked up"),
-        ("benchmark DARTS_V2", "required: --table"),
-        ("benchmark --table other.csv DARTS_V2", "cannot read the table other.csv"),
-        ("benchmark --table table.csv DARTS_V2", "of the space 'nas_bench_201'"),
-        ("benchmark --table table.csv nothing.json", "no genotype 'nothing.json'"),
-        ("benchmark --table table.csv empty", "empty holds no genotype.json"),
-        ("benchmark --table table.csv --column x DARTS_V2", "it has cifar10_test, other"),
-        ("benchmark --table table.csv --space darts DARTS_V2", "invalid choice: 'darts'"),
-        ("benchmark --table table.csv --rank empty", "empty holds no config.yaml"),
-        ("benchmark --table table.csv --rank a/b/last.ckpt", "a holds no config.yaml"),
-        ("benchmark --table table.csv --rank empty --cells 2", "at least 3 cells"),
-        ("benchmark --table table.csv --rank empty --cells few", "expected a whole number"),
+        ("lookup --table table.csv", "name a genotype to look up"),
+        ("lookup DARTS_V2", "required: --table"),
+        ("lookup --table other.csv DARTS_V2", "cannot read the table other.csv"),
+        ("lookup --table table.csv DARTS_V2", "of the space 'nas_bench_201'"),
+        ("lookup --table table.csv nothing.json", "no genotype 'nothing.json'"),
+        ("lookup --table table.csv empty", "empty holds no genotype.json"),
+        ("lookup --table table.csv --column x DARTS_V2", "it has cifar10_test, other"),
+        ("lookup --table table.csv --space darts DARTS_V2", "invalid choice: 'darts'"),
+        ("lookup --table table.csv --rank empty", "empty holds no config.yaml"),
+        ("lookup --table table.csv --rank a/b/last.ckpt", "a holds no config.yaml"),
+        ("lookup --table table.csv --rank empty --cells 2", "at least 3 cells"),
+        ("lookup --table table.csv --rank empty --cells few", "expected a whole number"),
     ],
 )
-def test_what_is_wrong_is_said(nas: Nas, table: str, line: str, message: str) -> None:
+def test_wrong_options_are_refused(nas: Nas, table: str, line: str, message: str) -> None:
     Path("empty").mkdir()
     result = nas(line)
     assert result.code in (1, 2)
@@ -184,9 +199,18 @@ def test_what_is_wrong_is_said(nas: Nas, table: str, line: str, message: str) ->
     assert result.out == ""
 
 
-def test_a_search_in_another_space_ranks_nothing(nas: Nas, table: str) -> None:
-    Path("search.yaml").write_text(SEARCH, encoding="utf-8")
-    assert nas("fit --config search.yaml").code == 0
-    result = nas(f"benchmark {table} --rank runs/search")
+def test_the_old_name_of_the_verb_still_works(nas: Nas, table: str) -> None:
+    old, new = (nas(f"{verb} {table} --json", CELLS[3]) for verb in ("benchmark", "lookup"))
+    assert old.code == new.code == 0
+    assert old.out == new.out
+    assert old.err == "nas: `nas benchmark` is now called `nas lookup`\n"
+    assert new.err == ""
+
+
+def test_a_search_in_another_space_ranks_nothing(
+    nas: Nas, table: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    shutil.copytree(run_once(tmp_path_factory, "fit --config search") / "runs", "runs")
+    result = nas(f"lookup {table} --rank runs/search")
     assert result.code == 2
     assert "the search is in space 'darts', a cell in 'nas_bench_201'" in result.err

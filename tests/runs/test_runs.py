@@ -1,9 +1,10 @@
-"""Runs and what they leave on disk."""
+"""Runs and the files that they write."""
 
 import csv
 import hashlib
 import json
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -13,6 +14,9 @@ import yaml
 
 from nas_lightning.architecture import Genotype
 from tests.cli.conftest import Nas
+
+# fixtures copy a run that was made in another folder
+pytestmark = pytest.mark.filterwarnings("ignore:The dirpath has changed:UserWarning")
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -33,9 +37,8 @@ def epochs(path: Path) -> list[int]:
         return [int(row["epoch"]) for row in csv.DictReader(file) if row["epoch"]]
 
 
-def test_search_then_a_second_fit_is_refused_and_changes_nothing(nas: Nas) -> None:
-    assert nas("fit --config search.yaml").code == 0
-    folder = Path("runs/search")
+def test_search_then_a_second_fit_is_refused_and_changes_nothing(nas: Nas, searched: Path) -> None:
+    folder = searched
     names = set(hashes(folder))
     assert {"config.yaml", "genotype.json", "checkpoints/last.ckpt", "csv/fit/metrics.csv"} <= names
     before = hashes(folder)
@@ -45,17 +48,17 @@ def test_search_then_a_second_fit_is_refused_and_changes_nothing(nas: Nas) -> No
     assert "--ckpt_path last" in result.err
     assert "--run_dir" in result.err
     # nor does a checkpoint of another run make it ours
-    assert nas("fit --config search --run_dir runs/other").code == 0
+    shutil.copytree(searched, "runs/other")
     other = "fit --config search --ckpt_path runs/other/checkpoints/last.ckpt"
     assert nas(other).code == 2
     assert nas("fit --config search --trainer.fast_dev_run true").code == 0
     assert hashes(folder) == before
 
 
-def test_evaluation_leaves_the_run_alone_and_predictions_are_complete(nas: Nas) -> None:
-    line = "--config retrain --model.genotype genotype.json"
-    assert nas(f"fit {line}").code == 0
-    folder = Path("runs/retrain")
+def test_evaluation_leaves_the_run_alone_and_predictions_are_complete(
+    nas: Nas, retrained: Path
+) -> None:
+    folder = retrained
     assert {"best.ckpt", "last.ckpt"} == {path.name for path in folder.glob("checkpoints/*")}
     before = hashes(folder)
     saved = "--config runs/retrain/config.yaml"
@@ -73,9 +76,8 @@ def test_evaluation_leaves_the_run_alone_and_predictions_are_complete(nas: Nas) 
     assert {int(row["class"]) for row in rows} <= {0, 1, 2, 3}
 
 
-def test_going_on_appends(nas: Nas) -> None:
-    assert nas("fit --config search").code == 0
-    folder = Path("runs/search")
+def test_resuming_appends(nas: Nas, searched: Path) -> None:
+    folder = searched
     first = (folder / "csv/fit/metrics.csv").read_bytes()
     result = nas("fit --config search --ckpt_path last --trainer.max_epochs 2")
     assert result.code == 0, result.err
@@ -86,20 +88,18 @@ def test_going_on_appends(nas: Nas) -> None:
     assert yaml.safe_load((folder / "config.yaml").read_text("utf-8"))["trainer"]["max_epochs"] == 2
 
 
-def test_checkpoint_of_another_kind_or_space(nas: Nas) -> None:
-    assert nas("fit --config search").code == 0
+def test_checkpoint_of_another_kind_or_space(nas: Nas, searched: Path, retrained: Path) -> None:
     retrain = "fit --config retrain --model.genotype genotype.json"
-    assert nas(retrain).code == 0
-    search, retrained = (f"runs/{name}/checkpoints/last.ckpt" for name in ("search", "retrain"))
+    search, retraining = (run_dir / "checkpoints/last.ckpt" for run_dir in (searched, retrained))
     for line, fragments in {
-        f"fit --config search --run_dir runs/a --ckpt_path {retrained}": ("retrain", "search"),
+        f"fit --config search --run_dir runs/a --ckpt_path {retraining}": ("retrain", "search"),
         f"{retrain} --run_dir runs/b --ckpt_path {search}": ("search", "retrain"),
         f"fit --config search --run_dir runs/c --model.supernet.nodes 3 --ckpt_path {search}": (
             "another network",
             "config.yaml",
         ),
-        f"test --config search --ckpt_path {retrained}": ("retrain", "search"),
-        f"derive {retrained}": ("retrain", "search"),
+        f"test --config search --ckpt_path {retraining}": ("retrain", "search"),
+        f"derive {retraining}": ("retrain", "search"),
     }.items():
         result = nas(line)
         assert result.code == 1, result.err
@@ -107,8 +107,7 @@ def test_checkpoint_of_another_kind_or_space(nas: Nas) -> None:
         assert len(result.err.splitlines()) == 1
 
 
-def test_derive(nas: Nas) -> None:
-    assert nas("fit --config search").code == 0
+def test_derive(nas: Nas, searched: Path) -> None:
     result = nas("derive runs/search/checkpoints/last.ckpt -o new/genotype.json")
     assert result.code == 0
     derived = Genotype.load("new/genotype.json")
@@ -174,7 +173,7 @@ def test_python_m(monkeypatch: pytest.MonkeyPatch, argument: str) -> None:
     assert stop.value.code == 0
 
 
-def test_threads_and_what_runs_are_said_and_done(nas: Nas) -> None:
+def test_threads_are_set_and_the_run_is_described(nas: Nas) -> None:
     before = torch.get_num_threads()
     try:
         result = nas("fit --config search --trainer.fast_dev_run true --threads 2")

@@ -1,4 +1,4 @@
-"""What `nas doctor` says of the machine, the job, and who starts the processes."""
+"""Facts that `nas doctor` prints of the machine, the job, and the processes."""
 
 import lightning
 import pytest
@@ -10,7 +10,7 @@ from tests.slurm import environments as recorded
 
 
 def rows(out: str) -> dict[str, str]:
-    """What is said of the machine and the processes, by name."""
+    """Return the facts of the machine and the processes, by name."""
     lines = "\n".join(out.split("\n\n")[:2]).splitlines()
     return {line[:24].strip(): line[25:] for line in lines}
 
@@ -33,7 +33,7 @@ def test_the_machine_is_described(nas: Nas, monkeypatch: pytest.MonkeyPatch) -> 
     assert found["SLURM"] == "not in a job"
     assert found["requeued"] == "no: there is no job"
     assert ("none" in found["accelerators"]) is not torch.cuda.is_available()
-    alone = (found["started by"], found["processes"], found["talk by"])
+    alone = (found["started by"], found["processes"], found["backend"])
     assert torch.cuda.is_available() or alone == ("nas itself", "1", "none")
     assert max(map(len, result.out.splitlines())) <= 100
 
@@ -42,7 +42,7 @@ def test_processes_of_a_search(nas: Nas, monkeypatch: pytest.MonkeyPatch) -> Non
     enter({}, monkeypatch)
     two = "trainer: {devices: 2, accelerator: cpu}"
     found = rows(nas("doctor --search search", "--search", two).out)
-    assert (found["processes"], found["talk by"]) == ("2 (1 x 2)", "gloo")
+    assert (found["processes"], found["backend"]) == ("2 (1 x 2)", "gloo")
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
     monkeypatch.setenv("WORLD_SIZE", "6")
     monkeypatch.setenv("RANK", "4")
@@ -81,7 +81,7 @@ def test_slurm_jobs_are_described(
     assert "wrong" not in found
 
 
-def test_a_job_that_does_not_fit_is_said(nas: Nas, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_that_does_not_fit_is_reported(nas: Nas, monkeypatch: pytest.MonkeyPatch) -> None:
     enter(recorded.SBATCH_SRUN, monkeypatch)
     result = nas("doctor --search search")
     assert result.code == 1

@@ -1,4 +1,4 @@
-"""`nas study --table`: a table of true accuracies in place of retrainings, to its report."""
+"""`nas study --table`: a table of true accuracies instead of retrainings, up to the report."""
 
 import itertools
 import json
@@ -24,11 +24,11 @@ data:
 trainer: {accelerator: cpu, max_epochs: 1, enable_model_summary: false}
 """
 LINE = "study --config nb201.yaml --table table.csv --seeds 2 --random 3 --dir s --jobs 1"
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("study")]
+pytestmark = [pytest.mark.xdist_group("study"), pytest.mark.usefixtures("in_this_process")]
 
 
 def place(genotype: Genotype) -> int:
-    """Where a cell stands in the table, the worst at 0: its operations as digits of a number."""
+    """Return the place of a cell in the table, 0 for the worst: its operations as base-5 digits."""
     (cell,) = genotype.cells.values()
     ops = {
         (node, each.source): each.primitive for node, kept in enumerate(cell.nodes) for each in kept
@@ -74,7 +74,7 @@ def test_a_study_by_a_table(work: Path, nas: Nas) -> None:
         assert run.one_shot is not None
         assert set(run.scores) == {0, 1, 2}
 
-    again = nas(f"{LINE} --column made_up")  # nothing is left to be done
+    again = nas(f"{LINE} --column made_up")  # nothing is left to do
     assert again.code == 0
     assert json.loads((work / "s/report.json").read_text("utf-8")) == report
     other = nas(f"{LINE} --column cifar10_test")

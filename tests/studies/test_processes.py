@@ -1,4 +1,4 @@
-"""Processes that work items off, in spawned processes of their own."""
+"""Work on items in spawned processes."""
 
 import os
 import signal
@@ -10,22 +10,23 @@ from pathlib import Path
 
 import pytest
 
-from nas_lightning.studies.processes import LanesStoppedError, run_lanes
+from nas_lightning.studies.processes import ProcessesStoppedError, run_in_processes
 
-# what a killed parent ran: it says which process works, and never ends by itself
+# the program of a parent that is killed: it names its processes, and never ends by itself
 ENDLESS = """
 import sys
 from functools import partial
 from pathlib import Path
-from nas_lightning.studies.processes import run_lanes
-from tests.studies.test_lanes import wait_for_ever
+from nas_lightning.studies.processes import run_in_processes
+from tests.studies.test_processes import wait_for_ever
 if __name__ == "__main__":
-    run_lanes(partial(wait_for_ever, Path(sys.argv[1])), ["a", "b"], [{}, {}], lambda _: None)
+    work = partial(wait_for_ever, Path(sys.argv[1]))
+    run_in_processes(work, ["a", "b"], [{}, {}], lambda _: None)
 """
 
 
 def write_down(folder: Path, item: str) -> None:
-    (folder / item).write_text(f"{os.getpid()} {os.environ['LANE']}")
+    (folder / item).write_text(f"{os.getpid()} {os.environ['NUMBER']}")
 
 
 def die_once(folder: Path, item: str) -> None:
@@ -61,13 +62,13 @@ def is_gone(process: int) -> bool:
         return True
 
 
-def test_each_item_is_worked_off_once_by_two_lanes(tmp_path: Path) -> None:
+def test_two_processes_work_on_each_item_once(tmp_path: Path) -> None:
     seen: set[str] = set()
     items = [f"item {number}" for number in range(6)]
-    lanes = [{"LANE": "first"}, {"LANE": "second"}]
-    assert run_lanes(partial(write_down, tmp_path), items, lanes, seen.update) == []
+    environments = [{"NUMBER": "first"}, {"NUMBER": "second"}]
+    assert run_in_processes(partial(write_down, tmp_path), items, environments, seen.update) == []
     written = [(tmp_path / item).read_text().split() for item in items]
-    assert {lane for _, lane in written} == {"first", "second"}
+    assert {number for _, number in written} == {"first", "second"}
     assert len({process for process, _ in written}) == 2
     assert str(os.getpid()) not in {process for process, _ in written}
     assert seen <= set(items)
@@ -75,7 +76,7 @@ def test_each_item_is_worked_off_once_by_two_lanes(tmp_path: Path) -> None:
 
 def test_what_dies_under_an_item_is_tried_once_more(tmp_path: Path) -> None:
     items = ["doomed", "unlucky", "fine"]
-    assert run_lanes(partial(die_once, tmp_path), items, [{}], lambda _: None) == ["doomed"]
+    assert run_in_processes(partial(die_once, tmp_path), items, [{}], lambda _: None) == ["doomed"]
     assert (tmp_path / "unlucky").exists()
     assert (tmp_path / "fine").exists()
     assert not (tmp_path / "doomed").exists()
@@ -83,19 +84,19 @@ def test_what_dies_under_an_item_is_tried_once_more(tmp_path: Path) -> None:
 
 def test_what_work_raises_comes_through_and_ends_the_others(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="wrong"):
-        run_lanes(partial(raise_it, tmp_path), ["long", "wrong"], [{}, {}], lambda _: None)
+        run_in_processes(partial(raise_it, tmp_path), ["long", "wrong"], [{}, {}], lambda _: None)
     assert not list(tmp_path.iterdir())
 
 
-def test_sigterm_ends_the_lanes_too(tmp_path: Path) -> None:
+def test_sigterm_ends_the_processes_too(tmp_path: Path) -> None:
     handler = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(LanesStoppedError):
-        run_lanes(partial(stop_parent, tmp_path), ["a", "b"], [{}, {}], lambda _: None)
+    with pytest.raises(ProcessesStoppedError):
+        run_in_processes(partial(stop_parent, tmp_path), ["a", "b"], [{}, {}], lambda _: None)
     assert not list(tmp_path.iterdir())  # in the middle of their ten minutes
     assert signal.getsignal(signal.SIGTERM) is handler
 
 
-def test_lanes_do_not_outlive_a_parent_that_is_killed(tmp_path: Path) -> None:
+def test_processes_do_not_outlive_a_parent_that_is_killed(tmp_path: Path) -> None:
     script = tmp_path / "endless.py"
     script.write_text(ENDLESS)
     root = str(Path(__file__).parents[2])

@@ -1,4 +1,4 @@
-"""`nas study` as a user calls it, on small searches."""
+"""`nas study` as a user calls it, on small searches: two studies in processes, others here."""
 
 import json
 import os
@@ -14,13 +14,13 @@ from filelock import FileLock, Timeout
 
 from nas_lightning.architecture import Genotype
 from nas_lightning.callbacks.graceful_stop import RunInterruptedError
-from nas_lightning.cli.study import environments, run_study
-from nas_lightning.cli.study_options import read
+from nas_lightning.cli.study import read
 from nas_lightning.search import SearchModule
 from nas_lightning.search.discretize import one_hot
 from nas_lightning.studies.prepare import prepare
-from nas_lightning.studies.processes import LanesStoppedError
+from nas_lightning.studies.processes import ProcessesStoppedError
 from nas_lightning.studies.results import Run, read_results
+from nas_lightning.studies.run import environments, run_study
 from tests.cli.conftest import RETRAIN, SEARCH, Nas
 
 STUDY = (
@@ -33,11 +33,11 @@ model:
   init_args:
     weight_optimizer: {class_path: torch.optim.SGD, init_args: {lr: 1.0e+30}}
 """
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("study")]
+pytestmark = pytest.mark.xdist_group("study")
 
 
 def write_configurations(folder: Path) -> None:
-    """Two methods and a retraining."""
+    """Write the configurations of two methods and a retraining."""
     for name, text in (("search", SEARCH), ("plain", PLAIN), ("retrain", RETRAIN)):
         (folder / f"{name}.yaml").write_text(text)
 
@@ -50,7 +50,7 @@ def work(work: Path) -> Path:
 
 
 def start(line: str, folder: Path) -> subprocess.Popen[bytes]:
-    """`nas` in a session of its own, so that all its processes can be killed."""
+    """Start `nas` in a session of its own, so that all its processes can be killed."""
     with (folder / "said.txt").open("ab") as said:
         command = [sys.executable, "-m", "nas_lightning", *line.split()]
         return subprocess.Popen(
@@ -59,7 +59,7 @@ def start(line: str, folder: Path) -> subprocess.Popen[bytes]:
 
 
 def call(line: str, folder: Path) -> tuple[int, str]:
-    """`nas` in a process of its own, to its end: exit code and what it said."""
+    """Run `nas` in a process of its own, and return its exit code and its output."""
     code = start(line, folder).wait(timeout=500)
     return code, (folder / "said.txt").read_text()
 
@@ -70,9 +70,12 @@ def run_of(folder: Path, method: str, seed: int) -> Run:
 
 
 def metric(out: str, name: str) -> float:
-    """A value from the table that `nas test` prints."""
+    """Return a value of the table that `nas test` prints."""
     (line,) = (line for line in out.splitlines() if name in line)
     return float(line.replace("│", " ").split()[-1])
+
+
+# -- in processes of their own ---------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +89,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_its_runs_are_those_of_the_single_commands(done: Path, work: Path, nas: Nas) -> None:
     alone = "--config search.yaml --config plain.yaml --seed_everything 1 --run_dir alone"
     assert nas(f"fit {alone}").code == 0
@@ -102,12 +106,14 @@ def test_its_runs_are_those_of_the_single_commands(done: Path, work: Path, nas: 
     assert drawn.final == pytest.approx(metric(tested, "retrain/test_accuracy"))
 
 
+@pytest.mark.slow
 def test_it_reports(done: Path) -> None:
     assert {path.name for path in (done / "s").glob("report.*")} == {
         f"report.{kind}" for kind in ("html", "md", "json", "csv")
     }
 
 
+@pytest.mark.slow
 def test_two_methods_that_find_one_cell_share_its_retraining(done: Path) -> None:
     for seed in (0, 1):
         one, two = run_of(done / "s", "pcdarts", seed), run_of(done / "s", "again", seed)
@@ -118,6 +124,7 @@ def test_two_methods_that_find_one_cell_share_its_retraining(done: Path) -> None
         assert len(json.loads(record.read_text())["starts"]) == 1
 
 
+@pytest.mark.slow
 def test_a_supernet_scores_a_random_cell_as_if_it_had_found_it(
     done: Path, work: Path, nas: Nas, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,7 +146,8 @@ def test_a_supernet_scores_a_random_cell_as_if_it_had_found_it(
         assert score == pytest.approx(metric(tested, "one_shot/test_accuracy"))
 
 
-def test_ctrl_c_saves_and_the_same_command_goes_on(work: Path) -> None:
+@pytest.mark.slow
+def test_ctrl_c_saves_and_the_same_command_resumes(work: Path) -> None:
     long = STUDY.replace("--jobs 2", "--jobs 1 --search.trainer.max_epochs 60")
     process = start(long, work)
     checkpoint = work / "s/searches/pcdarts/seed_0/checkpoints/last.ckpt"
@@ -150,31 +158,35 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(work: Path) -> None:
         time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     assert process.wait(timeout=300) == 130
-    assert "the same command goes on" in (work / "said.txt").read_text()
+    assert "the same command resumes it" in (work / "said.txt").read_text()
     record = json.loads((work / "s/searches/pcdarts/seed_0/run.json").read_text())
     assert record["starts"][-1]["outcome"] == "stopped"
     assert not list(work.glob("s/**/failure.json"))
 
 
-@pytest.mark.parametrize("error", [LanesStoppedError, RunInterruptedError])
-def test_whoever_says_first_that_it_was_stopped(
+# -- in this process -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [ProcessesStoppedError, RunInterruptedError])
+def test_a_stop_is_reported_by_whichever_process_notices_first(
     error: type[Exception],
     work: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """A lane that has saved may be heard before the study hears the signal itself."""
+    """A process that has saved may report before the study receives the signal itself."""
 
     def stopped(*_: object) -> None:
         raise error("stopped in epoch 1")
 
     monkeypatch.chdir(work)
-    monkeypatch.setattr("nas_lightning.cli.study.run_lanes", stopped)
-    assert run_study(read(STUDY.split()[1:])) == 130
-    assert "s is stopped; the same command goes on with it" in capsys.readouterr().err
+    monkeypatch.setattr("nas_lightning.studies.run.run_in_processes", stopped)
+    assert run_study(*read(STUDY.split()[1:])) == 130
+    assert "s is stopped; the same command resumes it" in capsys.readouterr().err
 
 
-def test_what_fails_is_said_and_tried_again_on_request(work: Path) -> None:
+@pytest.mark.usefixtures("in_this_process")
+def test_failures_are_reported_and_tried_again_on_request(work: Path, nas: Nas) -> None:
     (work / "broken.yaml").write_text(BROKEN)
     line = (
         "study --config search.yaml --config broken=search.yaml,broken.yaml --retrain retrain.yaml "
@@ -185,29 +197,30 @@ def test_what_fails_is_said_and_tried_again_on_request(work: Path) -> None:
         record = (work / "s/searches/broken/seed_0/run.json").read_text()
         return len(json.loads(record)["starts"])
 
-    code, said = call(line, work)
-    assert code == 1
-    assert "broken 0 failed: " in said
-    assert "not finite" in said
-    assert "--retry-failed" in said
-    assert run_of(work / "s", "search", 0).final is not None  # the others go on
+    result = nas(line)
+    assert result.code == 1
+    assert "broken 0 failed: " in result.err
+    assert "not finite" in result.err
+    assert "--retry-failed" in result.err
+    assert run_of(work / "s", "search", 0).final is not None  # the others continue
     failed = run_of(work / "s", "broken", 0)
     assert failed.final is None
     assert len(failed.failures) == 1
     assert starts() == 1
-    assert call(line, work)[0] == 1
+    assert nas(line).code == 1
     assert starts() == 1  # left alone
-    assert call(f"{line} --retry-failed", work)[0] == 1
+    assert nas(f"{line} --retry-failed").code == 1
     assert starts() == 2
 
 
-def test_it_grows_and_keeps_what_it_has(work: Path) -> None:
+@pytest.mark.usefixtures("in_this_process")
+def test_it_grows_and_keeps_its_results(work: Path, nas: Nas) -> None:
     line = "study --config search.yaml --retrain retrain.yaml --random 0 --dir s"
-    assert call(f"{line} --seeds 1", work)[0] == 0
+    assert nas(f"{line} --seeds 1").code == 0
     kept = work / "s/searches/search/seed_0/result.json"
     before = kept.stat().st_mtime_ns
-    code, said = call(f"{line} --seeds 2 --retrain-seeds 2", work)
-    assert code == 0, said
+    result = nas(f"{line} --seeds 2 --retrain-seeds 2")
+    assert result.code == 0, result.err
     assert kept.stat().st_mtime_ns == before
     assert [len(run.finals) for run in read_results(work / "s").runs] == [2, 2]
 
@@ -217,13 +230,13 @@ def test_it_grows_and_keeps_what_it_has(work: Path) -> None:
     [
         ("--search.model.typo 1", "typo"),
         ("--metric psnr", "accuracy"),
-        ("--retrain search.yaml", "is no retraining"),
+        ("--retrain search.yaml", "is not a retraining"),
         ("--config retrain.yaml", ""),
         ("--random 3", "random cells"),
         ("--search.trainer.max_epochs 2", "the method search"),
     ],
 )
-def test_what_is_wrong_is_said_before_anything_runs(
+def test_errors_are_reported_before_anything_runs(
     more: str, reason: str, work: Path, nas: Nas
 ) -> None:
     line = "--config search.yaml --retrain retrain.yaml --seeds 1 --random 2 --dir s"
@@ -245,16 +258,16 @@ def test_a_folder_in_use_is_refused(work: Path, nas: Nas) -> None:
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), Timeout("elsewhere")])
-def test_what_goes_wrong_in_a_study_is_not_taken_for_its_lock(
+def test_an_error_of_a_study_is_not_taken_for_its_lock(
     work: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
 ) -> None:
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("nas_lightning.cli.study.prepare", fail)
+    monkeypatch.setattr("nas_lightning.studies.run.prepare", fail)
     given = read(["--config", "search.yaml", "--retrain", "retrain.yaml", "--dir", "s"])
     with pytest.raises(OSError) as raised:  # noqa: PT011 (it is compared below)
-        run_study(given)
+        run_study(*given)
     assert raised.value is error
     with FileLock(work / "s" / ".lock").acquire(timeout=0):  # it is free again
         pass
@@ -267,14 +280,14 @@ def test_a_folder_that_cannot_be_made_is_refused(work: Path, nas: Nas) -> None:
     assert "cannot write to s: File exists; choose another --dir" in result.err
 
 
-def test_each_lane_has_its_share_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_process_has_its_share_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr("nas_lightning.cli.study.cores", lambda: 8)
+    monkeypatch.setattr("nas_lightning.studies.run.cores", lambda: 8)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     assert environments(None) == [{"OMP_NUM_THREADS": "8"}]
     assert environments(2) == [{"OMP_NUM_THREADS": "4"}] * 2
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
-    assert [lane["CUDA_VISIBLE_DEVICES"] for lane in environments(None)] == ["5", "7"]
-    assert [lane["CUDA_VISIBLE_DEVICES"] for lane in environments(3)] == ["5", "7", "5"]
+    assert [each["CUDA_VISIBLE_DEVICES"] for each in environments(None)] == ["5", "7"]
+    assert [each["CUDA_VISIBLE_DEVICES"] for each in environments(3)] == ["5", "7", "5"]

@@ -1,4 +1,4 @@
-"""Going on: from the last checkpoint, from the one before, or from the beginning."""
+"""Resuming: from the last checkpoint, from the one before, or from the beginning."""
 
 import json
 import os
@@ -16,13 +16,12 @@ from lightning import Callback, Trainer
 from nas_lightning.runs.directory import Start, find_start
 from nas_lightning.runs.metrics import Row, read_metrics
 from nas_lightning.slurm.job import SlurmJob
-from tests.cli.conftest import Nas
+from tests.cli.conftest import LONG, Nas
 
-FIT = (
-    "fit --config search --data.train_size 64 --trainer.max_epochs 3 --trainer.log_every_n_steps 2"
-)
 SEND = "--trainer.callbacks tests.callbacks.test_graceful_stop.Send --trainer.callbacks.epoch"
 LAST = Path("checkpoints/last.ckpt")
+# fixtures copy a run that was made in another folder
+pytestmark = pytest.mark.filterwarnings("ignore:The dirpath has changed:UserWarning")
 
 
 class Vanish(Callback):
@@ -34,13 +33,13 @@ class Vanish(Callback):
 
 
 def end(run: str) -> tuple[dict[str, Any], list[Row]]:
-    """Everything that a run ends with: its last checkpoint's content, and its metrics."""
+    """The content of a run's last checkpoint, and its metrics."""
     checkpoint = torch.load(Path(run) / LAST, weights_only=True)
     return checkpoint, read_metrics(Path(run))
 
 
 def same(one: object, other: object) -> bool:
-    """Whether two contents of a checkpoint are equal, bit for bit."""
+    """Return True if two contents of a checkpoint are equal, bit for bit."""
     if isinstance(one, torch.Tensor):
         return isinstance(other, torch.Tensor) and torch.equal(one, other)
     if isinstance(one, dict):
@@ -65,11 +64,12 @@ def assert_same_end(one: str, other: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 3])
-def test_a_stopped_run_ends_as_the_whole_one_in_all_it_wrote(batch: int, nas: Nas) -> None:
-    assert nas(f"{FIT} --run_dir whole").code == 0
-    stopped = nas(f"{FIT} --run_dir cut {SEND} 1 --trainer.callbacks.batch {batch}")
+def test_a_stopped_run_ends_as_the_whole_one_in_all_it_wrote(
+    batch: int, nas: Nas, whole: Path
+) -> None:
+    stopped = nas(f"{LONG} --run_dir cut {SEND} 1 --trainer.callbacks.batch {batch}")
     assert stopped.code == 130, stopped.err
-    assert nas(f"{FIT} --run_dir cut --ckpt_path auto").code == 0
+    assert nas(f"{LONG} --run_dir cut --ckpt_path auto").code == 0
     assert_same_end("whole", "cut")
     record = json.loads(Path("cut/run.json").read_text())
     assert [start["outcome"] for start in record["starts"]] == ["stopped", "finished"]
@@ -77,52 +77,51 @@ def test_a_stopped_run_ends_as_the_whole_one_in_all_it_wrote(batch: int, nas: Na
     assert record["starts"][0]["to"] == record["starts"][1]["from"] == at
 
 
-def test_auto_begins_where_nothing_is_and_goes_on_where_something_is(nas: Nas) -> None:
+def test_auto_begins_where_nothing_is_and_resumes_where_something_is(nas: Nas) -> None:
     line = "fit --config search --ckpt_path auto"
     assert "epoch 1/1" in nas(line).out
     again = nas(f"{line} --trainer.max_epochs 2")
     assert again.code == 0, again.err
     assert "epoch 1/2" not in again.out
     assert "epoch 2/2" in again.out
-    assert "goes on with other settings:\n  trainer.max_epochs: 1 before, 2 now" in again.out
+    assert "resumes with other settings:\n  trainer.max_epochs: 1 before, 2 now" in again.out
 
 
-def test_auto_begins_again_in_the_directory_of_a_run_without_a_checkpoint(nas: Nas) -> None:
-    assert nas("fit --config search").code == 0
-    (Path("runs/search") / LAST).unlink()
+def test_auto_begins_again_in_the_directory_of_a_run_without_a_checkpoint(
+    nas: Nas, searched: Path
+) -> None:
+    (searched / LAST).unlink()
     assert nas("fit --config search").code == 2
     assert "epoch 1/1" in nas("fit --config search --ckpt_path auto").out
 
 
-def test_a_torn_checkpoint_is_passed_over_with_a_warning(nas: Nas) -> None:
-    line = "fit --config search --trainer.max_epochs 3"
-    assert nas(line).code == 0
-    last = Path("runs/search") / LAST
-    whole = last.read_bytes()
-    last.write_bytes(whole[: len(whole) // 2])
+def test_a_torn_checkpoint_is_passed_over_with_a_warning(nas: Nas, whole: Path) -> None:
+    line = f"{LONG} --run_dir whole"
+    last = whole / LAST
+    content = last.read_bytes()
+    last.write_bytes(content[: len(content) // 2])
     again = nas(f"{line} --ckpt_path last")
     assert again.code == 0, again.err
-    assert "nas: warning: runs/search/checkpoints/last.ckpt is truncated" in again.err
-    assert "going on from runs/search/checkpoints/previous.ckpt" in again.err
+    assert "nas: warning: whole/checkpoints/last.ckpt is truncated" in again.err
+    assert "resuming from whole/checkpoints/previous.ckpt" in again.err
     assert "epoch 3/3" in again.out
     assert "epoch 2/3" not in again.out
     assert torch.load(last, weights_only=True)["epoch"] == 2
     assert torch.load(last.with_name("previous.ckpt"), weights_only=True)["epoch"] == 1
-    assert last.with_suffix(".damaged").read_bytes() == whole[: len(whole) // 2]
+    assert last.with_suffix(".damaged").read_bytes() == content[: len(content) // 2]
 
 
-def test_two_torn_checkpoints_are_said(nas: Nas) -> None:
-    assert nas("fit --config search --trainer.max_epochs 2").code == 0
+def test_two_torn_checkpoints_are_reported(nas: Nas, whole: Path) -> None:
     for name in ("last.ckpt", "previous.ckpt"):
-        (Path("runs/search/checkpoints") / name).write_bytes(b"PK")
+        assert (whole / "checkpoints" / name).exists()
+        (whole / "checkpoints" / name).write_bytes(b"PK")
     for name in ("last", "auto"):
-        result = nas(f"fit --config search --ckpt_path {name}")
+        result = nas(f"{LONG} --run_dir whole --ckpt_path {name}")
         assert result.code == 1
-        assert result.err.startswith("nas: runs/search/checkpoints/last.ckpt is truncated")
+        assert result.err.startswith("nas: whole/checkpoints/last.ckpt is truncated")
 
 
-def test_a_directory_in_use_is_refused_and_left_alone(nas: Nas) -> None:
-    assert nas("fit --config search").code == 0
+def test_a_directory_in_use_is_refused_and_left_alone(nas: Nas, searched: Path) -> None:
     record = Path("runs/search/run.json")
     running = json.loads(record.read_text())
     running["starts"][-1] |= {"outcome": "running", "process": os.getpid()}
@@ -132,7 +131,7 @@ def test_a_directory_in_use_is_refused_and_left_alone(nas: Nas) -> None:
         for option in ("", "--ckpt_path last", "--ckpt_path auto"):
             result = nas(f"fit --config search {option}")
             assert result.code == 2
-            assert "runs/search is in use by a run that goes on (process" in result.err
+            assert "runs/search is in use by a run (process" in result.err
     assert record.stat().st_mtime_ns == before.st_mtime_ns
     assert nas("fit --config search --ckpt_path last").code == 0  # free again
 
@@ -143,20 +142,23 @@ def test_of_two_runs_at_the_same_instant_one_is_refused(work: Path) -> None:
     command = [sys.executable, "-m", "nas_lightning", "fit", "--config", "search"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": root}
     pair = [
-        subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         for _ in range(2)
     ]
-    errors = [process.communicate(timeout=120)[1] for process in pair]
+    outputs = [process.communicate(timeout=120) for process in pair]
     codes = [process.returncode for process in pair]
-    assert sorted(codes) == [0, 2], errors
-    refused = errors[codes.index(2)]
-    assert "is in use by a run that goes on" in refused or "already holds a run" in refused
+    assert sorted(codes) == [0, 2], outputs
+    out, refused = outputs[codes.index(2)]
+    assert "is in use by a run" in refused or "already holds a run" in refused
+    # a process of its own prints one message, and nothing of Python or PyTorch
+    assert out == ""
+    assert refused.startswith("nas: runs/search ")
+    assert refused.count("\n") == 1
 
 
-def test_a_requeued_job_goes_on_by_itself_and_only_in_its_own_directory(
-    nas: Nas, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert nas("fit --config search").code == 0
+def test_a_requeued_job_resumes_by_itself_and_only_in_its_own_directory(searched: Path) -> None:
     record = Path("runs/search/run.json")
     mine = json.loads(record.read_text())
     mine["starts"][-1]["job"] = "12"
@@ -180,23 +182,22 @@ def test_a_requeued_job_goes_on_by_itself_and_only_in_its_own_directory(
     assert find_start(run_dir, "first.ckpt", SlurmJob("12", restarts=1)) == mine_again[1]
 
 
-def test_a_vanished_run_directory_is_made_anew_and_the_run_goes_on(nas: Nas) -> None:
-    lost = nas(f"{FIT} --run_dir lost --trainer.callbacks tests.cli.test_resume.Vanish")
+def test_a_vanished_run_directory_is_made_again_and_the_run_resumes(nas: Nas, whole: Path) -> None:
+    lost = nas(f"{LONG} --run_dir lost --trainer.callbacks tests.runs.test_resume.Vanish")
     assert lost.code == 1
     assert lost.err.startswith("nas: the run directory lost vanished; stopped in epoch 1 behind")
     assert "Traceback" not in lost.err
-    assert nas(f"{FIT} --run_dir lost --ckpt_path last").code == 0
-    assert nas(f"{FIT} --run_dir whole").code == 0
+    assert nas(f"{LONG} --run_dir lost --ckpt_path last").code == 0
     (lost_end, _), (whole_end, _) = end("lost"), end("whole")
     assert same(lost_end["state_dict"], whole_end["state_dict"])
 
 
-def test_a_checkpoint_of_other_many_processes_begins_the_epochs_counts_anew(nas: Nas) -> None:
-    stopped = nas(f"{FIT} {SEND} 1 --trainer.callbacks.batch 1")
+def test_a_checkpoint_of_another_number_of_processes_counts_the_epoch_again(nas: Nas) -> None:
+    stopped = nas(f"{LONG} {SEND} 1 --trainer.callbacks.batch 1")
     assert stopped.code == 130, stopped.err
     last = Path("runs/search") / LAST
     checkpoint = torch.load(last, weights_only=True)
     checkpoint["stage_state"]["streams"] *= 2
     torch.save(checkpoint, last)
     with pytest.warns(UserWarning, match="within an epoch by 2 processes, and 1 go on"):
-        assert nas(f"{FIT} --ckpt_path last").code == 0
+        assert nas(f"{LONG} --ckpt_path last").code == 0

@@ -1,4 +1,4 @@
-"""A trainer that does not fit the SLURM job it runs in: said in one line, ahead of everything."""
+"""A trainer that does not fit its SLURM job is reported in one line, before anything runs."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ WRONG = [
     ("SBATCH", Wanted(1, 2), ["job 1 has 2 tasks", "put srun before it"]),
     ("SALLOC", Wanted(1, 2), ["job 7 has 2 tasks", "srun --ntasks=1"]),
     ("SALLOC_ON_NODE", Wanted(1, 2), ["job 7 has 2 tasks", "put srun before it"]),
-    ("SBATCH_NTASKS", Wanted(2, 1), ["--ntasks=2", "--ntasks-per-node=2 in place of --ntasks"]),
+    ("SBATCH_NTASKS", Wanted(2, 1), ["--ntasks=2", "--ntasks-per-node=2 instead of --ntasks"]),
     ("SBATCH_SRUN", Wanted(1, 1), ["started 2 nodes", "is 1:", "num_nodes 2", "--nodes=1"]),
     ("SBATCH_SRUN", Wanted(4, 2), ["1 task on each", "is 4:", "devices 1", "-per-node=4"]),
     ("ARRAY", Wanted(8, 1), ["started 1 task", "trainer.devices is 8", "--ntasks-per-node=8"]),
@@ -92,7 +92,9 @@ def inside(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     return environment
 
 
-def test_a_run_says_it_ahead_of_everything(nas: Nas, work: Path, inside: dict[str, str]) -> None:
+def test_a_run_reports_it_before_anything_else(
+    nas: Nas, work: Path, inside: dict[str, str]
+) -> None:
     result = nas("fit --config search --trainer.devices 2")
     assert result.code == 2
     assert result.err.startswith("nas: SLURM started 1 task on each node, trainer.devices is 2")
