@@ -3,7 +3,6 @@
 Dropout and drop path are 0: their draws are each process' own, by design.
 """
 
-import copy
 import json
 import os
 from collections.abc import Callable
@@ -26,8 +25,8 @@ from nas_lightning.training.stage import Stage
 from tests.configs.test_config_contract import SMALL
 from tests.configs.test_shipped import CONFIGS, space_of, synthetic
 from tests.conftest import SPEC, quiet_trainer
-from tests.contract.test_strategies import METHODS_AND_MONITORS
 from tests.ddp.joint_norm import join_norms
+from tests.methods import METHODS_AND_MONITORS, fresh
 
 BATCH = 8
 """Of all processes together."""
@@ -73,7 +72,7 @@ def method(name: str) -> Case:
     """A method of the contract; some change in the second epoch."""
     epochs = 1 if name == "robust_darts" else 2  # a Hessian each
     return Case(
-        lambda folder: small_search(*copy.deepcopy(METHODS_AND_MONITORS[name])),
+        lambda folder: small_search(*fresh(name)),
         {"max_epochs": epochs, "limit_train_batches": 1, "limit_val_batches": 0},
     )
 

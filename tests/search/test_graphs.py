@@ -25,7 +25,7 @@ from nas_lightning.search.passes import WARM, Graphs
 from nas_lightning.spaces import DartsNetwork, DartsSupernet, NasBench201Supernet
 from nas_lightning.strategies import CheckpointCells, ReferenceCell
 from tests.conftest import SPEC, SearchFactory, TrainerFactory
-from tests.contract.test_strategies import METHODS
+from tests.methods import METHODS, fresh
 from tests.search.test_recurrent_search import data as text
 from tests.search.test_recurrent_search import search as recurrent_search
 from tests.search.tracing import FROM_HOST, Traces
@@ -97,7 +97,7 @@ def test_a_replayed_search_is_the_same(
     method: str, make_search: SearchFactory, make_trainer: TrainerFactory
 ) -> None:
     def make() -> SearchModule:
-        return make_search(copy.deepcopy(list(METHODS[method])), arch_gradient_clip=1.0)
+        return make_search(fresh(method), arch_gradient_clip=1.0)
 
     expected = fit(make(), make_trainer)
     replays = Replays()
@@ -173,9 +173,9 @@ def test_a_replayed_search_goes_on_in_the_middle_of_an_epoch(
                 trainer.save_checkpoint(path)
 
     single: dict[str, Any] = {"precision": "32-true", "max_epochs": EPOCHS}
-    whole = fit(make_search(METHODS["idarts"]), make_trainer, Replays(), Save(), **single)
+    whole = fit(make_search(fresh("idarts")), make_trainer, Replays(), Save(), **single)
     trace, replays = Trace(), Replays()
-    again = make_search(METHODS["idarts"])
+    again = make_search(fresh("idarts"))
     trainer = make_trainer(**single, callbacks=[trace, replays])
     trainer.fit(again, datamodule=data(), ckpt_path=path, weights_only=True)
     assert replays.graphs is not None
@@ -218,7 +218,7 @@ def test_speed_replays_what_can_be_replayed_and_says_why_not(
     on_the_cpu: list[Traces], said: Callable[[], list[str]],
 ) -> None:  # fmt: skip
     def make() -> SearchModule:
-        return make_search(copy.deepcopy(list(METHODS[method])))
+        return make_search(fresh(method))
 
     found = fit(make(), make_trainer, Speed(graphs=True))
     if method in REPLAYED:

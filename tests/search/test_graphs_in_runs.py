@@ -1,6 +1,5 @@
 """Replayed passes among what else happens in a run: the same run, and nothing old is replayed."""
 
-import copy
 import functools
 import math
 import warnings
@@ -23,7 +22,7 @@ from nas_lightning.strategies import WarmUp
 from nas_lightning.supernet import SupernetFactory
 from nas_lightning.tasks import Classification, Task
 from tests.conftest import SPEC, SearchFactory, TrainerFactory
-from tests.contract.test_strategies import METHODS
+from tests.methods import fresh
 from tests.search.test_graphs import Replays, Trace
 from tests.search.test_reconstruction_search import data as signals
 from tests.search.test_reconstruction_search import search as reconstruction_search
@@ -86,7 +85,7 @@ def counts(replays: Replays) -> dict[str, int]:
 def test_a_smaller_last_batch_runs_by_itself(
     method: str, make_search: SearchFactory, make_trainer: TrainerFactory
 ) -> None:
-    replays = both(lambda: make_search(copy.deepcopy(list(METHODS[method]))), make_trainer)
+    replays = both(lambda: make_search(fresh(method)), make_trainer)
     whole = EPOCHS * (BATCHES - 1) - WARM
     assert counts(replays) == {"arch step": whole, "weight step": whole}
 
@@ -94,7 +93,7 @@ def test_a_smaller_last_batch_runs_by_itself(
 def test_autocast_is_in_the_graph(make_search: SearchFactory, make_trainer: TrainerFactory) -> None:
     """To the bit: casts of weights are made anew in every replay."""
     replays = both(
-        lambda: make_search(copy.deepcopy(list(METHODS["idarts"]))), make_trainer,
+        lambda: make_search(fresh("idarts")), make_trainer,
         precision="bf16-mixed",
     )  # fmt: skip
     assert replays.traces is not None
@@ -132,7 +131,7 @@ def test_a_roll_back_is_seen_by_the_graphs(
 
     # the trace of a batch is taken before the run goes back
     replays = Replays()
-    make = lambda: make_search(copy.deepcopy(list(METHODS["idarts"])))  # noqa: E731
+    make = lambda: make_search(fresh("idarts"))  # noqa: E731
     settings: dict[str, Any] = {"enable_checkpointing": True, "max_epochs": 3}
     expected = run(make, make_trainer, *callbacks(), **settings)
     found = run(make, make_trainer, replays, *callbacks(), **settings)
