@@ -81,6 +81,7 @@ def counts(replays: Replays) -> dict[str, int]:
     return dict(replays.graphs.replayed)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", ["darts", "idarts", "gaea_darts"])
 def test_a_smaller_last_batch_runs_by_itself(
     method: str, make_search: SearchFactory, make_trainer: TrainerFactory
@@ -90,6 +91,7 @@ def test_a_smaller_last_batch_runs_by_itself(
     assert counts(replays) == {"arch step": whole, "weight step": whole}
 
 
+@pytest.mark.long
 def test_autocast_is_in_the_graph(make_search: SearchFactory, make_trainer: TrainerFactory) -> None:
     """To the bit: casts of weights are made anew in every replay."""
     replays = both(
@@ -101,6 +103,7 @@ def test_autocast_is_in_the_graph(make_search: SearchFactory, make_trainer: Trai
     assert counts(replays)["weight step"] > 0
 
 
+@pytest.mark.long
 def test_passes_may_be_captured_in_another_order(
     make_search: SearchFactory, make_trainer: TrainerFactory
 ) -> None:
@@ -111,6 +114,7 @@ def test_passes_may_be_captured_in_another_order(
     assert found["arch step"] == BATCHES - 1 - WARM
 
 
+@pytest.mark.long
 def test_a_roll_back_is_seen_by_the_graphs(
     make_search: SearchFactory, make_trainer: TrainerFactory, tmp_path: Path
 ) -> None:
@@ -170,6 +174,7 @@ def with_statistics() -> SearchModule:
                                             running_stats=True))  # fmt: skip
 
 
+@pytest.mark.long
 def test_frozen_weights_are_not_replayed(
     make_search: SearchFactory, make_trainer: TrainerFactory
 ) -> None:
@@ -179,6 +184,7 @@ def test_frozen_weights_are_not_replayed(
     assert counts(replays)["arch step"] == 3 * (BATCHES - 1) - WARM
 
 
+@pytest.mark.long
 def test_other_modes_of_batch_norms_are_not_replayed(make_trainer: TrainerFactory) -> None:
     replays = both(with_statistics, make_trainer, lambda: [StopStatistics()])
     assert counts(replays) == dict.fromkeys(("arch step", "weight step"), BATCHES - 1 - WARM)
@@ -187,6 +193,7 @@ def test_other_modes_of_batch_norms_are_not_replayed(make_trainer: TrainerFactor
 # -- behind the run ----------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_validation_and_test_are_those_of_any_search(
     make_trainer: TrainerFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,6 +242,7 @@ class Doubles(Callback):
             batch[half] = (y.double(), x.double())
 
 
+@pytest.mark.long
 def test_reconstructions_are_replayed(make_trainer: TrainerFactory) -> None:
     def make() -> SearchModule:
         return reconstruction_search().double()
