@@ -116,14 +116,21 @@ def config(name: str, **settings: Any) -> Case:
 
 
 SEARCHES = [name for name in CONFIGS if "retrain" not in name]
+FAMILIES = [
+    *("digits_idarts.yaml", "cifar_pcdarts.yaml", "imagenet_gaea.yaml", "nb201_gaea_gdas.yaml"),
+    *("ptb_recurrent.yaml", "signal_deblur.yaml", "image_inpaint.yaml"),
+]
+"""One search of each family of data, each space and each size of images."""
 CASES: dict[str, Case] = {
     **{name: method(name) for name in METHODS_AND_MONITORS},
-    **{name: config(name) for name in SEARCHES},
+    **{name: config(name) for name in FAMILIES},
     "retrained": config("digits_retrain.yaml"),
     "averaged weights": config("ptb_recurrent_retrain.yaml", max_epochs=4)._replace(
         callbacks=lambda: [AverageWeights(nonmono=0)]
     ),
 }
+FURTHER = {name: config(name) for name in SEARCHES if name not in FAMILIES}
+"""The other shipped searches, for `make test-all`."""
 
 
 class Trace(Callback):
