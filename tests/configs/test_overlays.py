@@ -12,7 +12,7 @@ from nas_lightning.runs.configs import find_config, overlays, shipped
 from nas_lightning.runs.preview import PlanCLI
 from nas_lightning.search import SearchModule
 from nas_lightning.search.plan import ARCH_OPTIMIZER
-from tests.configs.test_shipped import synthetic
+from tests.configs.shrink import synthetic
 
 METHODS = {
     "amended": ["AmendedGradient"],

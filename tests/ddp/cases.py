@@ -22,8 +22,7 @@ from nas_lightning.runs.preview import PlanCLI
 from nas_lightning.search import SearchModule, SearchStrategy
 from nas_lightning.spaces import DartsSupernet, get_space
 from nas_lightning.training.stage import Stage
-from tests.configs.test_config_contract import SMALL
-from tests.configs.test_shipped import CONFIGS, space_of, synthetic
+from tests.configs.shrink import CONFIGS, SMALL, space_of, synthetic
 from tests.conftest import SPEC, quiet_trainer
 from tests.ddp.joint_norm import join_norms
 from tests.methods import METHODS_AND_MONITORS, fresh
