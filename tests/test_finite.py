@@ -186,6 +186,15 @@ def test_a_late_answer_is_looked_at_so_many_steps_later() -> None:
     assert caught.value.taken
 
 
+def test_by_default_an_answer_is_looked_at_four_steps_later() -> None:
+    """The GPU has the time of two batches of a search, and a broken run ends soon."""
+    device, net = Device(), Net()
+    steps = FiniteSteps(device.send)
+    for _ in range(6):
+        late(steps, net)
+    assert device.waited == [(0, 5), (1, 6)]
+
+
 def norm(net: Net) -> float:
     squares = [float(gradient(net, i).square().sum()) for i in range(len(net.parts))]
     return math.sqrt(sum(squares))

@@ -140,6 +140,7 @@ def test_a_fit_is_timed(retraining: Case, search: Case) -> None:
             harness(few).fit()
 
 
+@pytest.mark.long
 def test_a_search_with_graphs_is_timed_after_its_capture(
     search: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -158,7 +158,7 @@ def test_a_preset_is_measured() -> None:
         assert flops[0] == flops[1] + flops[2]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_compiled_cells_are_timed_and_not_counted() -> None:
     wanted = Wanted(steps=("weight", "fit"), cells=("fast",), compile="eager")
     limit = torch._dynamo.config.recompile_limit

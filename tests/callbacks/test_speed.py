@@ -113,12 +113,12 @@ def counted() -> Any:
     ("name", "backend"),
     [
         ("darts", "eager"),
-        ("darts by the reference", "eager"),
-        ("idarts's parts", "aot_eager"),
-        ("unrolled", "eager"),
-        ("nas_bench_201", "eager"),
-        ("retrain", "aot_eager"),
-        ("retrain nas_bench_201", "eager"),
+        pytest.param("darts by the reference", "eager", marks=pytest.mark.long),
+        pytest.param("idarts's parts", "aot_eager", marks=pytest.mark.long),
+        pytest.param("unrolled", "eager", marks=pytest.mark.long),
+        pytest.param("nas_bench_201", "eager", marks=pytest.mark.long),
+        pytest.param("retrain", "aot_eager", marks=pytest.mark.long),
+        pytest.param("retrain nas_bench_201", "eager", marks=pytest.mark.long),
     ],
 )
 def test_compiled_cells_give_the_same_run(
@@ -148,7 +148,7 @@ def test_compiled_cells_give_the_same_run(
     assert list(module.state_dict()) == names
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_drop_path_that_grows_compiles_nothing_anew(
     make_trainer: TrainerFactory, counted: Any
 ) -> None:
@@ -164,7 +164,7 @@ def test_drop_path_that_grows_compiles_nothing_anew(
     assert graphs[0] == graphs[1] > 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_compiled_run_goes_on_with_and_without(
     make_trainer: TrainerFactory, tmp_path: Path
 ) -> None:

@@ -11,7 +11,7 @@ from nas_lightning.cli import main
 from nas_lightning.runs.configs import find_config, overlays, shipped
 from nas_lightning.runs.preview import PlanCLI
 from nas_lightning.search import ARCH_OPTIMIZER, SearchModule
-from tests.configs.test_shipped import synthetic
+from tests.configs.shrink import synthetic
 
 METHODS = {
     "amended": ["AmendedGradient"],

@@ -21,7 +21,7 @@ from tests.runs.test_resume import assert_same_end
 
 pytestmark = pytest.mark.faults
 
-KILLS = 60
+KILLS = int(os.environ.get("NAS_TEST_KILLS", "60"))
 AT_ONCE = 2
 BATCHES = 18  # three epochs of six, with a checkpoint behind each batch
 SETTINGS = (

@@ -20,7 +20,10 @@ from nas_lightning.supernet import SupernetFactory
 from tests.conftest import SPEC
 
 # of PyTorch's own making, while it looks at what enters a cell
-pytestmark = pytest.mark.filterwarnings("ignore:.*grad attribute of a Tensor that is not a leaf.*")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.filterwarnings("ignore:.*grad attribute of a Tensor that is not a leaf.*"),
+]
 
 MAKERS = {torch.tensor, torch.as_tensor, torch.eye, torch.arange, torch.from_numpy}
 """Operators that make tensors in a pass."""
