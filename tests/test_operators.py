@@ -245,7 +245,7 @@ def test_the_constructor_call_is_shown() -> None:
     ("config", "words"),
     [
         ({}, "class_path"),
-        ({"class_path": "Blur"}, "no operator can be made"),
+        ({"class_path": "Blur"}, "no operator can be built"),
         ({"class_path": "nas_lightning.operators.Blurr"}, "Blurr"),
         ({"class_path": "no_such_package.Blur"}, "no_such_package"),
         ({"class_path": "nas_lightning.operators.Blur", "init_args": {"width": 3}}, "width"),
