@@ -198,5 +198,5 @@ def test_a_checkpoint_of_other_many_processes_begins_the_epochs_counts_anew(nas:
     checkpoint = torch.load(last, weights_only=True)
     checkpoint["stage_state"]["streams"] *= 2
     torch.save(checkpoint, last)
-    with pytest.warns(UserWarning, match="within an epoch by 2 processes, and 1 go on"):
+    with pytest.warns(UserWarning, match="within an epoch by 2 processes, but this run has 1"):
         assert nas(f"{FIT} --ckpt_path last").code == 0

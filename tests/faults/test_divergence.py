@@ -103,7 +103,7 @@ def parameters(checkpoint: dict[str, Any]) -> list[str]:
 def test_without_a_checkpoint_the_message_says_so(nas: Nas) -> None:
     result = nas(SEARCH, *inject("train", epoch=0, batch=1))
     assert result.code == 1
-    assert "there is no checkpoint yet: begin again with a lower learning rate" in result.err
+    assert "there is no checkpoint yet: start again with a lower learning rate" in result.err
     assert "ckpt_path" not in result.err
     assert Path("runs/search/config.failed.yaml").is_file()  # the directory is free again
 
