@@ -276,7 +276,7 @@ def test_several_processes_must_be_told_of_unused_weights(
 
 @pytest.mark.parametrize("kind", [SNAS, GDAS])
 def test_temperatures_must_be_positive(kind: type[SNAS] | type[GDAS]) -> None:
-    with pytest.raises(UsageError, match=f"{kind.__name__}: tau 1.0 and tau_end 0.0 must be"):
+    with pytest.raises(UsageError, match=f"{kind.__name__}: tau and tau_end must be positive"):
         kind(tau=1.0, tau_end=0.0)
 
 
