@@ -16,7 +16,7 @@ from tests.callbacks.toy_fit import BATCHES, Save, Toy, train_data, val_data
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*callbacks used to create the checkpoint.*")
 RISING = (1.0, 2.0, 2.0)
-"""With nonmono 0, averaging begins behind epoch 1: with the ninth step."""
+"""With nonmono 0, averaging begins after epoch 1: with the ninth step."""
 
 
 def fit(

@@ -93,8 +93,8 @@ def test_it_goes_on_from_the_best_checkpoint(
     assert all(bool(w.isfinite().all()) for w, _, _ in begins.seen.values())
     assert (trainer.callback_metrics["retrain/rollbacks"], callback.count) == (1.0, 1)
     said = capsys.readouterr().out
-    assert "epoch 2, batch 1 is not finite: back to" in said
-    assert "best.ckpt, on at learning rate 0.081 (1 of 10)" in said
+    assert "epoch 2, batch 1 is not finite: rolled back to" in said
+    assert "best.ckpt, learning rate now 0.081 (roll-back 1 of 10)" in said
 
 
 def test_a_run_without_such_a_loss_is_left_alone(make_trainer: Any, tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_a_broken_checkpoint_is_passed_over(make_trainer: Any, tmp_path: Path) -
 def test_patience_ends(make_trainer: Any, tmp_path: Path) -> None:
     callback = RollBackOnNaN(patience=2)
     module = Toy(broken=[(1, 0), (1, 1), (1, 2)])
-    with pytest.raises(DivergedError, match="epoch 1, batch 2 is not finite, behind 2 roll-backs"):
+    with pytest.raises(DivergedError, match="epoch 1, batch 2 is not finite, after 2 roll-backs"):
         fit(make_trainer, tmp_path, module, callback)
     assert callback.count == 2
 
@@ -152,12 +152,12 @@ def test_a_resumed_run_goes_back_to_what_it_came_from_and_counts_on(
 
 @pytest.mark.parametrize("order", [1, -1], ids=["averages first", "averages last"])
 def test_averages_come_back_too(order: int, make_trainer: Any, tmp_path: Path) -> None:
-    # averaging begins behind epoch 1; epoch 2 is the best; the loss breaks in epoch 3
+    # averaging begins after epoch 1; epoch 2 is the best; the loss breaks in epoch 3
     averages, begins = AverageWeights(nonmono=0), Begins()
     module = Toy((1.0, 2.0, 0.5, 3.0), broken=[(3, 1)])
     callbacks = [averages, RollBackOnNaN()][::order]
     trainer = fit(make_trainer, tmp_path, module, begins, *callbacks, epochs=4)
-    # training goes on from the plain weights
+    # training continues with the plain weights
     assert torch.equal(begins.seen[3, 2][0], begins.seen[3, 0][0])
     # the mean is of epoch 2 and of the two batches behind the roll-back
     kept = [*module.plain[2 * BATCHES : 3 * BATCHES], *module.plain[-2:]]
@@ -236,7 +236,7 @@ def test_arguments_out_of_range_are_refused(arguments: Any, text: str) -> None:
 def test_a_module_that_could_not_say_what_broke_is_refused(
     make_trainer: Any, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match="cannot tell when a step of ByHand is broken"):
+    with pytest.raises(UsageError, match="cannot check the steps of ByHand"):
         fit(make_trainer, tmp_path, ByHand(), RollBackOnNaN())
 
 

@@ -248,7 +248,7 @@ def test_channels_last_holds_in_the_whole_run_and_changes_rounding_only(
 
 
 REFUSED: list[tuple[list[SearchStrategy], str]] = [
-    ([GDAS()], "runs other operations in every step"),
+    ([GDAS()], "runs different operations in every step"),
     ([AmendedGradient(exact=True)], r"differentiated twice, as AmendedGradient\("),
     ([Neumann(exact=True)], r"differentiated twice, as Neumann\("),
     ([RobustDARTS()], r"differentiated twice, as RobustDARTS\("),

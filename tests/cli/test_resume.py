@@ -183,7 +183,7 @@ def test_a_requeued_job_goes_on_by_itself_and_only_in_its_own_directory(
 def test_a_vanished_run_directory_is_made_anew_and_the_run_goes_on(nas: Nas) -> None:
     lost = nas(f"{FIT} --run_dir lost --trainer.callbacks tests.cli.test_resume.Vanish")
     assert lost.code == 1
-    assert lost.err.startswith("nas: the run directory lost vanished; stopped in epoch 1 behind")
+    assert lost.err.startswith("nas: the run directory lost vanished; stopped in epoch 1 after")
     assert "Traceback" not in lost.err
     assert nas(f"{FIT} --run_dir lost --ckpt_path last").code == 0
     assert nas(f"{FIT} --run_dir whole").code == 0
