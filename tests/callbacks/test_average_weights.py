@@ -211,10 +211,10 @@ def test_runs_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(UsageError, match="AverageWeights is for retraining"):
         make_trainer(callbacks=[AverageWeights()]).fit(make_search(), datamodule=search_data)
-    with pytest.raises(UsageError, match=r"no metric 'loss' is logged; .*retrain/val_loss"):
+    with pytest.raises(UsageError, match=r"'loss' is not logged: .*retrain/val_loss"):
         fit(make_trainer, Toy(), AverageWeights(monitor="loss"))
     saver = ModelCheckpoint(tmp_path, save_weights_only=True)
-    with pytest.raises(UsageError, match="save_weights_only to be false"):
+    with pytest.raises(UsageError, match="save_weights_only to false"):
         fit(make_trainer, Toy(), AverageWeights(), saver, enable_checkpointing=True)
     with pytest.raises(UsageError, match="nonmono must not be negative"):
         AverageWeights(nonmono=-1)

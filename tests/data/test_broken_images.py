@@ -81,7 +81,7 @@ def test_the_next_image_of_the_class_stands_in(
     assert len(lines) == 4
     for number, (line, path) in enumerate(zip(lines, paths, strict=True), start=1):
         assert re.fullmatch(
-            rf"nas: '{path}' cannot be read \(.+\): skipped, '\d\d.png' stands in for it "
+            rf"nas: '{path}' cannot be read \(.+\): skipped and replaced by '\d\d.png' "
             rf"\({number} of at most 4\)",
             line,
         )
@@ -103,12 +103,12 @@ def test_each_is_counted_and_named_once(root: Path, capsys: pytest.CaptureFixtur
 def test_without_the_option_the_first_one_stops_the_run(root: Path) -> None:
     path = root / "train" / "dog" / "00.png"
     path.write_bytes(b"no image")
-    reason = "no image, or damaged at its start"
+    reason = "not an image, or damaged at its start"
     with pytest.raises(DataError) as caught:
         files(root, allowed=0)[PER_CLASS]
     assert str(caught.value) == (
-        f"The image '{path}' cannot be read ({reason}). It is number 1 of those, and at most 0 may "
-        "be skipped: replace or remove it, or raise --data.broken_images."
+        f"The image '{path}' cannot be read ({reason}). It is unreadable image number 1, but at "
+        "most 0 may be skipped: replace or remove it, or raise --data.broken_images."
     )
 
 
@@ -194,7 +194,9 @@ def test_workers_count_together_and_give_the_same_batches(
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_more_than_allowed_stop_workers(workers: int, root: Path) -> None:
     damage(root, "train/cat/02.png", "train/cat/07.png", "train/dog/05.png")
-    with pytest.raises(DataError, match=r"cannot be read .* number 3 of those, and at most 2 "):
+    with pytest.raises(
+        DataError, match=r"cannot be read .* unreadable image number 3, but at most 2 "
+    ):
         batches(files(root, allowed=2), None, workers)
     gc.collect()  # torch waits for its workers here: seconds that are no other test's
 
@@ -283,8 +285,9 @@ def test_a_run_that_stopped_goes_on_to_the_same_end(
     assert nas("runs/stopped", *more) == 1
     err = capfd.readouterr().err.strip()
     assert err.splitlines() == [
-        f"nas: The image '{path}' cannot be read (image file is truncated). It is number 1 of "
-        "those, and at most 0 may be skipped: replace or remove it, or raise --data.broken_images."
+        f"nas: The image '{path}' cannot be read (image file is truncated). It is unreadable "
+        "image number 1, but at most 0 may be skipped: replace or remove it, or raise "
+        "--data.broken_images."
     ]
     saved = torch.load("runs/stopped/checkpoints/last.ckpt", weights_only=True)
     assert saved["ImageFolder"] == {"epoch": 1, "batch": 0}
