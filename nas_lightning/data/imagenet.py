@@ -66,7 +66,7 @@ class ImageNet(ImageFolder):
         if not 0 < weight_fraction <= 1 - arch_fraction:
             raise UsageError(
                 f"weight_fraction is {weight_fraction}, but must be above 0 and at most "
-                f"1 - arch_fraction, {1 - arch_fraction:g}."
+                f"{1 - arch_fraction:g} (1 - arch_fraction)."
             )
         self.weight_fraction = weight_fraction
 

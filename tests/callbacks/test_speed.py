@@ -275,7 +275,7 @@ def test_what_can_be_compiled_is_not(
 def test_other_settings_that_do_not_fit_are_refused(make_trainer: TrainerFactory) -> None:
     with pytest.raises(UsageError, match="a search choose their memory layout"):
         fit(search(), make_trainer, Speed(channels_last=True))
-    with pytest.raises(UsageError, match=r"set mode to null in place of reduce-overhead"):
+    with pytest.raises(UsageError, match=r"set mode to null instead of reduce-overhead"):
         fit(retraining(), make_trainer, Speed(compile=True), accumulate_grad_batches=2)
     with pytest.raises(UsageError, match="not Toy"):
         make_trainer(callbacks=[Speed()]).fit(Toy(), train_data(), val_data())

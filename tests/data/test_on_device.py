@@ -215,7 +215,7 @@ def test_batches_do_not_wait_for_the_device() -> None:
 
 
 def test_loading_processes_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"on_device.*set num_workers to 0, not 2"):
+    with pytest.raises(UsageError, match=r"on_device.*set num_workers to 0 instead of 2"):
         Digits(on_device=True, num_workers=2)
 
 
