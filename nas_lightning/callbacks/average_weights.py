@@ -88,10 +88,10 @@ class AverageWeights(Callback):
         batch_idx: int,
     ) -> None:
         """Add the weights to the mean if the batch ended with a step."""
-        self._take_in(trainer, pl_module)
+        self._add_to_mean(trainer, pl_module)
 
     @torch.no_grad()
-    def _take_in(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def _add_to_mean(self, trainer: Trainer, pl_module: LightningModule) -> None:
         stepped = trainer.global_step > self._last_step
         self._last_step = trainer.global_step
         if not self.averaging or not stepped:
@@ -165,7 +165,7 @@ class AverageWeights(Callback):
     ) -> None:
         """Save the mean as the weights of the checkpoint, and the plain weights separately."""
         if trainer.training:  # another callback may save before our hook has run
-            self._take_in(trainer, pl_module)
+            self._add_to_mean(trainer, pl_module)
         plain: dict[str, Tensor] = {}
         if self.averaged:
             weights = dict(pl_module.named_parameters())

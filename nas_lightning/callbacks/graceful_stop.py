@@ -78,19 +78,19 @@ class GracefulStop(Callback):
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Install the signal handlers."""
-        self._listen()
+        self._install_handlers()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Replace the signal handlers of Lightning, which communicate with other processes."""
-        self._listen()
+        self._install_handlers()
 
-    def _listen(self) -> None:
+    def _install_handlers(self) -> None:
         if threading.current_thread() is threading.main_thread():
             for number in (*STOP, *REQUEUE):
-                before = signal.signal(number, self._ask)
+                before = signal.signal(number, self._on_signal)
                 self._previous.setdefault(number, before)
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if not self.asked:
             self.asked = number
             more = "; Ctrl-C again stops at once" if number == signal.SIGINT else ""

@@ -35,8 +35,8 @@ class ImageFiles:
         self._parts = torch.zeros(len(labels), dtype=torch.uint8)
         # One byte per file, 1 if it could not be read, in memory that the loader processes share.
         # There is no lock: if two of them read an image at the same time, both may report it.
-        self._met = torch.zeros(len(labels), dtype=torch.uint8)
-        self._met.share_memory_()  # type: ignore[no-untyped-call] # untyped in torch
+        self._unreadable = torch.zeros(len(labels), dtype=torch.uint8)
+        self._unreadable.share_memory_()  # type: ignore[no-untyped-call] # untyped in torch
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
         """Return one PIL image of any mode and its class.
@@ -46,13 +46,13 @@ class ImageFiles:
                 other image can replace it.
         """
         news = []
-        for candidate in self._ring(index):
+        for candidate in self._candidates(index):
             path = self.files[candidate]
             try:
                 image = read_image(path)
             except UNREADABLE as error:
                 text = f"{str(path)!r} cannot be read ({_reason(error)})"
-                if number := self._meet(candidate, text):
+                if number := self._count(candidate, text):
                     news.append((text, number))
                 continue
             for text, number in news:
@@ -70,7 +70,7 @@ class ImageFiles:
     @property
     def broken(self) -> list[str]:
         """Paths of the images that this process and its loader processes could not read so far."""
-        return [str(self.files[index]) for index in self._met.nonzero().flatten().tolist()]
+        return [str(self.files[index]) for index in self._unreadable.nonzero().flatten().tolist()]
 
     def keep_apart(self, *parts: Sequence[int]) -> None:
         """Prevent images of one part from replacing images of another.
@@ -81,7 +81,7 @@ class ImageFiles:
         for number, indices in enumerate(parts, start=1):
             self._parts[torch.tensor(indices, dtype=torch.long)] = number
 
-    def _ring(self, index: int) -> Iterator[int]:
+    def _candidates(self, index: int) -> Iterator[int]:
         """Yield the image, then the later and the earlier images of its class and part."""
         yield index
         alike = (self._classes == self._classes[index]) & (self._parts == self._parts[index])
@@ -89,7 +89,7 @@ class ImageFiles:
         yield from others[others > index].tolist()
         yield from others[others < index].tolist()
 
-    def _meet(self, index: int, text: str) -> int:
+    def _count(self, index: int, text: str) -> int:
         """Count an unreadable image.
 
         Returns:
@@ -98,9 +98,9 @@ class ImageFiles:
         Raises:
             DataError: There are more than allowed.
         """
-        known = bool(self._met[index])
-        self._met[index] = 1
-        number = int(self._met.sum())
+        known = bool(self._unreadable[index])
+        self._unreadable[index] = 1
+        number = int(self._unreadable.sum())
         if number > self.allowed:
             raise DataError(
                 f"The image {text}. It is unreadable image number {number}, but at most "

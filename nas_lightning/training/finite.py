@@ -60,7 +60,7 @@ class _Step:
     rate: float
     values: Arrival
 
-    def look(self) -> None:
+    def read(self) -> None:
         loss, norm = self.values().tolist()
         if not math.isfinite(loss + norm):
             raise DivergedError(
@@ -118,7 +118,7 @@ class FiniteSteps:
         values = _loss_and_norm(loss, optimizer, scaled)
         sent = send(values)
         self._pending.append(_Step(_place(module), step, optimizer.param_groups[0]["lr"], sent))
-        self._look_at_all_but(self._lag)
+        self._read_all_but(self._lag)
         return values[1]
 
     def settle(self) -> None:
@@ -127,15 +127,15 @@ class FiniteSteps:
         Raises:
             DivergedError: A step was not finite.
         """
-        self._look_at_all_but(0)
+        self._read_all_but(0)
 
     def forget(self) -> None:
         """Drop the pending results of an earlier run."""
         self._pending.clear()
 
-    def _look_at_all_but(self, newest: int) -> None:
+    def _read_all_but(self, newest: int) -> None:
         while len(self._pending) > newest:
-            self._pending.popleft().look()
+            self._pending.popleft().read()
 
 
 def check_finite(
