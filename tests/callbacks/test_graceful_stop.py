@@ -21,7 +21,7 @@ from nas_lightning.slurm.job import SlurmJob
 
 
 class Send(Callback):
-    """Sends a signal in a batch, or in the validation behind an epoch, as often as told."""
+    """Sends a signal in a batch, or in the validation after an epoch, as often as told."""
 
     def __init__(self, epoch: int, batch: int | None, number: int = 2, times: int = 1) -> None:
         self.where, self.number, self.times = (epoch, batch), number, times
@@ -98,7 +98,7 @@ def test_resumed_run_ends_as_the_whole_one(
 
 
 @pytest.mark.parametrize("batch", [True, False])
-def test_a_job_of_slurm_is_put_back_into_the_queue_behind_its_checkpoint(
+def test_a_job_of_slurm_is_put_back_into_the_queue_after_its_checkpoint(
     batch: bool,
     make_search: Any,
     make_trainer: Any,

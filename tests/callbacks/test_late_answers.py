@@ -20,7 +20,7 @@ from tests.test_finite import Device
 
 
 class Break(Callback):
-    """Breaks the images of a batch, and counts what follows."""
+    """Breaks the images of a batch, and counts the later calls."""
 
     def __init__(self, epoch: int, batch: int) -> None:
         self.at = (epoch, batch)

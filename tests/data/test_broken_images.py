@@ -1,4 +1,4 @@
-"""Images that cannot be read: what stands in for them, how they are counted, when a run stops."""
+"""Unreadable images: their replacements, their count, and when a run stops."""
 
 import gc
 import re
@@ -144,7 +144,7 @@ def test_the_halves_of_a_search_stay_apart(kind: type[ImageFolder], root: Path) 
     data.augmentation = lambda: []  # type: ignore[method-assign] # colours must stay as they are
     data.setup("fit")
     halves = [[divmod(i, PER_CLASS) for i in indices] for indices in data._indices]
-    # in every class of a half something is left to stand in
+    # every class of a half keeps a readable image as replacement
     assert all({label for label, i in half if i % 2} == {0, 1} for half in halves)
     batches, _, _ = zip(*data.train_dataloader(), strict=True)
     for name, half in zip(("train", "val"), halves, strict=True):
@@ -185,7 +185,7 @@ def test_workers_count_together_and_give_the_same_batches(
     for one, other in zip(batches(images, context, workers), alone, strict=True):
         assert torch.equal(one[0], other[0])
         assert torch.equal(one[1], other[1])
-    assert images.broken == paths  # what the workers found, in this process
+    assert images.broken == paths  # found by the workers, known in this process
     err = capfd.readouterr().err
     named = Counter(re.findall(r"nas: '(.+?)' cannot be read", err))
     assert named == dict.fromkeys(paths, 1)
@@ -251,7 +251,7 @@ def nas(run: str, *more: str) -> int:
 
 
 def met_in_the_second_epoch() -> Path:
-    """An image that no batch of the first epoch has, and a batch behind the second's first has."""
+    """An image of no batch of the first epoch, but of a batch after the first of the second."""
     data = ImageFolder("data", 8, mode="retrain", batch_size=4, val_fraction=0.25, seed=0)
     data.setup("fit")
     sampler: Any = data.train_dataloader().sampler
@@ -266,7 +266,7 @@ def met_in_the_second_epoch() -> Path:
 
 
 @pytest.mark.parametrize(("way", "workers"), [("mend", 0), ("skip", 2)])
-def test_a_run_that_stopped_goes_on_to_the_same_end(
+def test_a_stopped_run_resumes_to_the_same_end(
     way: str,
     workers: int,
     root: Path,

@@ -281,7 +281,7 @@ class Recorder(lightning.LightningModule):
 
 
 class Save(Callback):
-    """Saves behind a batch of epoch 1, or at the end of that epoch."""
+    """Saves after a batch of epoch 1, or at the end of that epoch."""
 
     def __init__(self, path: Path, batch: int | None) -> None:
         self.path, self.batch = path, batch
