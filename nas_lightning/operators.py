@@ -44,7 +44,8 @@ class Operator(nn.Module, ABC):
         """Return `make(size)`, computed once for each size, device and dtype."""
         key = (size, like.device, like.dtype)
         if key not in self._made:
-            # training uses it too, so it must be an ordinary tensor even if a validation is first
+            # training reuses it, so it must be an ordinary tensor even if a validation or a network
+            # on the meta device asks first
             with torch.inference_mode(False), torch.device("cpu"):
                 self._made[key] = make(size).to(like.device, like.dtype)
         return self._made[key]
