@@ -132,10 +132,10 @@ def test_a_search_rolls_back_and_goes_on_at_half_the_rate(nas: Nas, where: str) 
     said = next(text for text in result.out.splitlines() if "back to" in text)
     assert said.startswith("epoch 1, batch 2 (step ")
     assert "rolled back to runs/search/checkpoints/last.ckpt, learning rate now " in said
-    assert said.endswith("(1 of 10)")
+    assert said.endswith("(roll-back 1 of 10)")
     end = saved("runs/search")
     assert all(bool(v.isfinite().all()) for v in end["state_dict"].values())
-    # what comes behind: the lower rate survives a resume
+    # afterwards: the lower rate survives a resume
     later = nas(
         SEARCH.replace("epochs 3", "epochs 4"), "--ckpt_path=last", roll, *inject("train", epoch=9)
     )
