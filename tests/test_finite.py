@@ -1,4 +1,4 @@
-"""What is said of losses and gradients that are not finite, before a step is taken."""
+"""Messages about losses and gradients that are not finite, before a step is taken."""
 
 import math
 import random
@@ -122,7 +122,7 @@ def test_a_gradient_scaler_is_left_to_its_work_but_not_a_broken_loss() -> None:
 
 
 def one_rank_is_broken(folder: Path) -> None:
-    """What each of the two processes does: only the second one's loss is not finite."""
+    """The work of each of the two processes; only the loss of the second is not finite."""
     torch.distributed.init_process_group("gloo")
     rank = torch.distributed.get_rank()
     check(Net(), torch.tensor(3.0))

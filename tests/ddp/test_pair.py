@@ -113,7 +113,7 @@ def test_processes_that_differ_stop_together_and_say_so(what: str, pair: Pair) -
         assert "the same state" in said
     else:
         assert said.startswith("at the end of epoch 1 ")
-        assert "all agreed at the end of epoch 0, --ckpt_path last goes on from there" in said
+        assert "agreed at the end of epoch 0, resume from there with --ckpt_path last" in said
         assert epoch == 0
     assert not re.search(r"\n", said)
 

@@ -137,7 +137,7 @@ def hang(grace: float, seconds: float) -> subprocess.CompletedProcess[str]:
 def test_who_hangs_is_ended_and_says_why() -> None:
     done = hang(grace=0.5, seconds=60)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "nas: process 1 was killed by SIGKILL; this one waits in vain and ends\n"
+    assert done.stderr == "nas: process 1 was killed by SIGKILL; stopping this process too\n"
 
 
 @pytest.mark.slow

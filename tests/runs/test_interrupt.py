@@ -62,7 +62,7 @@ def test_interrupted_run_resumes_to_the_same_end(nas: Nas, whole: Path) -> None:
     assert code == 130, err
     first, *_, last = err.strip().splitlines()
     assert first == "nas: finishing this batch, then saving; Ctrl-C again stops at once"
-    assert last.startswith("nas: stopped in epoch 1 behind batch 1; ")
+    assert last.startswith("nas: stopped in epoch 1 after batch 1; ")
     assert "--ckpt_path last" in last
     assert "Traceback" not in err
     folder = Path("runs/search/checkpoints")

@@ -185,7 +185,7 @@ def test_a_requeued_job_resumes_by_itself_and_only_in_its_own_directory(searched
 def test_a_vanished_run_directory_is_made_again_and_the_run_resumes(nas: Nas, whole: Path) -> None:
     lost = nas(f"{LONG} --run_dir lost --trainer.callbacks tests.runs.test_resume.Vanish")
     assert lost.code == 1
-    assert lost.err.startswith("nas: the run directory lost vanished; stopped in epoch 1 behind")
+    assert lost.err.startswith("nas: the run directory lost vanished; stopped in epoch 1 after")
     assert "Traceback" not in lost.err
     assert nas(f"{LONG} --run_dir lost --ckpt_path last").code == 0
     (lost_end, _), (whole_end, _) = end("lost"), end("whole")
@@ -199,5 +199,5 @@ def test_a_checkpoint_of_another_number_of_processes_counts_the_epoch_again(nas:
     checkpoint = torch.load(last, weights_only=True)
     checkpoint["stage_state"]["streams"] *= 2
     torch.save(checkpoint, last)
-    with pytest.warns(UserWarning, match="within an epoch by 2 processes, and 1 go on"):
+    with pytest.warns(UserWarning, match="within an epoch by 2 processes, but this run has 1"):
         assert nas(f"{LONG} --ckpt_path last").code == 0

@@ -33,7 +33,7 @@ def test_jobs_are_recognised(name: str) -> None:
 
 
 def test_there_is_no_job_outside_slurm() -> None:
-    # what login nodes of clusters may have set
+    # variables that login nodes of clusters may have set
     assert slurm_job({"SLURM_CONF": "/etc/slurm/slurm.conf", "SLURM_CLUSTER_NAME": "c"}) is None
 
 

@@ -142,7 +142,7 @@ class Epochs(SearchStrategy):
 
 
 class Eigenvalues:
-    """Stands in for the eigenvalue: one value an evaluation."""
+    """Replaces the eigenvalue: one value per evaluation."""
 
     def __init__(self, *values: float) -> None:
         self.values = list(values)
