@@ -12,20 +12,16 @@ from lightning import Callback, LightningModule, Trainer
 from nas_lightning.architecture import Genotype
 
 FILE = "genotype.json"
-"""Name of the file, in the trainer's `default_root_dir`."""
+"""Name of the file."""
 
 
 @final
 class GenotypeWriter(Callback):
-    """Write `genotype.json` into the trainer's `default_root_dir` at the end of each epoch.
+    """Write `genotype.json` at the end of each epoch.
 
     Every `SearchModule` has one, which it returns from `configure_callbacks`. The file is replaced
-    in one step, by rank zero. Its provenance holds the seed and the folder. A later search in the
-    same folder replaces it, so give each search a `default_root_dir` of its own; in runs of the
-    command line it is the run directory.
-
-    Nothing is written under `fast_dev_run`, nor by a trainer that writes nothing else: one without
-    loggers and checkpoints whose `default_root_dir` is the current folder, which is the default.
+    in one step, by rank zero. Its provenance holds the seed and the folder, see `folder_of`.
+    Nothing is written under `fast_dev_run`.
 
     The callback has no state, so checkpoints do not mention it.
 
@@ -38,19 +34,34 @@ class GenotypeWriter(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the genotype of the epoch."""
-        if not writes(trainer):
+        if (folder := folder_of(trainer)) is None:
             return
-        folder = Path(trainer.default_root_dir)
         seed = os.environ.get("PL_GLOBAL_SEED")
-        found = self._genotype(seed=seed, run_dir=str(folder))  # on all ranks, as strategies choose
+        # on all ranks: the strategies choose, and may communicate
+        found = self._genotype(seed=seed, run_dir=str(folder))
         if trainer.is_global_zero:
             found.save(folder / FILE)
 
 
-def writes(trainer: Trainer) -> bool:
-    """Return True if a trainer was told to write files."""
+def folder_of(trainer: Trainer) -> Path | None:
+    """Return the folder that a trainer writes a genotype to.
+
+    It is `default_root_dir`, which is the run directory in runs of the command line. A trainer
+    that was not given one has the current folder there, where a later search would replace the
+    file. The file then goes beside the folder `checkpoints`, such as `lightning_logs/version_0`,
+    or into the folder of the logs. A trainer without checkpoints and logs writes no genotype.
+
+    Returns:
+        The folder, or `None` to write nothing.
+    """
     if trainer.fast_dev_run:  # type: ignore[attr-defined] # set by a connector
-        return False
-    if trainer.loggers or trainer.checkpoint_callbacks:
-        return True
-    return Path(trainer.default_root_dir) != Path.cwd()
+        return None
+    root = Path(trainer.default_root_dir)
+    if root != Path.cwd():
+        return root
+    for callback in trainer.checkpoint_callbacks:
+        if dirpath := getattr(callback, "dirpath", None):
+            place = Path(dirpath)
+            return place.parent if place.name == "checkpoints" else place
+    log_dir = trainer.log_dir if trainer.loggers else None
+    return None if log_dir is None else Path(log_dir)

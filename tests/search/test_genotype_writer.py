@@ -1,10 +1,13 @@
 """The file `genotype.json`, which belongs to every search."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
 
 from nas_lightning.architecture import Genotype
 from nas_lightning.data import Synthetic
@@ -49,7 +52,7 @@ def test_a_search_started_from_python_writes_its_genotype(
 def test_it_is_written_at_the_end_of_each_epoch_before_the_checkpoint(
     make_search: SearchFactory, search_data: Synthetic, tmp_path: Path
 ) -> None:
-    """With the defaults of a trainer, in the folder where its logs and checkpoints are."""
+    """With loggers and checkpoints by default, in the folder that the trainer was given."""
     epochs: list[int] = []
 
     class Read(Callback):
@@ -79,22 +82,37 @@ def test_a_trainer_that_writes_nothing_writes_no_genotype(
     assert files(tmp_path) == []
 
 
-@pytest.mark.parametrize("written", ["checkpoint", "log"])
-def test_it_is_in_the_current_folder_if_logs_or_checkpoints_do(
-    written: str,
+@pytest.mark.parametrize(
+    ("settings", "place"),
+    [
+        ({}, "lightning_logs/version_0"),
+        ({"enable_checkpointing": False}, "lightning_logs/version_0"),
+        ({"logger": False}, "."),
+        ({"logger": False, "callbacks": [partial(ModelCheckpoint, "a/checkpoints")]}, "a"),
+        ({"logger": False, "callbacks": [partial(ModelCheckpoint, "b")]}, "b"),
+        ({"logger": [partial(CSVLogger, "c", "d", "e")], "enable_checkpointing": False}, "c/d/e"),
+    ],
+)
+def test_without_a_folder_it_is_where_checkpoints_and_logs_are(
+    settings: dict[str, Any],
+    place: str,
     make_search: SearchFactory,
     search_data: Synthetic,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """So a second search does not replace the genotype of the first."""
     monkeypatch.chdir(tmp_path)
-    checkpoint = written == "checkpoint"
-    trainer = Trainer(
-        logger=not checkpoint, enable_checkpointing=checkpoint, log_every_n_steps=1, **QUIET
-    )
+    made = {
+        name: [make() for make in value] if isinstance(value, list) else value
+        for name, value in settings.items()
+    }
     module = make_search([])
-    trainer.fit(module, datamodule=search_data)
-    assert Genotype.load(tmp_path / "genotype.json") == module.genotype()
+    Trainer(**{**QUIET, "log_every_n_steps": 1, **made}).fit(module, datamodule=search_data)
+    assert [path for path in files(tmp_path) if path.endswith(".json")] == [
+        str(Path(place) / "genotype.json")
+    ]
+    assert Genotype.load(tmp_path / place / "genotype.json") == module.genotype()
 
 
 def test_fast_dev_run_writes_nothing(
