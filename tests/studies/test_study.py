@@ -231,7 +231,8 @@ def test_it_grows_and_keeps_its_results(work: Path, nas: Nas) -> None:
         ("--search.model.typo 1", "typo"),
         ("--metric psnr", "accuracy"),
         ("--retrain search.yaml", "is not a retraining"),
-        ("--config retrain.yaml", ""),
+        ("--config retrain.yaml", "a genotype file or a published name is required"),
+        ("--config retrain.yaml,cell.yaml", "--config retrain.yaml,cell.yaml is not a search"),
         ("--random 3", "random cells"),
         ("--search.trainer.max_epochs 2", "the method search"),
     ],
@@ -239,6 +240,7 @@ def test_it_grows_and_keeps_its_results(work: Path, nas: Nas) -> None:
 def test_errors_are_reported_before_anything_runs(
     more: str, reason: str, work: Path, nas: Nas
 ) -> None:
+    (work / "cell.yaml").write_text("model: {init_args: {genotype: DARTS_V2}}\n")
     line = "--config search.yaml --retrain retrain.yaml --seeds 1 --random 2 --dir s"
     given = read(line.split())
     given.folder.mkdir()
