@@ -185,7 +185,13 @@ def test_a_stop_is_reported_by_whichever_process_notices_first(
     assert "s is stopped; the same command resumes it" in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("in_this_process")
+@pytest.fixture
+def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write no report: drawing it takes seconds, and test_report_missing.py has such reports."""
+    monkeypatch.setattr("nas_lightning.studies.run.report_study", str)
+
+
+@pytest.mark.usefixtures("in_this_process", "without_report")
 def test_failures_are_reported_and_tried_again_on_request(work: Path, nas: Nas) -> None:
     (work / "broken.yaml").write_text(BROKEN)
     line = (
@@ -213,7 +219,7 @@ def test_failures_are_reported_and_tried_again_on_request(work: Path, nas: Nas) 
     assert starts() == 2
 
 
-@pytest.mark.usefixtures("in_this_process")
+@pytest.mark.usefixtures("in_this_process", "without_report")
 def test_it_grows_and_keeps_its_results(work: Path, nas: Nas) -> None:
     line = "study --config search.yaml --retrain retrain.yaml --random 0 --dir s"
     assert nas(f"{line} --seeds 1").code == 0
