@@ -53,7 +53,7 @@ def test_a_configuration_of_a_search(nas: Nas) -> None:
     assert not Path("runs").exists()
 
 
-def test_methods_behind_a_configuration(nas: Nas) -> None:
+def test_methods_after_a_configuration(nas: Nas) -> None:
     line = "bench --config search.yaml --accelerator cpu --repeat 1 --warm-up 0 --steps arch"
     result = nas(f"{line} --methods darts gdas --cells fast --markdown")
     assert result.code == 0, result.err

@@ -90,7 +90,7 @@ def test_the_script_is_one_that_bash_reads(nas: Nas, work: Path) -> None:
     result = nas(LINE, "--", "--run_dir", "runs/a b")
     assert result.code == 0, result.err
     script = work / "job.sbatch"
-    # nas of the test in place of that of the environment
+    # nas of the test instead of that of the environment
     script.write_text(re.sub(r"^export PATH=.*$", "", result.out, flags=re.MULTILINE))
     path = f"{work / 'bin'}{os.pathsep}{os.environ['PATH']}"
     subprocess.run(

@@ -136,26 +136,44 @@ def test_a_directory_in_use_is_refused_and_left_alone(nas: Nas, searched: Path) 
     assert nas("fit --config search --ckpt_path last").code == 0  # free again
 
 
+# it imports PyTorch once, and then the two start at the same instant
+PAIR = """
+import os, sys
+import nas_lightning.runs.command
+from nas_lightning.cli import main
+children = []
+for name in ("first", "second"):
+    if (child := os.fork()) == 0:
+        for descriptor, file in ((1, "out"), (2, "err")):
+            os.dup2(os.open(f"{name}.{file}", os.O_CREAT | os.O_WRONLY), descriptor)
+        code = main(["fit", "--config", "search"])
+        sys.stdout.flush()
+        os._exit(code)
+    children.append(child)
+print(*(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children))
+"""
+
+
 @pytest.mark.slow
 def test_of_two_runs_at_the_same_instant_one_is_refused(work: Path) -> None:
     root = str(Path(__file__).parents[2])
-    command = [sys.executable, "-m", "nas_lightning", "fit", "--config", "search"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": root}
-    pair = [
-        subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        for _ in range(2)
-    ]
-    outputs = [process.communicate(timeout=120) for process in pair]
-    codes = [process.returncode for process in pair]
-    assert sorted(codes) == [0, 2], outputs
-    out, refused = outputs[codes.index(2)]
+    done = subprocess.run(
+        [sys.executable, "-c", PAIR],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    codes = [int(code) for code in done.stdout.split()]
+    errors = [(work / f"{name}.err").read_text() for name in ("first", "second")]
+    assert sorted(codes) == [0, 2], errors
+    refused = errors[codes.index(2)]
     assert "is in use by a run" in refused or "already holds a run" in refused
-    # a process of its own prints one message, and nothing of Python or PyTorch
-    assert out == ""
+    # outside of pytest, too, it is one message and nothing of Python or PyTorch
     assert refused.startswith("nas: runs/search ")
     assert refused.count("\n") == 1
+    assert (work / f"{('first', 'second')[codes.index(2)]}.out").read_text() == ""
 
 
 def test_a_requeued_job_resumes_by_itself_and_only_in_its_own_directory(searched: Path) -> None:

@@ -110,7 +110,7 @@ class Built(NASCLI):
 
 
 def environment_of(*arguments: str) -> object:
-    """What the trainer of a run finds its processes by."""
+    """Return the cluster environment of a run's trainer."""
     cli = Built(["fit", "--config", "search.yaml", *arguments])
     connector = cli.trainer._accelerator_connector
     return connector.cluster_environment

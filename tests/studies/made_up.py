@@ -63,7 +63,7 @@ def write_search(
 
 
 def write_history(place: Path, rows: Sequence[Mapping[str, float]]) -> None:
-    """What a search logged, in the files in which it logs."""
+    """Write the metrics of a search to the files of its loggers."""
     start = {"first_step": 0, "csv": "fit"}
     record = {"format": "nas-lightning run", "version": 1, "starts": [start]}
     (place / "run.json").write_text(json.dumps(record))

@@ -72,7 +72,7 @@ def test_many_pairs_go_to_wilcoxon() -> None:
         ([1.0, -1.0, 1.0, -1.0], "needs more than 100,000 pairs"),
     ],
 )
-def test_what_is_missing_is_said(differences: list[float], note: str) -> None:
+def test_missing_values_have_a_reason(differences: list[float], note: str) -> None:
     found = compare("a", "b", pairs(differences))
     assert found.note is not None
     assert note in found.note

@@ -139,7 +139,7 @@ def test_intervals_against_a_bootstrap_by_hand() -> None:
             assert found.high == pytest.approx(high, abs=0.06)
 
 
-def test_what_is_undefined_is_said() -> None:
+def test_undefined_values_have_a_reason() -> None:
     (pearson, _, _) = correlate([1.0, 2.0], [1.0, 2.0])
     assert pearson.value is None
     assert pearson.note == "a correlation needs 3 pairs"

@@ -63,15 +63,17 @@ def is_gone(process: int) -> bool:
 
 
 def test_two_processes_work_on_each_item_once(tmp_path: Path) -> None:
-    seen: set[str] = set()
+    ticks: list[set[str]] = []
     items = [f"item {number}" for number in range(6)]
     environments = [{"NUMBER": "first"}, {"NUMBER": "second"}]
-    assert run_in_processes(partial(write_down, tmp_path), items, environments, seen.update) == []
+    assert run_in_processes(partial(write_down, tmp_path), items, environments, ticks.append) == []
     written = [(tmp_path / item).read_text().split() for item in items]
     assert {number for _, number in written} == {"first", "second"}
     assert len({process for process, _ in written}) == 2
     assert str(os.getpid()) not in {process for process, _ in written}
-    assert seen <= set(items)
+    assert set().union(*ticks) <= set(items)
+    assert ticks[-1] == set()  # the last call is after the last item
+    assert max(map(len, ticks)) <= 2
 
 
 def test_what_dies_under_an_item_is_tried_once_more(tmp_path: Path) -> None:

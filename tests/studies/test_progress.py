@@ -1,4 +1,4 @@
-"""How far a study is, on studies that never ran."""
+"""The progress of studies that never ran."""
 
 from __future__ import annotations
 
@@ -97,14 +97,14 @@ def test_what_is_said_of_the_progress(tmp_path: Path, clock: Callable[[float], N
     assert progress.text(set()) == "3/14 runs done  1 failed  about 4 min left"
 
 
-def test_a_study_that_goes_on_tells_the_time_by_what_it_did_since(
+def test_a_resumed_study_estimates_the_time_by_its_work_since(
     tmp_path: Path, clock: Callable[[float], None]
 ) -> None:
     study = begun(tmp_path, table="t.csv")
     search(tmp_path, "a", 0)
     progress = Progress(tmp_path, study, lines(study))
     clock(1060.0)
-    assert progress.text(set()) == "1/4 runs done  0 failed"  # how fast it is, nobody knows yet
+    assert progress.text(set()) == "1/4 runs done  0 failed"  # its speed is not known yet
     search(tmp_path, "b", 0)
     # 100 s of work in a minute, and twice as much is left
     assert progress.text(set()) == "2/4 runs done  0 failed  about 2 min left"

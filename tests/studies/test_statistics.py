@@ -60,7 +60,7 @@ def test_no_field_is_ever_nan_and_the_standard_library_agrees(values: list[float
         ([0.5, math.nan, 0.6, math.inf, 0.7], "2 not finite, left out"),
     ],
 )
-def test_what_is_missing_is_said(values: list[float], note: str) -> None:
+def test_missing_values_have_a_reason(values: list[float], note: str) -> None:
     found = summarize(values)
     assert found.note is not None
     assert note in found.note

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from filelock import FileLock, Timeout
 
 from nas_lightning.architecture import Genotype
 from nas_lightning.callbacks.graceful_stop import RunInterruptedError
@@ -20,7 +19,7 @@ from nas_lightning.search.discretize import one_hot
 from nas_lightning.studies.prepare import prepare
 from nas_lightning.studies.processes import ProcessesStoppedError
 from nas_lightning.studies.results import Run, read_results
-from nas_lightning.studies.run import environments, run_study
+from nas_lightning.studies.run import run_study
 from tests.cli.conftest import RETRAIN, SEARCH, Nas
 
 STUDY = (
@@ -185,7 +184,13 @@ def test_a_stop_is_reported_by_whichever_process_notices_first(
     assert "s is stopped; the same command resumes it" in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("in_this_process")
+@pytest.fixture
+def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write no report: drawing it takes seconds, and test_report_missing.py has such reports."""
+    monkeypatch.setattr("nas_lightning.studies.run.report_study", str)
+
+
+@pytest.mark.usefixtures("in_this_process", "without_report")
 def test_failures_are_reported_and_tried_again_on_request(work: Path, nas: Nas) -> None:
     (work / "broken.yaml").write_text(BROKEN)
     line = (
@@ -213,7 +218,7 @@ def test_failures_are_reported_and_tried_again_on_request(work: Path, nas: Nas) 
     assert starts() == 2
 
 
-@pytest.mark.usefixtures("in_this_process")
+@pytest.mark.usefixtures("in_this_process", "without_report")
 def test_it_grows_and_keeps_its_results(work: Path, nas: Nas) -> None:
     line = "study --config search.yaml --retrain retrain.yaml --random 0 --dir s"
     assert nas(f"{line} --seeds 1").code == 0
@@ -231,7 +236,8 @@ def test_it_grows_and_keeps_its_results(work: Path, nas: Nas) -> None:
         ("--search.model.typo 1", "typo"),
         ("--metric psnr", "accuracy"),
         ("--retrain search.yaml", "is not a retraining"),
-        ("--config retrain.yaml", ""),
+        ("--config retrain.yaml", "a genotype file or a published name is required"),
+        ("--config retrain.yaml,cell.yaml", "--config retrain.yaml,cell.yaml is not a search"),
         ("--random 3", "random cells"),
         ("--search.trainer.max_epochs 2", "the method search"),
     ],
@@ -239,6 +245,7 @@ def test_it_grows_and_keeps_its_results(work: Path, nas: Nas) -> None:
 def test_errors_are_reported_before_anything_runs(
     more: str, reason: str, work: Path, nas: Nas
 ) -> None:
+    (work / "cell.yaml").write_text("model: {init_args: {genotype: DARTS_V2}}\n")
     line = "--config search.yaml --retrain retrain.yaml --seeds 1 --random 2 --dir s"
     given = read(line.split())
     given.folder.mkdir()
@@ -247,47 +254,3 @@ def test_errors_are_reported_before_anything_runs(
     assert result.code == 2
     assert reason in result.err
     assert not (work / "s" / "searches").exists()
-
-
-def test_a_folder_in_use_is_refused(work: Path, nas: Nas) -> None:
-    (work / "s").mkdir()
-    with FileLock(work / "s" / ".lock"):
-        result = nas("study --config search.yaml --retrain retrain.yaml --dir s")
-    assert result.code == 2
-    assert "in use by another" in result.err
-
-
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), Timeout("elsewhere")])
-def test_an_error_of_a_study_is_not_taken_for_its_lock(
-    work: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
-) -> None:
-    def fail(*_: object) -> None:
-        raise error
-
-    monkeypatch.setattr("nas_lightning.studies.run.prepare", fail)
-    given = read(["--config", "search.yaml", "--retrain", "retrain.yaml", "--dir", "s"])
-    with pytest.raises(OSError) as raised:  # noqa: PT011 (it is compared below)
-        run_study(*given)
-    assert raised.value is error
-    with FileLock(work / "s" / ".lock").acquire(timeout=0):  # it is free again
-        pass
-
-
-def test_a_folder_that_cannot_be_made_is_refused(work: Path, nas: Nas) -> None:
-    (work / "s").touch()
-    result = nas("study --config search.yaml --retrain retrain.yaml --dir s")
-    assert result.code == 2
-    assert "cannot write to s: File exists; choose another --dir" in result.err
-
-
-def test_each_process_has_its_share_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr("nas_lightning.studies.run.cores", lambda: 8)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    assert environments(None) == [{"OMP_NUM_THREADS": "8"}]
-    assert environments(2) == [{"OMP_NUM_THREADS": "4"}] * 2
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
-    assert [each["CUDA_VISIBLE_DEVICES"] for each in environments(None)] == ["5", "7"]
-    assert [each["CUDA_VISIBLE_DEVICES"] for each in environments(3)] == ["5", "7", "5"]
