@@ -1,7 +1,6 @@
 import pickle
 import random
-import subprocess
-import sys
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 
 from nas_lightning.errors import CheckpointError
 from nas_lightning.training.checkpoints import Last, WholeCheckpoints, check, read_checkpoint, stamp
+from tests.processes import start
 
 
 def content() -> dict[str, Any]:
@@ -92,20 +92,23 @@ def test_two_torn_checkpoints_are_an_error_and_not_a_beginning(tmp_path: Path) -
         files.newest()
 
 
-def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:
+def write_at_most_10_kb(path: str) -> None:
+    """Fail as on a full disk, in a process of its own."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))  # larger files fail
+    WholeCheckpoints().save_checkpoint({"weights": torch.zeros(100_000)}, path)
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     path = tmp_path / "some.ckpt"
     WholeCheckpoints().save_checkpoint(content(), path)
     before = path.read_bytes()
-    script = """
-import resource, sys, torch
-from nas_lightning.training.checkpoints import WholeCheckpoints
-resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))  # larger files fail, as on a full disk
-WholeCheckpoints().save_checkpoint({"weights": torch.zeros(100_000)}, sys.argv[1])
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=False
-    )
-    assert f"cannot write the checkpoint {path} (0.4 MiB): File too large" in done.stderr
+    said = tmp_path_factory.mktemp("said") / "err.txt"
+    process = start(write_at_most_10_kb, str(path), folder=tmp_path, out=said, err=said)
+    process.join(100)
+    assert process.exitcode == 1
+    assert f"cannot write the checkpoint {path} (0.4 MiB): File too large" in said.read_text()
     assert [item.name for item in tmp_path.iterdir()] == ["some.ckpt"]
     assert path.read_bytes() == before
 

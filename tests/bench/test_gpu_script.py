@@ -21,7 +21,7 @@ def test_without_a_gpu_it_says_so(
     assert line.startswith("skipped: PyTorch finds no CUDA GPU here")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_rehearsal_goes_through_all_parts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

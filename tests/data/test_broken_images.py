@@ -172,7 +172,7 @@ def batches(images: ImageFiles, context: str | None, workers: int) -> list[tuple
 
 @pytest.mark.parametrize(
     ("context", "workers"),
-    [(None, 0), ("fork", 2), pytest.param("spawn", 2, marks=pytest.mark.slow)],
+    [(None, 0), ("fork", 2), pytest.param("spawn", 2, marks=pytest.mark.long)],
 )
 def test_workers_count_together_and_give_the_same_batches(
     context: str | None, workers: int, root: Path, capfd: pytest.CaptureFixture[str]
@@ -191,7 +191,7 @@ def test_workers_count_together_and_give_the_same_batches(
     assert named == dict.fromkeys(paths, 1)
 
 
-@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.long)])
 def test_more_than_allowed_stop_workers(workers: int, root: Path) -> None:
     damage(root, "train/cat/02.png", "train/cat/07.png", "train/dog/05.png")
     with pytest.raises(

@@ -1,14 +1,13 @@
 """A disk that fills up, and one that takes nothing: the run says so, and goes on later."""
 
-import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from nas_lightning.runs.failures import Run, explain
+from tests import processes
 from tests.cli.conftest import SEARCH
 from tests.runs.test_resume import assert_same_end
 
@@ -34,19 +33,10 @@ def mount(tmp_path: Path) -> Iterator[Mount]:
     call("umount", str(disk))
 
 
-def nas(folder: Path, line: str) -> tuple[int, str]:
-    """`nas` in a process of its own: exit code and stderr."""
-    root = str(Path(__file__).parents[2])
-    done = subprocess.run(
-        [sys.executable, "-m", "nas_lightning", *line.split()],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": root},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=280,
-    )
-    return done.returncode, done.stderr
+def nas(folder: Path, line: str) -> tuple[int | None, str]:
+    """Run `nas` in a process of its own and return its exit code and stderr."""
+    code, _, err = processes.run_nas(folder, line.split())
+    return code, err
 
 
 @pytest.mark.slow

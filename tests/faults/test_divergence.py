@@ -158,7 +158,7 @@ def test_patience_ends_and_no_broken_step_was_taken(nas: Nas, line: str, where: 
 
 
 @pytest.mark.ddp
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_both_stop_and_one_speaks(work: Path) -> None:
     more = ["--trainer.devices=2", "--trainer.strategy=ddp", "--data.batch_size=4"]
     line = [*SEARCH.split(), *more, *inject("train", epoch=1, batch=1, rank=1)]

@@ -1,9 +1,6 @@
 """Memory that runs out: what to lower, what it is now, and how the run goes on."""
 
-import os
 import resource
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +10,7 @@ from lightning import Callback
 
 import nas_lightning.strategies
 from nas_lightning.runs.memory import HUNGRY, is_out_of_memory, lower, peak, wanted
+from tests import processes
 from tests.cli.conftest import Nas
 
 LINE = "fit --config search --trainer.max_epochs 2"
@@ -85,18 +83,12 @@ def test_before_the_first_checkpoint(nas: Nas) -> None:
 def test_a_process_with_little_memory(work: Path) -> None:
     limit = 6 * 2**30
     line = [*LINE.split(), "--model.supernet.channels=40000"]  # one matrix of 6 GB and more
-    root = str(Path(__file__).parents[2])
-    done = subprocess.run(
-        [sys.executable, "-m", "nas_lightning", *line],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": root},
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
-        capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
-    assert done.returncode == 1, done.stderr
-    (message,) = [text for text in done.stderr.splitlines() if text.startswith("nas: ")]
+    done = processes.run_nas(work, line, memory=limit)
+    assert done.code == 1, done.err
+    (message,) = [text for text in done.err.splitlines() if text.startswith("nas: ")]
     assert "out of memory (" in message
     assert "model.supernet.channels (40000)" in message
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in done.err
 
 
 @pytest.mark.parametrize(

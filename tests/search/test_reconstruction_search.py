@@ -125,7 +125,7 @@ def test_the_unrolled_gradient_is_autograd_through_the_step() -> None:
     assert relative_error(found, expected) < 1e-6
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_shipped_search_leaves_out_what_harms_and_beats_tikhonov(tmp_path: Path) -> None:
     found, retrained = tmp_path / "search", tmp_path / "retrain"
     quick = ["--trainer.logger", "false"]
