@@ -3,30 +3,45 @@ PYTHON ?= python3
 VENV := .venv
 CONSTRAINTS := constraints.txt
 NAS := $(VENV)/bin/nas
+PYTEST := $(VENV)/bin/python -m pytest -q
+SUITE := $(PYTEST) -n 2 --dist loadgroup --durations=10
+KILLS := 15 # of `make test-all`; `make test-faults` kills sixty searches
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-gpu test-faults test-slurm check clean
+.PHONY: demo test test-all test-gpu test-faults test-slurm check clean
 
 demo: $(INSTALLED) ## search, retrain and test on handwritten digits, in minutes
 	$(NAS) demo
 
-test: $(INSTALLED) ## all tests
-	$(VENV)/bin/python -m pytest -q -n 2 --dist loadgroup
+test: $(INSTALLED) ## the tests of every day; at most ten minutes on two cores
+	$(SUITE)
+
+test-all: $(INSTALLED) ## all tests but those that need an accelerator; the whole suite comes last
+	NAS_TEST_KILLS=$(strip $(KILLS)) $(PYTEST) -s -m faults
+	@if [ "$$(id -u)" != 0 ]; then \
+	  echo "make test-slurm is left out: only root can start SLURM's daemons"; \
+	elif command -v slurmctld > /dev/null && command -v munged > /dev/null; then \
+	  $(MAKE) test-slurm; \
+	else \
+	  echo "make test-slurm is left out: slurm-wlm and munge are not here"; \
+	fi
+	$(SUITE) -m 'not gpu and not slurm and not faults'
 
 test-gpu: $(INSTALLED) ## the tests that need an accelerator; skipped without one
-	$(VENV)/bin/python -m pytest -q -m gpu
+	$(PYTEST) -m gpu
 
-test-faults: $(INSTALLED) ## kill sixty searches at random moments and let them go on; minutes
-	$(VENV)/bin/python -m pytest -q -s -m faults
+test-faults: $(INSTALLED) ## kill sixty searches at random moments and resume them; minutes
+	$(PYTEST) -s -m faults
 
 test-slurm: $(INSTALLED) ## a SLURM cluster of two nodes on this machine; needs root, slurm-wlm, munge
-	$(VENV)/bin/python -m pytest -q -m slurm
+	$(PYTEST) -m slurm
 
-check: $(INSTALLED) ## lint, format, types, import contract
+check: $(INSTALLED) ## lint, format, types, import contract, declared dependencies
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+	$(PYTEST) tests/test_declared.py
 
 $(INSTALLED): pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed" if sys.version_info < (3, 11) else 0)'

@@ -1,31 +1,32 @@
-"""Which way to run a convolution of the fast cell is faster.
+"""Compare the ways in which the fast cell can run a convolution.
 
 `python benchmarks/convolutions.py` prints ratios of the times of forward and backward passes on 4
-edges, by channels C of an edge:
+edges. C is the number of channels of an edge. A ratio above 1 means that the second way is faster.
+The thresholds of `nas_lightning/supernet/fast/cpu/thresholds.py` are read from these columns:
 
-- `first`, `later`: depthwise and pointwise convolution over one dense convolution; above 1 the
-  dense one is faster. `first`: the edges read the same channels. `later`: each reads its own. The
-  constant `DENSE` of the fast cell comes from these columns.
-- `dilated`, `strided`: a depthwise convolution of dilation 2 over the same by grids of pixels, of
-  stride 1 and of stride 2; above 1 the grids are faster. They are why `fast/dilated.py` is there.
-- `learned`: a dense convolution of dilation 2 over the same whose kernel is learned by grids; above
-  1 the latter is faster (`LARGE` of `fast/dilated.py`).
-- `strips`: a depthwise convolution whose weights are learned over the same with a gradient by
-  strips; above 1 the strips are faster (`fast/depthwise.py`).
-- `product`: a pointwise convolution in 4 groups over a product with one matrix; above 1 the product
-  is faster. The constant `PRODUCT`, channels of all edges, comes from this column.
-- `mixed`: channels of an edge times a matrix over the same as a convolution; above 1 the latter is
-  faster (`PIXELS` of `fast/products.py`).
-- `tiny`: a convolution of images of at most 256 numbers over a product with one matrix. The
-  constant `TINY` comes from this column.
-- `grouped`: the same convolution in groups over itself with its weights learned by products; above
-  1 the latter is faster. The constant `WIDE` of `fast/grouped.py` comes from this column.
-- `norm`: a batch norm of 3C channels over one with zeros up to a multiple of 16; above 1 the zeros
-  pay. The constants of `fast/norms.py` come from this column.
-- `pools`: a maximum and an average of few channels over those of images side by side as channels;
-  above 1 the latter are faster. The constants of `fast/pools.py` come from this column.
+- `first`, `later`: a depthwise and a pointwise convolution over one dense convolution. In `first`
+  the edges read the same channels, in `later` each reads its own. Thresholds: `DENSE`,
+  `WIDE_DENSE`.
+- `dilated`, `strided`: a depthwise convolution of dilation 2 over the same one on grids of pixels,
+  with stride 1 and with stride 2. No threshold: grids are always used.
+- `learned`: a dense convolution of dilation 2 over the same one whose kernel gets its gradient from
+  grids. Threshold: `LARGE_DILATED`.
+- `strips`: a depthwise convolution over the same one whose kernel gets its gradient in strips.
+  Threshold: `STRIP`.
+- `product`: a pointwise convolution in 4 groups over a product with one matrix. Threshold:
+  `PRODUCT`, in channels of all edges.
+- `mixed`: a product of the channels of an edge with a matrix over the same as a convolution.
+  Threshold: `CONVOLUTION_PIXELS`.
+- `tiny`: a convolution of images of at most 256 elements over a product with one matrix. Threshold:
+  `TINY`.
+- `grouped`: a grouped pointwise convolution over the same one whose kernel gets its gradient from
+  products. Threshold: `WIDE_GROUP`.
+- `norm`: a batch norm of 3C channels over one with zeros up to a multiple of 16. Thresholds:
+  `NORM_WIDTH`, `NORM_PIXELS`.
+- `pools`: max and average pooling of few channels over the same with images side by side as
+  channels. Thresholds: `POOL_WIDTH`, `FEW_POOLED`.
 
-CPUs with AVX-512 and others differ most in `first` of 5x5, `product` and `tiny`.
+CPUs with and without AVX-512 differ most in `first` with 5x5 kernels, `product` and `tiny`.
 """
 
 import argparse
@@ -38,13 +39,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nas_lightning.supernet.fast.depthwise import depthwise
-from nas_lightning.supernet.fast.dilated import convolve, dilated
-from nas_lightning.supernet.fast.grouped import pointwise
-from nas_lightning.supernet.fast.norms import WIDE
-from nas_lightning.supernet.fast.pools import WIDTH, side_by_side
+from nas_lightning.supernet.fast.cpu.depthwise import depthwise
+from nas_lightning.supernet.fast.cpu.dilated import convolve, dilated
+from nas_lightning.supernet.fast.cpu.grouped import pointwise
+from nas_lightning.supernet.fast.cpu.pools import side_by_side
+from nas_lightning.supernet.fast.cpu.thresholds import NORM_WIDTH, POOL_WIDTH
+from nas_lightning.supernet.fast.cpu.tiny import product
 from nas_lightning.supernet.fast.products import block_diagonal, mix
-from nas_lightning.supernet.fast.tiny import product
 
 EDGES = 4
 SIZES = ((8, 2), (4, 4), (2, 8), (16, 4), (4, 32), (8, 16), (12, 16), (16, 32), (32, 16), (64, 8))
@@ -52,11 +53,11 @@ WIDEST_TINY = 256
 
 
 class Bench:
-    """Ratios of pairs, measured in alternation.
+    """Measures ratios of times, with the two functions of a pair in alternation.
 
     Args:
-        batch: Images.
-        repeat: Pairs.
+        batch: Number of images.
+        repeat: Number of pairs of times.
     """
 
     def __init__(self, batch: int, repeat: int) -> None:
@@ -64,7 +65,7 @@ class Bench:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
     def leaf(self, *shape: int) -> Tensor:
-        """Random numbers (B, C, H, W) with a gradient."""
+        """Return random numbers (B, C, H, W) that require a gradient."""
         x = torch.randn(shape, device=self.device)
         return x.to(memory_format=torch.channels_last).requires_grad_()
 
@@ -74,7 +75,7 @@ class Bench:
         second: Callable[[], Tensor],
         leaves: tuple[list[Tensor], list[Tensor]],
     ) -> float:
-        """Median of the time of one over that of the other."""
+        """Return the median of the time of `first` over the time of `second`."""
         pairs = []
         for _ in range(self.repeat + 1):
             times = [self.seconds(*of) for of in zip((first, second), leaves, strict=True)]
@@ -82,7 +83,7 @@ class Bench:
         return statistics.median(pairs[1:])
 
     def seconds(self, run: Callable[[], Tensor], leaves: list[Tensor]) -> float:
-        """One forward and backward pass."""
+        """Return the time of one forward and backward pass."""
         start = time.perf_counter()
         out = run()
         torch.autograd.grad(out, leaves, torch.ones_like(out))
@@ -91,7 +92,7 @@ class Bench:
         return time.perf_counter() - start
 
     def separable(self, channels: int, size: int, kernel: int, shared: bool) -> float:
-        """Depthwise and pointwise over dense."""
+        """Compare a depthwise and a pointwise convolution with a dense one."""
         wide, padding = EDGES * channels, kernel // 2
         x = self.leaf(self.batch, channels if shared else wide, size, size)
         dense = self.leaf(wide, channels, kernel, kernel)
@@ -108,7 +109,7 @@ class Bench:
         return self.ratio(apart, as_one, ([x, depthwise, pointwise], [x, dense]))
 
     def dilated(self, channels: int, size: int, kernel: int, stride: int) -> float:
-        """A dilated depthwise convolution over the same by grids."""
+        """Compare a dilated depthwise convolution with the same one on grids."""
         wide = EDGES * channels
         x = self.leaf(self.batch, wide, size, size)
         conv = nn.Conv2d(wide, wide, kernel, stride, kernel - 1, 2, wide, bias=False)
@@ -121,7 +122,7 @@ class Bench:
         return self.ratio(lambda: conv(x), by_grids, (leaves, leaves))
 
     def learned(self, channels: int, size: int, kernel: int) -> float:
-        """A dense dilated convolution over the same whose kernel is learned by grids."""
+        """Compare a dense dilated convolution with one that is learned by grids."""
         half = kernel // 2
         x = self.leaf(self.batch, channels, size, size)
         weight = self.leaf(EDGES * channels, channels, kernel, kernel)
@@ -133,9 +134,9 @@ class Bench:
         )
 
     def norm(self, channels: int, size: int) -> float:
-        """A batch norm of what is no multiple of 16 over one with zeros behind it."""
+        """Compare a batch norm of 3C channels with one of zeros up to a multiple of 16."""
         x = self.leaf(self.batch, 3 * channels, size, size)
-        zeros = -3 * channels % WIDE
+        zeros = -3 * channels % NORM_WIDTH
         more = x.detach().new_zeros(self.batch, size, size, zeros).permute(0, 3, 1, 2)
         filled = torch.cat([x, more], dim=1).detach().requires_grad_()
         return self.ratio(
@@ -145,11 +146,11 @@ class Bench:
         )
 
     def grouped(self, channels: int, size: int) -> float:
-        """A pointwise convolution in groups over itself with a gradient by products."""
+        """Compare a grouped pointwise convolution with one that is learned by products."""
         return self.pointwise(channels, size, lambda x, weight: pointwise(x, weight, EDGES))
 
     def strips(self, channels: int, size: int, kernel: int) -> float:
-        """A depthwise convolution over the same with a gradient by strips."""
+        """Compare a depthwise convolution with one that is learned in strips."""
         wide, padding = EDGES * channels, kernel // 2
         x = self.leaf(self.batch, wide, size, size)
         weight = self.leaf(wide, 1, kernel, kernel)
@@ -161,13 +162,13 @@ class Bench:
         )
 
     def product(self, channels: int, size: int) -> float:
-        """A pointwise convolution in groups over one matrix product."""
+        """Compare a grouped pointwise convolution with one matrix product."""
         return self.pointwise(
             channels, size, lambda x, weight: mix(x, block_diagonal(weight, EDGES))
         )
 
     def mixed(self, channels: int, size: int) -> float:
-        """A product with a matrix over the same as a convolution."""
+        """Compare a product with a matrix with the same as a convolution."""
         x, weight = self.leaf(self.batch, channels, size, size), self.leaf(channels, channels, 1, 1)
         leaves = [x, weight]
 
@@ -180,7 +181,7 @@ class Bench:
     def pointwise(
         self, channels: int, size: int, other: Callable[[Tensor, Tensor], Tensor]
     ) -> float:
-        """A pointwise convolution in groups over another way to run it."""
+        """Compare a grouped pointwise convolution with another way to run it."""
         wide = EDGES * channels
         x, weight = self.leaf(self.batch, wide, size, size), self.leaf(wide, channels, 1, 1)
         leaves = [x, weight]
@@ -189,7 +190,7 @@ class Bench:
         )
 
     def tiny(self, channels: int, size: int, kernel: int) -> float:
-        """A convolution of all edges over one matrix product."""
+        """Compare the convolution of all edges with one matrix product."""
         x = self.leaf(self.batch, channels, size, size)
         conv = nn.Conv2d(channels, EDGES * channels, kernel, padding=kernel // 2, bias=False)
         conv = conv.to(self.device)
@@ -197,19 +198,19 @@ class Bench:
         return self.ratio(lambda: conv(x), lambda: product(conv, x, conv.weight), (leaves, leaves))
 
     def pools(self, channels: int, size: int) -> float:
-        """Pools of few channels over those of images side by side."""
+        """Compare pools of few channels with pools of images side by side."""
         x = self.leaf(self.batch, channels, size, size)
         both = [nn.MaxPool2d(3, 1, 1), nn.AvgPool2d(3, 1, 1)]
 
         def plain() -> Tensor:
             return torch.cat([pool(x) for pool in both], dim=1)
 
-        images = math.gcd(self.batch, WIDTH // channels)
+        images = math.gcd(self.batch, POOL_WIDTH // channels)
         return self.ratio(plain, lambda: side_by_side(both, x, images), ([x], [x]))
 
 
 def main() -> None:
-    """Print the table."""
+    """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--repeat", type=int, default=9)
@@ -229,7 +230,7 @@ def main() -> None:
             is_tiny = channels * size**2 <= WIDEST_TINY
             tiny = f"{bench.tiny(channels, size, kernel):.2f}" if is_tiny else "-"
             by_grids = bench.learned(channels, size, kernel)
-            norm = f"{bench.norm(channels, size):.2f}" if 3 * channels % WIDE else "-"
+            norm = f"{bench.norm(channels, size):.2f}" if 3 * channels % NORM_WIDTH else "-"
             pools = f"{bench.pools(channels, size):.2f}" if channels < 32 else "-"
             print(
                 f"{channels:3}  {size:4}  {kernel:6}  {first:5.2f}  {later:5.2f}  "

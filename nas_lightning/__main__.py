@@ -1,4 +1,4 @@
-"""`python -m nas_lightning`."""
+"""Entry point of `python -m nas_lightning`."""
 
 import sys
 

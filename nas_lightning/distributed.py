@@ -1,4 +1,4 @@
-"""Several processes: what is exchanged between them; nothing else touches torch.distributed."""
+"""Communication between processes. No other module uses torch.distributed."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
@@ -12,14 +12,20 @@ from torch import Tensor
 T = TypeVar("T")
 
 _AS_INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int32}
-"""By size in bytes; long ones as two, since a factor can move the highest bits no further."""
+"""Integer type by element size in bytes.
+
+Elements of 8 bytes are read as two numbers: modulo 2⁶⁴, changes of the highest bit in two whole
+elements would cancel.
+"""
 
 
 def mean_over_ranks(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """The mean over all processes of each tensor, in one reduction; as they are in one process.
+    """Return the mean of each tensor over all processes, in one reduction.
+
+    A single process gets its tensors back unchanged.
 
     Args:
-        tensors: The same shapes, in the same order, on every process.
+        tensors: Tensors of the same shapes, in the same order, on every process.
     """
     if not _several():
         return tuple(tensors)
@@ -31,10 +37,11 @@ def mean_over_ranks(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
 
 
 def fingerprint(tensors: Iterable[Tensor]) -> Tensor:
-    """One number () for the bits of all tensors, int64, found on their device.
+    """Return a checksum () of the bits of all tensors, as int64 on their device.
 
-    The bits of each element count as integers, times odd numbers that their place gives, modulo
-    2⁶⁴. So a change of one element always shows, changes of several cancel by rare chance only.
+    The bits of each element are read as an integer and multiplied by an odd number that depends on
+    the element's position. The checksum is the sum of the products modulo 2⁶⁴. A change of one
+    element always changes it; changes of several elements cancel only by a rare chance.
     """
     sums = []
     first = 0
@@ -46,15 +53,15 @@ def fingerprint(tensors: Iterable[Tensor]) -> Tensor:
 
 
 def _factors(first: int, count: int, device: torch.device) -> Tensor:
-    """Odd int64 numbers (count,) without a pattern, of the places from `first` on."""
-    # the multipliers of SplitMix64 (Steele et al., 2014), as signed numbers
+    """Return pseudo-random odd int64 numbers (count,) for the positions from `first` on."""
+    # multipliers of SplitMix64 (Steele et al., 2014), as signed numbers
     place = torch.arange(first, first + count, device=device) * -0x61C8864680B583EB
     place = (place ^ (place >> 30)) * -0x40A7B892E31B1A47
     return (place ^ (place >> 27)) | 1
 
 
 def gathered(numbers: Tensor) -> Tensor:
-    """The numbers (n,) of every process (N, n), by rank."""
+    """Return the numbers (n,) of every process as (N, n), by rank."""
     if not _several():
         return numbers[None]
     rows = [torch.empty_like(numbers) for _ in range(dist.get_world_size())]
@@ -63,7 +70,7 @@ def gathered(numbers: Tensor) -> Tensor:
 
 
 def gather_from_ranks(value: T) -> list[T]:
-    """A value of each process, by rank, on all of them; it must be picklable and on the CPU."""
+    """Return the values of all processes, by rank. They must be picklable and on the CPU."""
     if not _several():
         return [value]
     values: list[Any] = [None] * dist.get_world_size()
@@ -72,22 +79,22 @@ def gather_from_ranks(value: T) -> list[T]:
 
 
 def replicates_parameters(trainer: Trainer) -> bool:
-    """Whether each of several processes holds all parameters, as under DDP."""
+    """Return True if there are several processes and each holds all parameters, as under DDP."""
     return isinstance(trainer.strategy, DDPStrategy) and trainer.world_size > 1
 
 
-# Lightning offers no public way to ask or to tell DDP's arguments
+# Lightning offers no public way to read or set the arguments of DDP
 
 
 def finds_unused_parameters(trainer: Trainer) -> bool:
-    """Whether the run copes with weights that get no gradient: one process, or DDP told so."""
+    """Return True if weights may get no gradient: with one process, or if DDP allows it."""
     strategy = trainer.strategy
     told = isinstance(strategy, DDPStrategy) and strategy._ddp_kwargs.get("find_unused_parameters")
     return trainer.world_size == 1 or bool(told)
 
 
 def find_unused_parameters(trainer: Trainer) -> None:
-    """Tell DDP that some weights may get no gradient, unless the user told it something else."""
+    """Allow weights without a gradient under DDP, unless the user set `find_unused_parameters`."""
     if isinstance(trainer.strategy, DDPStrategy):
         trainer.strategy._ddp_kwargs.setdefault("find_unused_parameters", True)
 

@@ -1,23 +1,23 @@
-"""Failures that a user can mend: their text is the whole message, no traceback is shown."""
+"""Errors that a user can fix. Their text is the whole message; no traceback is shown."""
 
 
 class NASError(Exception):
-    """Something the user can mend. `nas` prints the text and exits with `exit_code`."""
+    """An error that the user can fix. `nas` prints its text and exits with `exit_code`."""
 
     exit_code = 1
     everywhere = False
-    """Whether all processes of a run fail with it together, so that one speaks for all."""
+    """True if all processes of a run raise it together, so that only one needs to report it."""
 
 
 class UsageError(NASError):
-    """The command or the configuration is wrong: nothing was run."""
+    """The command or the configuration is wrong, and nothing was run."""
 
     exit_code = 2
     everywhere = True
 
 
 class DataError(NASError):
-    """A data set is missing, empty, or holds something that cannot be read."""
+    """A data set is missing or empty, or contains something that cannot be read."""
 
 
 class GenotypeError(NASError):
@@ -25,8 +25,8 @@ class GenotypeError(NASError):
 
     Args:
         reason: What is wrong.
-        path: Where, as a JSON path such as `$.cells.normal.nodes[0][1].source`.
-        file: The file that holds it, if any.
+        path: JSON path of the place, such as `$.cells.normal.nodes[0][1].source`.
+        file: Name of the file that contains it, if any.
     """
 
     def __init__(self, reason: str, path: str = "$", file: str = "the genotype") -> None:
@@ -36,15 +36,15 @@ class GenotypeError(NASError):
 
 
 class CheckpointError(NASError):
-    """A checkpoint is truncated, of another search space, or not one of ours."""
+    """A checkpoint is truncated, belongs to another search space or to another program."""
 
 
 class DivergedError(NASError):
     """A loss or a gradient is not finite.
 
     Args:
-        text: Where and what.
-        taken: Whether the step that it belongs to was taken before that was known.
+        text: The place in the run and the values found.
+        taken: True if the optimizer had already taken the step when the check failed.
     """
 
     everywhere = True
@@ -55,4 +55,4 @@ class DivergedError(NASError):
 
 
 class RunFailedError(NASError):
-    """A run was ended by what is around it, such as the memory or another process."""
+    """A run was ended from outside, such as by a lack of memory or by another process."""

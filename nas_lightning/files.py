@@ -1,4 +1,4 @@
-"""Files that are whole or not there: a crash leaves what stood there before."""
+"""Atomic file writes: a crash leaves either the previous file or the complete new one."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Write a file beside `path`, and put it in its place when all of it is on the disk.
+    """Replace `path` by a temporary file once all of that file is on the disk.
 
-    The folder is made if it is not there. If writing fails, nothing of it stays.
+    A missing folder is created. If writing fails, the temporary file is removed.
 
     Args:
-        path: The file to be replaced.
+        path: The file to replace.
 
     Yields:
-        Where to write.
+        Path of the temporary file, in the same folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # always the same name: what a killed process left is written over by the next
+    # a fixed name, so that the next write overwrites what a killed process left
     temporary = path.with_name(f".{path.name}.part")
     try:
         yield temporary
@@ -34,7 +34,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def sync(path: Path) -> None:
-    """Wait until a file's content, or a folder's list of names, is on the disk."""
+    """Wait until the content of a file, or the list of names in a folder, is on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -43,6 +43,6 @@ def sync(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a text file (UTF-8) in one step."""
+    """Replace a text file (UTF-8) atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -9,30 +9,31 @@ import functools
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-from lightning import LightningModule
+from typing import TYPE_CHECKING, Any
 
 from nas_lightning.errors import UsageError
 
+if TYPE_CHECKING:  # Lightning takes seconds to import, and brings pyplot
+    from lightning import LightningModule
+
 INSTANTIATOR = "lightning.pytorch.cli.instantiate_module"
-"""What `load_from_checkpoint` calls to rebuild a module from such data."""
+"""Import path of the function with which `load_from_checkpoint` rebuilds a module."""
 
 
 def init_args(obj: object) -> dict[str, Any]:
-    """The constructor arguments of an object that keeps them under their own names."""
+    """Return the constructor arguments of an object that keeps them under their own names."""
     parameters = inspect.signature(type(obj)).parameters
     return {name: getattr(obj, name) for name in parameters}
 
 
 def describe(obj: object) -> str:
-    """`WarmUp(epochs=15)`."""
+    """Return the constructor call of an object, such as `WarmUp(epochs=15)`."""
     arguments = ", ".join(f"{name}={value!r}" for name, value in init_args(obj).items())
     return f"{type(obj).__name__}({arguments})"
 
 
 def to_config(value: Any) -> Any:
-    """An argument as plain data: what jsonargparse reads back as the same argument."""
+    """Convert an argument to plain data that jsonargparse reads back as an equal argument."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Mapping):
@@ -49,14 +50,14 @@ def to_config(value: Any) -> Any:
 
 
 def record_hyperparameters(module: LightningModule, arguments: Mapping[str, Any]) -> None:
-    """Like `save_hyperparameters`, but with plain data also when no command line was involved.
+    """Save the hyperparameters of a module as plain data, also without a command line.
 
     Args:
         module: The module under construction.
-        arguments: Its constructor's arguments by name.
+        arguments: Arguments of its constructor, by name.
     """
     module.save_hyperparameters(logger=False)
-    if "_instantiator" not in module.hparams:  # built by hand: what was saved are live objects
+    if "_instantiator" not in module.hparams:  # built in Python: live objects were saved
         module.save_hyperparameters(
             {
                 "_class_path": _import_path(type(module)),
@@ -68,22 +69,24 @@ def record_hyperparameters(module: LightningModule, arguments: Mapping[str, Any]
 
 
 def target(partial: functools.partial[Any]) -> Any:
-    """What a partial calls; jsonargparse puts the class last, behind helpers of its own.
+    """Return the function or class that a partial calls.
+
+    jsonargparse passes the class as the last positional argument of a helper.
 
     Raises:
-        UsageError: Arguments are given by position.
+        UsageError: The partial has positional arguments of its own.
     """
     if not partial.args:
         return partial.func
     if inspect.isclass(partial.args[-1]):
         return partial.args[-1]
-    raise UsageError(f"{partial!r}: give the arguments of a partial by keyword")
+    raise UsageError(f"{partial!r}: pass the arguments of a partial by keyword")
 
 
 def _import_path(obj: Any) -> str:
     if "<" in obj.__qualname__:
         raise UsageError(
-            f"{obj.__qualname__} cannot be written into a checkpoint: use a function or class "
-            f"that can be imported"
+            f"{obj.__qualname__} cannot be saved in a checkpoint: use a function or class that "
+            f"can be imported"
         )
     return f"{obj.__module__}.{obj.__qualname__}"

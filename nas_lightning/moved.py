@@ -1,4 +1,4 @@
-"""Import paths of earlier releases, which checkpoints, run directories and user code still name."""
+"""Import paths of earlier releases, which checkpoints, run directories and user code still use."""
 
 from __future__ import annotations
 
@@ -34,25 +34,25 @@ MODULES = {
     "supernet.reconstruction": ("spaces.reconstruction",),
     "supernet.recurrent": ("spaces.recurrent",),
 }
-"""Modules that are gone → the modules that hold their names now."""
+"""Removed modules → the modules that define their names now."""
 
 NAMES = {
     "retrain": ("architecture", "spaces"),
     "spaces": ("architecture",),
     "supernet": ("spaces",),
 }
-"""Packages that still exist, but export fewer names → the packages that export the others now."""
+"""Packages that export fewer names than before → the packages that export the other names now."""
 
 
 def find(places: Sequence[str], name: str) -> Any:
-    """The object of that name in the first place that has it.
+    """Return the object of that name from the first module that defines it.
 
     Args:
-        places: Modules of this package, by their path within it.
-        name: The name.
+        places: Modules, by their path within this package.
+        name: Name of the object.
 
     Raises:
-        AttributeError: None has it.
+        AttributeError: No module defines it.
     """
     for place in places:
         module = importlib.import_module(f"{ROOT}.{place}")
@@ -62,7 +62,7 @@ def find(places: Sequence[str], name: str) -> Any:
 
 
 def missing(package: str, name: str) -> Any:
-    """What `package.name` is called now, for the `__getattr__` of a package in `NAMES`.
+    """Return the object that `package.name` was, for the `__getattr__` of a package in `NAMES`.
 
     Raises:
         AttributeError: There never was such a name.
@@ -76,7 +76,7 @@ def missing(package: str, name: str) -> Any:
 
 
 class _MovedModule(ModuleType):
-    """A module that is gone: its names are looked up where they are now."""
+    """A removed module, whose names are looked up in the modules that define them now."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -85,12 +85,12 @@ class _MovedModule(ModuleType):
 
 
 class MovedModules(MetaPathFinder, Loader):
-    """Finds the modules in `MODULES` by their earlier import paths."""
+    """Finds the modules of `MODULES` under their earlier import paths."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """A module of `MODULES`, or a package around one; none for all others."""
+        """Return the spec of a module of `MODULES` or of a package around one, else `None`."""
         root, _, name = fullname.partition(".")
         if root != ROOT:
             return None
@@ -98,18 +98,18 @@ class MovedModules(MetaPathFinder, Loader):
         return ModuleSpec(fullname, self, is_package=package) if name in KNOWN else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """An empty module that looks its names up elsewhere."""
+        """Return an empty module that looks its names up elsewhere."""
         return _MovedModule(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
-        """There is nothing to run."""
+        """Do nothing: the module is empty."""
 
 
 KNOWN = {*MODULES, "reports"}
-"""What is found: the modules, and a package that is gone with them."""
+"""Everything that is found: the modules, and a removed package that contained some of them."""
 
 
 def install() -> None:
-    """Have Python find the modules; asked after all others, so that no import is slower."""
+    """Register the finder, as the last one, so that it slows no other import down."""
     if not any(isinstance(finder, MovedModules) for finder in sys.meta_path):
         sys.meta_path.append(MovedModules())

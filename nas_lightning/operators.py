@@ -17,10 +17,10 @@ from nas_lightning.errors import UsageError
 class Operator(nn.Module, ABC):
     """A linear map A from signals (B, C, *n) to measurements (B, C, *m).
 
-    It works on each sample and channel alike, along one or two trailing dimensions. Its spectral
-    norm is at most 1 (up to rounding), which steps along the data gradient A'(Au - y) rely on.
-    It learns nothing and keeps nothing in checkpoints. Every argument of a subclass's constructor
-    is plain data and kept under its own name.
+    It acts on every sample and channel in the same way, along the one or two trailing dimensions.
+    Its spectral norm is at most 1 (up to rounding); steps along the data gradient A'(Au - y) rely
+    on this. It has no parameters and saves nothing in checkpoints. A subclass keeps every
+    constructor argument, which must be plain data, under its own name.
     """
 
     def __init__(self) -> None:
@@ -29,50 +29,50 @@ class Operator(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
-        """Measurements A x (B, C, *m) of signals x (B, C, *n), without noise."""
+        """Return the measurements A x (B, C, *m) of signals x (B, C, *n), without noise."""
 
     @abstractmethod
     def adjoint(self, y: Tensor) -> Tensor:
-        """A' y (B, C, *n) of measurements y (B, C, *m): <A x, y> = <x, A' y> for all x and y."""
+        """Return A' y (B, C, *n) for y (B, C, *m), with <A x, y> = <x, A' y> for all x and y."""
 
     def to_config(self) -> dict[str, Any]:
-        """The operator as plain data, `{"class_path": …, "init_args": …}`."""
+        """Return the operator as plain data, `{"class_path": …, "init_args": …}`."""
         config: dict[str, Any] = hparams.to_config(self)
         return config
 
     def _once(self, make: Callable[[torch.Size], Tensor], size: torch.Size, like: Tensor) -> Tensor:
-        """What `make` gives for a size, made once for each device and number type."""
+        """Return `make(size)`, computed once for each size, device and dtype."""
         key = (size, like.device, like.dtype)
         if key not in self._made:
-            # also where a validation asks first, or a network without memory: training uses it
+            # training reuses it, so it must be an ordinary tensor even if a validation or a network
+            # on the meta device asks first
             with torch.inference_mode(False), torch.device("cpu"):
                 self._made[key] = make(size).to(like.device, like.dtype)
         return self._made[key]
 
     def __repr__(self) -> str:
-        """Constructor call."""
+        """Return the constructor call."""
         return hparams.describe(self)
 
 
 class Identity(Operator):
-    """A x = x: the inverse problem is to remove noise."""
+    """The identity A x = x. The inverse problem is denoising."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """The signals themselves (B, C, *n)."""
+        """Return the signals (B, C, *n) unchanged."""
         return x
 
     def adjoint(self, y: Tensor) -> Tensor:
-        """The measurements themselves (B, C, *n)."""
+        """Return the measurements (B, C, *n) unchanged."""
         return y
 
 
 class Blur(Operator):
-    """Circular convolution with a Gaussian, along each spatial dimension; it is symmetric.
+    """Circular convolution with a Gaussian along each spatial dimension; a symmetric operator.
 
     Args:
         sigma: Standard deviation of the Gaussian, in samples or pixels.
-        taps: Length of the kernel, odd; what the Gaussian has beyond is cut off, and the sum of
-            the rest is made 1.
+        taps: Length of the kernel, odd. The Gaussian is cut off there and normalised to sum 1.
 
     Raises:
         UsageError: An argument is out of range.
@@ -92,45 +92,45 @@ class Blur(Operator):
         self.taps = taps
 
     def forward(self, x: Tensor) -> Tensor:
-        """Measurements (B, C, *m) with m = n / stride."""
+        """Return the measurements (B, C, *m) with m = n / stride."""
         for dim in range(2, 2 + spatial_dims(x)):
             matrix = self._once(self._matrix, x.shape[dim : dim + 1], x)
             x = _multiply(matrix, x, dim)
         return x
 
     def adjoint(self, y: Tensor) -> Tensor:
-        """Zeros between the measurements, if there is a stride, then the blur (B, C, *n)."""
+        """Insert zeros between the measurements, if there is a stride, and blur (B, C, *n)."""
         for dim in range(2, 2 + spatial_dims(y)):
             matrix = self._once(self._matrix, torch.Size([y.shape[dim] * self.stride]), y)
             y = _multiply(matrix.T, y, dim)
         return y
 
     def _matrix(self, size: torch.Size) -> Tensor:
-        """The operator along one dimension (m, n).
+        """Return the operator along one dimension as a matrix (m, n).
 
-        As a matrix it runs, at 64 samples or 32 pixels, faster on a CPU than as a convolution.
+        On a CPU, with 64 samples or 32 pixels, a matrix is faster than a convolution.
         """
         offsets = torch.arange(self.taps) - self.taps // 2
         kernel = torch.exp(-0.5 * (offsets.double() / self.sigma) ** 2)
-        # a kernel that is longer than the signal wraps around several times
+        # a kernel longer than the signal wraps around several times
         wrapped = kernel.new_zeros(size).index_add(0, offsets % size[0], kernel / kernel.sum())
         samples = torch.arange(size[0])
         return wrapped[(samples[:: self.stride, None] - samples) % size[0]]
 
 
 class BlurDownsample(Blur):
-    """A blur, of which every `stride`-th sample or pixel is kept, scaled to norm 1.
+    """A blur followed by keeping every `stride`-th sample or pixel, scaled to norm 1.
 
-    Without the scale a constant would come back from A'A smaller by the stride, and steps along
-    the data gradient would be as much too short.
+    Without the scale, A'A would shrink a constant by the factor `stride`, and steps along the data
+    gradient would be too short by that factor.
 
     Args:
         sigma: Standard deviation of the Gaussian, in samples or pixels, see `Blur`.
-        taps: Length of its kernel, odd.
-        stride: Samples or pixels to a measurement, along each dimension.
+        taps: Length of the kernel, odd.
+        stride: Samples or pixels per measurement, along each dimension.
 
     Raises:
-        UsageError: An argument is out of range; on use: a size that `stride` does not divide.
+        UsageError: An argument is out of range or, on use, `stride` does not divide the size.
     """
 
     def __init__(self, sigma: float = 2.0, taps: int = 9, stride: int = 4) -> None:
@@ -140,7 +140,7 @@ class BlurDownsample(Blur):
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        """Measurements (B, C, *m) with m = n / stride."""
+        """Return the measurements (B, C, *m) with m = n / stride."""
         if any(size % self.stride for size in x.shape[2:]):
             raise UsageError(
                 f"BlurDownsample: stride {self.stride} must divide the size, "
@@ -149,22 +149,22 @@ class BlurDownsample(Blur):
         return super().forward(x)
 
     def _matrix(self, size: torch.Size) -> Tensor:
-        """The operator along one dimension (m, n), its largest singular value 1."""
+        """Return the operator along one dimension (m, n), with largest singular value 1."""
         matrix = super()._matrix(size)
         scaled: Tensor = matrix / torch.linalg.matrix_norm(matrix, ord=2)
         return scaled
 
 
 class Inpainting(Operator):
-    """Some samples or pixels are missing, always the same ones: they are measured as 0.
+    """A fixed mask: some samples or pixels, always the same ones, are missing and measured as 0.
 
     Args:
-        size: Samples of a signal, or height and width of an image in pixels.
+        size: Number of samples of a signal, or height and width of an image in pixels.
         keep: Share of the samples or pixels that are measured, above 0 and at most 1.
-        seed: Seed of the draw which ones.
+        seed: Seed of the mask.
 
     Raises:
-        UsageError: An argument is out of range; on use: a signal of another size.
+        UsageError: An argument is out of range or, on use, a signal has another size.
     """
 
     def __init__(self, size: int, keep: float = 0.5, seed: int = 0) -> None:
@@ -178,21 +178,21 @@ class Inpainting(Operator):
         self.seed = seed
 
     def forward(self, x: Tensor) -> Tensor:
-        """The signals (B, C, *n), with zeros where samples are missing."""
+        """Return the signals (B, C, *n) with zeros for the missing samples."""
         size = x.shape[2:]
         if size != (self.size,) * spatial_dims(x):
             raise UsageError(
-                f"Inpainting: size is {self.size}, but a signal has {tuple(size)}: "
+                f"Inpainting: size is {self.size}, but a signal has size {tuple(size)}: "
                 f"set size to that of the data"
             )
         return x * self._once(self._mask, size, x)
 
     def adjoint(self, y: Tensor) -> Tensor:
-        """The same: a mask is diagonal."""
+        """Return `forward(y)`: the operator is diagonal."""
         return self.forward(y)
 
     def _mask(self, size: torch.Size) -> Tensor:
-        """A mask of which the share `keep` is 1, at least one sample."""
+        """Return a mask in which a share `keep` of the entries, and at least one, is 1."""
         count = size.numel()
         order = torch.randperm(count, generator=torch.Generator().manual_seed(self.seed))
         mask = torch.zeros(count)
@@ -201,45 +201,46 @@ class Inpainting(Operator):
 
 
 def spatial_dims(x: Tensor) -> int:
-    """Number of spatial dimensions of signals (B, C, *n).
+    """Return the number of spatial dimensions of signals (B, C, *n).
 
     Raises:
-        UsageError: It is neither 1 nor 2.
+        UsageError: The number is neither 1 nor 2.
     """
     if (dims := x.dim() - 2) not in (1, 2):
         raise UsageError(
             f"an operator takes (batch, channels, length) or (batch, channels, height, width), "
-            f"found the shape {tuple(x.shape)}"
+            f"found shape {tuple(x.shape)}"
         )
     return dims
 
 
 def build_operator(config: Mapping[str, Any]) -> Operator:
-    """The operator of which `Operator.to_config` is `config`.
+    """Build an operator from the plain data that `Operator.to_config` returns.
 
     Raises:
-        UsageError: `config` is not that of an operator.
+        UsageError: `config` does not describe an operator.
     """
     try:
         operator = instantiate_class((), dict(config))
     except (KeyError, ValueError, TypeError, ImportError, AttributeError) as error:
-        raise UsageError(f"no operator can be made of {dict(config)}: {error}") from error
+        raise UsageError(f"no operator can be built from {dict(config)}: {error}") from error
     if not isinstance(operator, Operator):
         raise UsageError(f"{config['class_path']} is not an operator")
     return operator
 
 
 def tikhonov(operator: Operator, y: Tensor, strength: float, iterations: int = 100) -> Tensor:
-    """The unlearned reconstruction: argmin over u of |A u - y|² + strength · |u|².
+    """Reconstruct without learning (Tikhonov): argmin over u of |A u - y|² + strength · |u|².
 
-    Conjugate gradients on the normal equations (A'A + strength) u = A'y, each sample by itself.
-    The error shrinks by about (1 - 2·√strength) an iteration, since A has norm 1 at most.
+    Runs conjugate gradients on the normal equations (A'A + strength) u = A'y, independently for
+    each sample. The error shrinks by a factor of about (1 - 2·√strength) per iteration, since the
+    norm of A is at most 1.
 
     Args:
         operator: A.
         y: Measurements (B, C, *m).
         strength: Weight of the penalty, positive.
-        iterations: Steps of conjugate gradients, at most; it ends early at the exact solution.
+        iterations: Largest number of iterations; it stops early at the exact solution.
 
     Returns:
         The minimisers u (B, C, *n).
@@ -257,7 +258,7 @@ def tikhonov(operator: Operator, y: Tensor, strength: float, iterations: int = 1
     start = square
     for _ in range(iterations):
         image = operator.adjoint(operator(direction)) + strength * direction
-        # a sample that is solved has no direction left: 0 / tiny, not 0 / 0
+        # a solved sample has direction zero: avoid 0 / 0
         step = square / _dot(direction, image).clamp_min(torch.finfo(y.dtype).tiny)
         u = u + step * direction
         residual = residual - step * image
@@ -269,10 +270,10 @@ def tikhonov(operator: Operator, y: Tensor, strength: float, iterations: int = 1
 
 
 def _multiply(matrix: Tensor, x: Tensor, dim: int) -> Tensor:
-    """Multiply each line of x along a dimension with a matrix."""
+    """Multiply each line of x along a dimension by a matrix."""
     return x @ matrix.T if dim == x.dim() - 1 else matrix @ x
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
-    """Inner product of each sample, in a shape (B, 1, …) that multiplies samples."""
+    """Return the inner product of each sample, in shape (B, 1, …) for broadcasting."""
     return (a * b).sum(dim=tuple(range(1, a.dim())), keepdim=True)

@@ -1,4 +1,4 @@
-"""Draws that depend on where in a run they are made, and draws that are replayed."""
+"""Random draws that depend only on their position in a run, and draws that are replayed."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _MASK = (1 << 64) - 1
 def mix_seed(*parts: int) -> int:
     """Mix integers into one seed.
 
-    Nearby inputs, such as the same image in two epochs, give unrelated seeds. All bits of the
-    result are well mixed: the CPU generator of torch reads only the lower 32.
+    Similar inputs, such as the same image in two epochs, result in unrelated seeds. All bits of
+    the result are well mixed, because the CPU generator of PyTorch reads only the lower 32.
 
     Args:
         parts: Any integers; their order matters.
 
     Returns:
-        A number in 0 .. 2**63 - 1, the same on every machine and in every process.
+        A number from 0 to 2**63 - 1, the same on every machine and in every process.
     """
     state: int = 0
     for part in parts:
@@ -33,13 +33,13 @@ def mix_seed(*parts: int) -> int:
 
 
 def mix_seeds(*parts: int | NDArray[np.int64]) -> NDArray[np.uint64]:
-    """Mix arrays of integers, element by element, into the seeds that `mix_seed` gives.
+    """Mix arrays of integers, element by element, into the seeds that `mix_seed` returns.
 
     Args:
-        parts: Integers, and arrays of them that broadcast against each other.
+        parts: Integers, and arrays of integers that broadcast against each other.
 
     Returns:
-        Numbers in 0 .. 2**63 - 1, of the common shape.
+        Numbers from 0 to 2**63 - 1, of the broadcast shape.
     """
     state: NDArray[np.uint64] = np.zeros(1, dtype=np.uint64)
     for part in parts:
@@ -49,9 +49,9 @@ def mix_seeds(*parts: int | NDArray[np.int64]) -> NDArray[np.uint64]:
 
 
 def _mix(state: Any, part: Any) -> Any:
-    """The step and the finaliser of the SplitMix64 generator (Steele et al., 2014).
+    """Apply the step and the finaliser of the SplitMix64 generator (Steele et al., 2014).
 
-    For integers and for arrays of uint64, which wrap by themselves.
+    Works on integers and on arrays of uint64, whose arithmetic wraps around.
     """
     state = (state ^ part) + 0x9E3779B97F4A7C15 & _MASK
     state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 & _MASK
@@ -60,14 +60,14 @@ def _mix(state: Any, part: Any) -> Any:
 
 
 class ReplayedDraws:
-    """Lets functions start from the state that the generators have now, each time.
+    """Calls functions with the random generators in the state they had at construction.
 
-    Differences between evaluations then come from the parameters alone: with fresh draws a
-    finite difference measures the noise.
+    Two evaluations then differ only through their parameters. With fresh draws, a finite
+    difference would measure the noise.
 
     Args:
-        device: Its generator is replayed, and always the CPU's.
-        own: A generator beside these.
+        device: Device whose generator is replayed, in addition to that of the CPU.
+        own: One more generator to replay.
     """
 
     def __init__(self, device: torch.device, own: torch.Generator) -> None:
@@ -77,7 +77,7 @@ class ReplayedDraws:
         self._own_state = own.get_state()
 
     def __call__(self, function: Callable[[], T]) -> T:
-        """Call the function from the kept state."""
+        """Restore the recorded states and call the function."""
         cpu, cuda = self._states
         self._own.set_state(self._own_state)
         torch.set_rng_state(cpu)

@@ -1,5 +1,7 @@
 """Shared fixtures: a small search space, synthetic data, and one thread a process."""
 
+import os
+import random
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,6 +23,12 @@ PRIMITIVES = ("none", "max_pool_3x3", "skip_connect", "sep_conv_3x3")
 
 SearchFactory = Callable[..., SearchModule]
 TrainerFactory = Callable[..., Trainer]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the tests in a random order if `NAS_TEST_SHUFFLE` names a seed."""
+    if seed := os.environ.get("NAS_TEST_SHUFFLE"):
+        random.Random(seed).shuffle(items)
 
 
 def tiny_supernet() -> DartsSupernet:

@@ -176,9 +176,9 @@ def test_a_checkpoint_that_fits_passes() -> None:
             "retrain",
             "darts",
             torch.nn.Linear(2, 3),
-            "of a search; a retrain's is wanted",
+            "from a search run: use one of a retrain run",
         ),
-        ("search", "wide", torch.nn.Linear(2, 3), "of search space 'darts'; 'wide' is wanted"),
+        ("search", "wide", torch.nn.Linear(2, 3), "search space 'darts': use one for 'wide'"),
         ("search", "darts", torch.nn.Linear(2, 4), "weight differs"),
         ("search", "darts", torch.nn.Linear(2, 3, bias=False), "bias differs"),
         ("search", "darts", torch.nn.BatchNorm1d(3), "weight differs"),
@@ -193,5 +193,5 @@ def test_what_does_not_fit_is_named(
 
 def test_a_checkpoint_without_a_stamp_is_of_another_program() -> None:
     foreign = {"state_dict": torch.nn.Linear(2, 3).state_dict()}
-    with pytest.raises(CheckpointError, match="of another program"):
+    with pytest.raises(CheckpointError, match="from another program"):
         check(foreign, "search", "darts", torch.nn.Linear(2, 3))

@@ -1,4 +1,4 @@
-"""What is said of losses and gradients that are not finite, before a step is taken."""
+"""Messages about losses and gradients that are not finite, before a step is taken."""
 
 import math
 import random
@@ -122,7 +122,7 @@ def test_a_gradient_scaler_is_left_to_its_work_but_not_a_broken_loss() -> None:
 
 
 def one_rank_is_broken(folder: Path) -> None:
-    """What each of the two processes does: only the second one's loss is not finite."""
+    """The work of each of the two processes; only the loss of the second is not finite."""
     torch.distributed.init_process_group("gloo")
     rank = torch.distributed.get_rank()
     check(Net(), torch.tensor(3.0))
@@ -184,6 +184,15 @@ def test_a_late_answer_is_looked_at_so_many_steps_later() -> None:
         f"{norm(net):g}, learning rate 0.025"
     )
     assert caught.value.taken
+
+
+def test_by_default_an_answer_is_looked_at_four_steps_later() -> None:
+    """The GPU has the time of two batches of a search, and a broken run ends soon."""
+    device, net = Device(), Net()
+    steps = FiniteSteps(device.send)
+    for _ in range(6):
+        late(steps, net)
+    assert device.waited == [(0, 5), (1, 6)]
 
 
 def norm(net: Net) -> float:

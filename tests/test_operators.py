@@ -1,4 +1,4 @@
-"""Forward operators: the adjoint is one, nothing is amplified, and what they do, by other means."""
+"""Forward operators: adjoint, norm at most 1, and comparisons with other computations."""
 
 import inspect
 from collections.abc import Callable
@@ -113,7 +113,7 @@ def test_samples_and_channels_do_not_mix(operator: Operator, shape: tuple[int, .
             torch.testing.assert_close(back[sample, channel], operator.adjoint(one)[0, 0])
 
 
-# -- what each one does ------------------------------------------------------------------------
+# -- each operator -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shape", [(3,), (64,), (16, 20), (2, 33)])
@@ -187,7 +187,7 @@ def test_training_after_a_validation(kind: Any) -> None:
     operator = make(kind, (8,))
     assert operator is not None
     x = torch.randn(2, 1, 8, dtype=torch.float64)
-    with torch.inference_mode():  # what Lightning validates in
+    with torch.inference_mode():  # as Lightning validates
         first = operator.adjoint(operator(x))
     x.requires_grad_()
     again = operator.adjoint(operator(x))
@@ -245,7 +245,7 @@ def test_the_constructor_call_is_shown() -> None:
     ("config", "words"),
     [
         ({}, "class_path"),
-        ({"class_path": "Blur"}, "no operator can be made"),
+        ({"class_path": "Blur"}, "no operator can be built"),
         ({"class_path": "nas_lightning.operators.Blurr"}, "Blurr"),
         ({"class_path": "no_such_package.Blur"}, "no_such_package"),
         ({"class_path": "nas_lightning.operators.Blur", "init_args": {"width": 3}}, "width"),

@@ -21,7 +21,7 @@ def sgd(*rates: float) -> SGD:
 
 
 def run(optimizer: SGD, scheduler: LRScheduler, epochs: int) -> list[list[float]]:
-    """Rates of all groups in each epoch, stepped as Lightning does: also behind the last one."""
+    """Rates of all groups in each epoch, stepped as Lightning does: also after the last one."""
     rates = []
     for _ in range(epochs):
         rates.append([group["lr"] for group in optimizer.param_groups])

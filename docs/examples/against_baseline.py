@@ -1,12 +1,12 @@
-"""What the searches of a study reach beside a baseline, from the report of the study.
+"""Compare the searches of a study with a baseline, from the report of the study.
 
     python docs/examples/against_baseline.py REPORT.json BASELINE
 
-REPORT.json is what `nas report` writes, of a study whose metric is the PSNR in dB; BASELINE is
-the PSNR of a reconstruction without learning, as unlearned_baselines.py prints it. For each method
-and for all searches together, prints how many runs have ended, the median of their final PSNR, how
-many are above the baseline, and how many have a one-shot PSNR below 0 dB, which says that the cell
-fell apart with the supernet's weights. Then by how much retrainings of one cell differ.
+REPORT.json is written by `nas report` for a study whose metric is the PSNR in dB. BASELINE is the
+PSNR of a reconstruction without learning, as printed by unlearned_baselines.py. For each method and
+for all searches together, the script prints the number of finished runs, the median of their final
+PSNR, the number above the baseline, and the number with a one-shot PSNR below 0 dB, whose cells
+fail with the supernet's weights. Then it prints how much the retrainings of one cell differ.
 """
 
 import json
@@ -22,10 +22,10 @@ RANDOM = "random"
 
 
 def ended(report: Path) -> list[Run]:
-    """The runs of a report that have a final PSNR.
+    """Return the runs of a report that have a final PSNR.
 
     Raises:
-        UsageError: It is not the report of a study, or its metric is another one.
+        UsageError: The file is not the report of a study, or the metric is not PSNR.
     """
     content = json.loads(report.read_text(encoding="utf-8"))
     if content.get("format") != "nas-lightning report" or content["metric"]["name"] != "psnr":
@@ -34,7 +34,7 @@ def ended(report: Path) -> list[Run]:
 
 
 def row(name: str, runs: list[Run], baseline: float) -> str:
-    """A row of the table."""
+    """Format a row of the table."""
     above = sum(run["final"] > baseline for run in runs)
     scores = [run["one_shot"] for run in runs if run["one_shot"] is not None]
     below = str(sum(score < 0 for score in scores)) if scores else "–"
@@ -43,7 +43,7 @@ def row(name: str, runs: list[Run], baseline: float) -> str:
 
 
 def table(runs: list[Run], baseline: float) -> list[str]:
-    """Each method, all searches together, and the random cells."""
+    """Format the rows of each method, of all searches together, and of the random cells."""
     methods = dict.fromkeys(run["method"] for run in runs)
     groups = {name: [run for run in runs if run["method"] == name] for name in methods}
     drawn = {name: groups.pop(name) for name in (RANDOM,) if name in groups}
@@ -53,8 +53,8 @@ def table(runs: list[Run], baseline: float) -> list[str]:
 
 
 def spread(runs: list[Run]) -> str:
-    """By how much the retrainings of one cell differ, over all cells."""
-    # methods that found one cell with one seed share its retrainings
+    """Describe how much the retrainings of one cell differ, over all cells."""
+    # methods that found the same cell with the same seed share its retrainings
     finals = {(run["cell"], run["seed"]): run["finals"] for run in runs}
     apart = [max(each) - min(each) for each in finals.values() if len(each) > 1]
     if not apart:
@@ -66,7 +66,7 @@ def spread(runs: list[Run]) -> str:
 
 
 def main(report: str, baseline: str) -> None:
-    """Print the table, and how sure its numbers are."""
+    """Print the table and the differences between retrainings."""
     runs = ended(Path(report))
     print("\n".join([*table(runs, float(baseline)), spread(runs)]))
 

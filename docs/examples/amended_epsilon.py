@@ -1,7 +1,8 @@
-"""How the finite-difference amendment depends on the length of its steps.
+"""Show how the finite-difference amendment depends on the length of its steps.
 
-Prints, for a fresh supernet on synthetic images, the norm of the amendment relative to the direct
-term and the cosine between the two, by double backward and by differences.
+For a newly initialised supernet on synthetic images, the script prints the norm of the amendment
+relative to the direct term, and the cosine between the two, with double backward and with finite
+differences.
 """
 
 import lightning

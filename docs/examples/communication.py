@@ -1,9 +1,9 @@
-"""What two processes of a search send each other in a step, by method.
+"""List the reductions of a search step on two processes, by method.
 
     python docs/examples/communication.py
 
-starts two processes on the CPU and prints a table. Sizes are in numbers, not bytes: A entries of α
-and β, W weights, P tensors that hold these weights.
+The script starts two processes on the CPU and prints a table. Sizes are numbers of values, not
+bytes: A entries of α and β, W weights, P weight tensors.
 """
 
 from __future__ import annotations
@@ -58,15 +58,15 @@ METHODS: dict[str, Sequence[SearchStrategy]] = {
 
 
 def entries(tensors: Any) -> int:
-    """Numbers in a tensor, or in lists of them."""
+    """Count the values in a tensor or in nested lists of tensors."""
     return tensors.numel() if isinstance(tensors, Tensor) else sum(map(entries, tensors))
 
 
 class Reductions(TorchDispatchMode):  # type: ignore[no-untyped-call] # of torch
-    """Notes the sizes of all collective operations, also of those that DDP starts by itself.
+    """Records the sizes of all collective operations, including those that DDP starts by itself.
 
     Args:
-        size: Of what is sent.
+        size: Function from the tensors that are sent to their size.
     """
 
     def __init__(self, size: Callable[[Any], int] = entries) -> None:
@@ -82,18 +82,18 @@ class Reductions(TorchDispatchMode):  # type: ignore[no-untyped-call] # of torch
         return func(*args, **(kwargs or {}))
 
     def taken(self) -> Counter[int]:
-        """What was seen since it was last asked: how often each size."""
+        """Return how often each size occurred since the last call."""
         seen, self.seen = self.seen, []
         return Counter(seen)
 
 
 class Sent(NamedTuple):
-    """Collective operations of a step: how often each size.
+    """Number of collective operations of each size in a step.
 
     Attributes:
-        arch: In the architecture step.
-        weights: In the weight step.
-        names: What the sizes are.
+        arch: Operations of the architecture step.
+        weights: Operations of the weight step.
+        names: Names of the sizes.
     """
 
     arch: Counter[int]
@@ -102,7 +102,7 @@ class Sent(NamedTuple):
 
 
 class Watch(SearchStrategy):
-    """Divides what a batch sends into that of its two steps."""
+    """Assigns the collective operations of a batch to its two steps."""
 
     def __init__(self) -> None:
         self.reductions = Reductions()
@@ -124,7 +124,7 @@ class Watch(SearchStrategy):
 
 
 def measure(strategies: Sequence[SearchStrategy]) -> Sent:
-    """What a batch sends, behind the first two, in which DDP arranges its buckets."""
+    """Measure the third batch, since DDP arranges its buckets in the first two."""
     lightning.seed_everything(0, verbose=False)
     watch = Watch()
     supernet = DartsSupernet(channels=4, layers=3, nodes=1, primitives=PRIMITIVES)
@@ -139,7 +139,7 @@ def measure(strategies: Sequence[SearchStrategy]) -> Sent:
 
 
 def fit(module: SearchModule, data: LightningDataModule, *callbacks: Callback) -> None:
-    """Three batches on two processes: DDP arranges its buckets in the first."""
+    """Train for three batches on two processes; DDP arranges its buckets at the start."""
     trainer = Trainer(
         accelerator="cpu",
         devices=2,
@@ -158,18 +158,18 @@ def fit(module: SearchModule, data: LightningDataModule, *callbacks: Callback) -
 
 
 def measured() -> dict[str, Sent]:
-    """All methods, on this one of two processes."""
+    """Measure all methods, on this one of two processes."""
     return {name: measure(strategies) for name, strategies in METHODS.items()}
 
 
 def words(sent: Counter[int], names: Mapping[int, str]) -> str:
-    """Such as `2 times W, A`, largest first."""
+    """Format sizes, largest first, for example `2 times W, A`."""
     terms = ((names.get(size, str(size)), n) for size, n in sorted(sent.items(), reverse=True))
     return ", ".join(f"{n} times {name}" if n > 1 else name for name, n in terms)
 
 
 def table(found: Mapping[str, Sent]) -> str:
-    """What was found, as Markdown."""
+    """Format the results as Markdown."""
     a, w, p = ({name: size for size, name in found["DARTS, first order"].names.items()}[n]
                for n in "AWP")  # fmt: skip
     lines = [
@@ -185,7 +185,7 @@ def table(found: Mapping[str, Sent]) -> str:
 
 
 def join(rank: int, port: int) -> None:
-    """Become one of two quiet processes."""
+    """Join the two processes, with warnings and log messages switched off."""
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
     torch.set_num_threads(1)
@@ -194,7 +194,7 @@ def join(rank: int, port: int) -> None:
 
 
 def worker(rank: int, port: int) -> None:
-    """One of the two processes; the first prints."""
+    """Run one of the two processes; the first one prints."""
     join(rank, port)
     found = measured()
     if rank == 0:

@@ -1,8 +1,9 @@
-"""How near the estimators of the architecture gradient come to the exact one, and at what cost.
+"""Compare the estimators of the architecture gradient with the exact one: accuracy and cost.
 
-Prints a table for 10 well-conditioned problems, 10 ill-conditioned ones and a quadratic one, all in
-float64 and at their optimal weights: the relative error of each estimator, its cosine to the exact
-gradient, and its forward and backward passes. Finite differences have the default step.
+The script prints a table for 10 well-conditioned problems, 10 ill-conditioned ones and a quadratic
+one, all in float64 and at their optimal weights: the relative error of each estimator, its cosine
+to the exact gradient, and its number of forward and backward passes. Finite differences use the
+default step.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from nas_lightning.strategies.neumann import neumann_gradient
 from nas_lightning.strategies.unrolled import unrolled_gradient
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""Weights w (W,), architecture parameters α (A,) → loss ()."""
+"""Function from weights w (W,) and architecture parameters α (A,) to a loss ()."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A bilevel problem at a point w, α; float64, without gradients."""
+    """A bilevel problem at a point (w, α), in float64 and without gradients."""
 
     inner: Loss
     outer: Loss
@@ -37,7 +38,7 @@ class Problem:
     a: Tensor
 
     def solved(self) -> Problem:
-        """The same at the optimal weights w*(α), by Newton's method."""
+        """Return the problem at the optimal weights w*(α), found with Newton's method."""
         here = self
         for _ in range(30):
             slope = here.slopes(self.inner)[0]
@@ -47,21 +48,21 @@ class Problem:
         return here
 
     def slopes(self, loss: Loss) -> tuple[Tensor, Tensor]:
-        """Derivatives of a loss by w (W,) and α (A,)."""
+        """Return the derivatives of a loss with respect to w (W,) and α (A,)."""
         w, a = self.w.clone().requires_grad_(), self.a.clone().requires_grad_()
         by_w, by_a = torch.autograd.grad(loss(w, a), [w, a])
         return by_w, by_a
 
     def second(self) -> tuple[Tensor, Tensor]:
-        """H = d² inner / dw² (W, W) and B = d² inner / dα dw (A, W)."""
+        """Return H = d² inner / dw² (W, W) and B = d² inner / dα dw (A, W)."""
         point = (self.w, self.a)
-        # a function of torch without types
+        # this torch function has no type annotations
         whole = torch.autograd.functional.hessian(self.inner, point)  # type: ignore[no-untyped-call] # of torch
         (hessian, _), (mixed, _) = whole
         return hessian, mixed
 
     def bilevel(self, **sgd: Any) -> BilevelProblem:
-        """As estimators see it.
+        """Return the problem in the form that estimators take.
 
         Args:
             **sgd: Arguments of the weight optimizer.
@@ -77,7 +78,7 @@ class Problem:
 
 
 def exact_hypergradient(problem: Problem) -> Tensor:
-    """The derivative of outer(w*(α), α) by α (A,), if w is w*(α): g1 - B H⁻¹ v."""
+    """Return d outer(w*(α), α) / dα (A,), where w is w*(α): g1 - B H⁻¹ v."""
     v, direct = problem.slopes(problem.outer)
     hessian, mixed = problem.second()
     solution: Tensor = torch.linalg.solve(hessian, v)
@@ -88,8 +89,9 @@ def logistic(seed: int, penalty: float) -> Problem:
     """Logistic regression on four maps of 6 features that softmax(α) mixes.
 
     Args:
-        seed: Of everything that is drawn.
-        penalty: Of the inner loss: penalty / 2 · |w|². The smaller, the worse conditioned is H.
+        seed: Seed of all random numbers.
+        penalty: Factor of penalty / 2 · |w|² in the inner loss. The smaller it is, the worse H is
+            conditioned.
     """
     generator = torch.Generator().manual_seed(seed)
 
@@ -127,7 +129,7 @@ def quadratic() -> Problem:
 
 
 def best_coefficient(problem: Problem) -> float:
-    """The η ≥ 0 of least error of the amended gradient; to choose it one must know the answer."""
+    """Return the η ≥ 0 with the least error of the amended gradient; needs the exact gradient."""
     v, direct = problem.slopes(problem.outer)
     hessian, mixed = problem.second()
     amendment, missing = mixed @ hessian @ v, direct - exact_hypergradient(problem)
@@ -143,7 +145,7 @@ def neumann(seen: BilevelProblem, rate: float, terms: int) -> tuple[Tensor, ...]
 
 
 def estimators(problem: Problem, rate: float) -> dict[str, ArchGradient]:
-    """What is compared, by name."""
+    """Return the estimators to compare, by name."""
     return {
         "first order": first_order,
         "unrolled": unrolled_gradient,
@@ -157,7 +159,7 @@ def estimators(problem: Problem, rate: float) -> dict[str, ArchGradient]:
 
 
 def counted(problem: BilevelProblem, passes: list[str]) -> BilevelProblem:
-    """The problem, noting each evaluation of a loss; by differences each has one backward pass."""
+    """Record each evaluation of a loss; with finite differences each has one backward pass."""
 
     def noted(name: str, loss: Callable[[], Tensor]) -> Callable[[], Tensor]:
         def evaluate() -> Tensor:
@@ -171,7 +173,7 @@ def counted(problem: BilevelProblem, passes: list[str]) -> BilevelProblem:
 
 
 def compare(title: str, problems: Sequence[Problem]) -> None:
-    """Print the table of some problems; ξ is 1 over the largest eigenvalue of H."""
+    """Print the table of a list of problems; ξ is 1 over the largest eigenvalue of H."""
     errors: dict[str, list[float]] = defaultdict(list)
     cosines: dict[str, list[float]] = defaultdict(list)
     cost: dict[str, int] = {}

@@ -1,11 +1,12 @@
-"""The most memory that the steps of a search take at one time, by method and batch.
+"""Measure the peak memory of search steps, by method and batch size.
 
     python docs/examples/memory.py [--small] [--methods NAME…] [--batches N…]
 
-takes one architecture step and one weight step of each on the CPU, at the size of a CIFAR-10 search
-with made-up images, and prints a Markdown table. Counted are the tensors that a step makes, as in
-`peak MiB` of `nas bench`. What was there before is not: weights, their gradients, the state of the
-optimizer, the batch. Nor is memory that an operator takes and gives back inside.
+The script runs one architecture step and one weight step of each on the CPU, at the size of a
+CIFAR-10 search with synthetic images, and prints a Markdown table. It counts the tensors created in
+a step, as in `peak MiB` of `nas bench`. It does not count what existed before (weights, their
+gradients, the state of the optimizer, the batch), nor memory that an operator allocates and frees
+internally.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ KNOWN: dict[str, Callable[[], list[SearchStrategy]]] = {
     "amended_checkpointed": lambda: [*METHODS["amended"](), CheckpointCells()],
     "amended_exact": lambda: [AmendedGradient(exact=True)],
 }
-"""What `--methods` may name: those of `nas bench`, and more."""
+"""Methods that `--methods` accepts: those of `nas bench`, and more."""
 SHOWN = (
     "darts",
     "second_order",
@@ -48,18 +49,18 @@ SHOWN = (
     "idarts",
     "darts_checkpointed",
 )
-"""Methods of the table, unless others are named."""
+"""Methods of the table by default."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """What is searched.
+    """Size of the search.
 
     Attributes:
-        supernet: Makes the factory of the supernet.
-        data: Makes the data from `batch_size`, `train_size` and so on.
-        batches: Their sizes in the table.
-        reference: Whether cells are computed edge by edge.
+        supernet: Function that returns the factory of the supernet.
+        data: Function from `batch_size`, `train_size` and so on to the data.
+        batches: Batch sizes in the table.
+        reference: True if cells are computed edge by edge.
     """
 
     supernet: Callable[[], DartsSupernet]
@@ -74,17 +75,17 @@ SMALL = Size(
     functools.partial(Synthetic, image_size=16),
     (16,),
 )
-"""Of seconds. Activations are still many times the weights, as at full size."""
+"""A size that takes seconds. Activations are still many times larger than the weights."""
 
 
 @dataclass(frozen=True)
 class Peak:
-    """The most bytes that were alive at one time of what was made in a step.
+    """Peak number of bytes of the tensors created in a step.
 
     Attributes:
-        arch: In the architecture step.
-        weight: In the weight step.
-        search: In the two together.
+        arch: Peak of the architecture step.
+        weight: Peak of the weight step.
+        search: Peak of both steps together.
     """
 
     arch: int
@@ -93,10 +94,10 @@ class Peak:
 
 
 def case(size: Size, method: str, batch: int) -> Case:
-    """A search, ready to be made.
+    """Return the case of a search, which builds it on demand.
 
     Args:
-        size: What is searched.
+        size: Size of the search.
         method: A name in `KNOWN`.
         batch: Samples in a batch.
     """
@@ -112,7 +113,7 @@ def case(size: Size, method: str, batch: int) -> Case:
 
 
 def peak(size: Size, method: str, batch: int) -> Peak:
-    """Take the two steps of a batch and note the most that each holds."""
+    """Run the two steps of a batch and record the peak of each."""
     with quiet():
         harness = Harness(case(size, method, batch), "cpu")
         with Dispatched() as search:
@@ -124,7 +125,7 @@ def peak(size: Size, method: str, batch: int) -> Peak:
 
 
 def table(size: Size, methods: Sequence[str]) -> Iterator[str]:
-    """Lines of a Markdown table; ratios are to the first method, at the same batch."""
+    """Yield the lines of a Markdown table; ratios are to the first method with the same batch."""
     yield "| method | batch | arch step | weight step | search step | arch ratio | search ratio |"
     yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
     for batch in size.batches:
@@ -139,10 +140,10 @@ def table(size: Size, methods: Sequence[str]) -> Iterator[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table, line by line as it is found."""
+    """Print the table line by line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--small", action="store_true", help="a small supernet, for a try")
-    parser.add_argument("--reference", action="store_true", help="cells edge by edge")
+    parser.add_argument("--small", action="store_true", help="a small supernet, for testing")
+    parser.add_argument("--reference", action="store_true", help="compute cells edge by edge")
     parser.add_argument("--methods", nargs="+", choices=KNOWN, default=SHOWN, metavar="NAME")
     parser.add_argument("--batches", nargs="+", type=int, metavar="N")
     given = parser.parse_args(arguments)

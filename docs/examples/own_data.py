@@ -1,4 +1,4 @@
-"""A data module of your own: striped images, made up on the spot."""
+"""A custom data module: striped images, generated in memory."""
 
 from typing import ClassVar, Literal
 

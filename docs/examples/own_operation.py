@@ -1,4 +1,4 @@
-"""A candidate operation of your own: a convolution with squeeze and excitation."""
+"""A custom candidate operation: a convolution with squeeze and excitation."""
 
 from torch import Tensor, nn
 

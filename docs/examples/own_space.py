@@ -1,4 +1,4 @@
-"""A cell space of your own: three nodes, and a residual connection around each cell."""
+"""A custom cell space: three nodes, and a residual connection around each cell."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -69,7 +69,7 @@ class ResidualSupernet(SupernetFactory):
 
     @property
     def space(self) -> SearchSpace:
-        """The space that it covers."""
+        """Search space of this supernet."""
         return self._space
 
     def build(
@@ -79,7 +79,7 @@ class ResidualSupernet(SupernetFactory):
         auxiliary: bool = False,
         execution: CellExecution | None = None,
     ) -> Supernet:
-        """Build it for images."""
+        """Build the network for images."""
         _check(auxiliary)
         (cell,) = self.space.cells
         norm = NormRule(affine=False, after_pool=True, running_stats=False)
@@ -100,7 +100,7 @@ class ResidualNetwork(NetworkFactory):
     def build(
         self, genotype: Genotype, data_spec: Mapping[str, Any], auxiliary: bool = False
     ) -> RetrainNetwork:
-        """Build it for images."""
+        """Build the network for images."""
         _check(auxiliary)
         (cell,) = genotype.cells.values()
         return PlainNetwork(
@@ -126,7 +126,7 @@ def _network(sizes: Any, data_spec: Mapping[str, Any], make_cell: Any) -> Skelet
 
 @register_space
 class ResidualFamily(SpaceFamily):
-    """Joins the three, so that genotypes retrain, draw and count without further settings."""
+    """Connects the three, so that genotypes retrain, draw and count without further settings."""
 
     spaces = (ResidualSpace,)
     supernet = ResidualSupernet

@@ -1,10 +1,10 @@
-"""Images a second of a search, on one process and on two that share its batch.
+"""Measure images per second of a search on one process and on two that share its batch.
 
     python docs/examples/processes.py
 
-Each process has one thread. Pairs of runs, one process and then two, follow one another, so that
-what else the machine does falls on both; the table has medians over the pairs. Needs two free
-cores: on a busy machine the ratios say little.
+Each process has one thread. Runs come in pairs, one process and then two, so that other load on the
+machine affects both; the table has medians over the pairs. The script needs two free cores: on a
+busy machine the ratios say little.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ WARM_UP = 2
 
 
 class Search(NamedTuple):
-    """What is measured.
+    """The search to measure.
 
     Attributes:
-        image_size: Pixels.
+        image_size: Image size in pixels.
         in_channels: Channels of the images.
-        channels: Of the first cell.
-        layers: Cells.
-        batch: Images of a weight step, all processes together.
+        channels: Channels of the first cell.
+        layers: Number of cells.
+        batch: Images of a weight step, for all processes together.
         method: `idarts`, first order, or `unrolled`, second order.
     """
 
@@ -63,7 +63,7 @@ SEARCHES = {
 
 
 class Clock(Callback):
-    """Seconds of the batches behind the warm-up."""
+    """Measures the seconds of the batches after the warm-up."""
 
     def __init__(self) -> None:
         self.started = self.seconds = 0.0
@@ -82,7 +82,7 @@ class Clock(Callback):
 
 
 def run(rank: int, processes: int, port: int, name: str, steps: int, file: str) -> None:
-    """One of so many processes; the first writes images a second to the file."""
+    """Run one of the processes; the first one writes images per second to the file."""
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     os.environ |= {"WORLD_SIZE": str(processes), "RANK": str(rank), "LOCAL_RANK": str(rank)}
     torch.set_num_threads(1)
@@ -123,7 +123,7 @@ def run(rank: int, processes: int, port: int, name: str, steps: int, file: str) 
 
 
 def speed(processes: int, name: str, steps: int) -> float:
-    """Images a second of the weight half, in processes started for it."""
+    """Return images per second of the weight half, measured in new processes."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -135,7 +135,7 @@ def speed(processes: int, name: str, steps: int) -> float:
 
 
 def main() -> None:
-    """Measure and print a table."""
+    """Measure all searches and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=5, help="pairs of runs of each search")
     parser.add_argument("--steps", type=int, default=10, help="batches that are timed in a run")

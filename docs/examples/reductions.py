@@ -1,9 +1,10 @@
-"""Bytes of all that a process of a shipped search sends in a batch, as JSON.
+"""Print the bytes of all reductions of the shipped searches in a batch, as JSON.
 
     python docs/examples/reductions.py > docs/examples/reductions.json
 
-starts two processes on the CPU, builds each search at its full size and runs three batches of
-small images: what is sent depends on the network, not on the images. scaling.py reads the file.
+The script starts two processes on the CPU, builds each search at its full size and runs three
+batches of small images; the reductions depend on the network, not on the images. scaling.py reads
+the file.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 import lightning
 import torch.distributed as dist
-from communication import (  # type: ignore[import-not-found] # a script beside this one
+from communication import (  # type: ignore[import-not-found] # a script in the same folder
     Reductions,
     fit,
     join,
@@ -46,16 +47,16 @@ SEARCHES = (
 
 
 def nbytes(tensors: Any) -> int:
-    """Bytes of a tensor, or of lists of them."""
+    """Count the bytes of a tensor or of nested lists of tensors."""
     return tensors.nbytes if isinstance(tensors, Tensor) else sum(map(nbytes, tensors))
 
 
 class Watch(Callback):
-    """Divides what a batch sends into that of the backward pass of the weights, and the rest.
+    """Separates the reductions during the backward pass of the weights from all others.
 
     Attributes:
-        waited: Bytes of each operation that nothing is computed beside.
-        backward: Bytes of those that DDP starts while the backward pass runs.
+        waited: Bytes of each operation that the process waits for.
+        backward: Bytes of each operation that DDP starts during the backward pass.
     """
 
     def __init__(self) -> None:
@@ -85,7 +86,7 @@ class Watch(Callback):
 
 
 def made_up(name: str) -> list[str]:
-    """Options that put small images into the place of a configuration's data."""
+    """Return options that replace the data of a configuration by small synthetic images."""
     classes, size = (1000, 64) if name.startswith("imagenet") else (10, 16)
     data = {
         "num_classes": classes,
@@ -99,7 +100,7 @@ def made_up(name: str) -> list[str]:
 
 
 def measure(name: str) -> dict[str, list[int]]:
-    """What a batch of a shipped search sends, behind its warm-up."""
+    """Measure the reductions in a batch of a shipped search, after its warm-up."""
     lightning.seed_everything(0, verbose=False)
     cli = PlanCLI(["fit", "--config", name, *made_up(name)])
     assert isinstance(cli.model, SearchModule)
@@ -108,12 +109,12 @@ def measure(name: str) -> dict[str, list[int]]:
             strategy.epochs = 0
     watch = Watch()
     with watch.reductions:
-        fit(cli.model, cli.datamodule, GracefulStop(), watch)  # as `nas fit` has one
+        fit(cli.model, cli.datamodule, GracefulStop(), watch)  # `nas fit` has one, too
     return {"waited": watch.waited, "backward": watch.backward}
 
 
 def worker(rank: int, port: int, names: Sequence[str]) -> None:
-    """One of the two processes; the first prints."""
+    """Run one of the two processes; the first one prints."""
     join(rank, port)
     for number, name in enumerate(names):
         sent = measure(name)

@@ -1,12 +1,12 @@
-"""How efficient a search would be on many GPUs, by a model of what is computed and sent.
+"""Estimate the efficiency of a search on many GPUs, with a model of computation and communication.
 
-    python docs/examples/scaling.py                       # for assumed times of a step
+    python docs/examples/scaling.py                       # for assumed step times
     nas bench --config cifar_pcdarts --steps search --json steps.json
-    python docs/examples/scaling.py --json steps.json     # for those of a GPU of yours
+    python docs/examples/scaling.py --json steps.json     # for times on your GPU
 
-Efficiency is the time of a step on one GPU over that on N, with the same images on each GPU. Bytes
-and reductions of each search are those of reductions.json, which reductions.py counts. Nothing here
-was measured on GPUs; docs/scaling.md says what is assumed.
+Efficiency is the time of a step on one GPU divided by that on N, with the same number of images per
+GPU. Bytes and reductions of each search come from reductions.json, which reductions.py writes.
+Nothing here was measured on GPUs; docs/scaling.md lists the assumptions.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Sent(NamedTuple):
     """Bytes of each reduction in a batch of a search.
 
     Attributes:
-        waited: Of those that nothing is computed beside.
-        backward: Of those that DDP starts while the backward pass of the weights runs, in order.
+        waited: Reductions that the process waits for.
+        backward: Reductions that DDP starts during the backward pass of the weights, in order.
     """
 
     waited: tuple[int, ...]
@@ -45,13 +45,13 @@ class Sent(NamedTuple):
 
 @dataclass(frozen=True)
 class Cluster:
-    """Nodes of GPUs, and what joins them.
+    """Nodes of GPUs and the network between them.
 
     Attributes:
-        node: GPUs in a node.
-        inside: Bytes a second, one way, of a GPU to the others of its node.
-        between: Bytes a second, one way, of a node to the others, all its adapters together.
-        latency: Seconds that a message takes at least.
+        node: GPUs per node.
+        inside: Bytes per second, one way, from a GPU to the others of its node.
+        between: Bytes per second, one way, from a node to the others, over all its adapters.
+        latency: Minimum time of a message in seconds.
     """
 
     node: int = 8
@@ -60,10 +60,10 @@ class Cluster:
     latency: float = 20e-6
 
     def reduction(self, size: float, gpus: int) -> float:
-        """Seconds of an all-reduce of so many bytes: rings in each node, and a ring of the nodes.
+        """Return the seconds of an all-reduce: rings in each node, and a ring of the nodes.
 
         Raises:
-            UsageError: So many GPUs do not fill their nodes.
+            UsageError: The number of GPUs is not a multiple of full nodes.
         """
         near, nodes = min(gpus, self.node), max(gpus // self.node, 1)
         if near * nodes != gpus:
@@ -74,21 +74,21 @@ class Cluster:
 
 
 def ring(size: float, members: int, bandwidth: float, latency: float) -> float:
-    """Seconds of a ring all-reduce: 2 (n - 1) messages of an n-th of the bytes each."""
+    """Return the seconds of a ring all-reduce: 2 (n - 1) messages of an n-th of the bytes each."""
     return 2 * (members - 1) * (size / members / bandwidth + latency)
 
 
-def behind_backward(
+def after_backward(
     buckets: Sequence[int], cost: Callable[[float], float], backward: float
 ) -> float:
-    """Seconds from the end of the backward pass until its last bucket has arrived.
+    """Return the seconds from the end of the backward pass until its last bucket has arrived.
 
-    Simulates DDP: gradients are ready at an even rate over the pass, a bucket is sent when it is
-    full, and one after the other.
+    Simulates DDP: gradients become ready at a constant rate during the pass, and full buckets are
+    sent one after the other.
 
     Args:
-        buckets: Bytes of each, in the order in which they fill.
-        cost: Bytes of a bucket → seconds that it takes.
+        buckets: Bytes of each bucket, in the order in which they fill.
+        cost: Function from the bytes of a bucket to the seconds of its reduction.
         backward: Seconds of the pass.
     """
     filled, now = 0, 0.0
@@ -99,12 +99,12 @@ def behind_backward(
 
 
 class Efficiency(NamedTuple):
-    """Shares of a step that are computation, from 0 to 1.
+    """Share of computation in a step, from 0 to 1.
 
     Attributes:
-        least: If nothing is sent while the backward pass runs.
-        simulated: If buckets are, as DDP does it.
-        most: If the whole pass can be used for it.
+        least: Nothing is sent during the backward pass.
+        simulated: Buckets are sent during the pass, as in DDP.
+        most: The whole pass overlaps with communication.
     """
 
     least: float
@@ -115,14 +115,14 @@ class Efficiency(NamedTuple):
 def efficiency(
     seconds: float, sent: Sent, cluster: Cluster, gpus: int, share: float = 1 / 3
 ) -> Efficiency:
-    """Efficiency of a search on so many GPUs.
+    """Return the efficiency of a search on several GPUs.
 
     Args:
-        seconds: Of a step on one.
-        sent: What a step sends.
-        cluster: The GPUs and what joins them.
-        gpus: How many.
-        share: Of the step, that the backward pass of the weights takes.
+        seconds: Time of a step on one GPU.
+        sent: Reductions of a step.
+        cluster: The GPUs and their network.
+        gpus: Number of GPUs.
+        share: Share of the backward pass of the weights in a step.
     """
 
     def cost(size: float) -> float:
@@ -131,20 +131,20 @@ def efficiency(
     waited, backward = (sum(map(cost, sizes)) for sizes in sent)
     exposed = (
         backward,
-        behind_backward(sent.backward, cost, share * seconds),
+        after_backward(sent.backward, cost, share * seconds),
         max(backward - share * seconds, 0.0),
     )
     return Efficiency(*(seconds / (seconds + waited + more) for more in exposed))
 
 
 def slowest(variation: float, gpus: int, draws: int = DRAWS, seed: int = 0) -> float:
-    """Mean time of the slowest GPU over that of one, if times are normal with such a deviation."""
+    """Return the mean time of the slowest GPU relative to one, for normally distributed times."""
     generator = random.Random(seed)
     return fmean(max(generator.gauss(1, variation) for _ in range(gpus)) for _ in range(draws))
 
 
 def load(path: Path = SENT) -> dict[str, Sent]:
-    """What the shipped searches send, by their names."""
+    """Return the reductions of the shipped searches, by name."""
     content = json.loads(path.read_text(encoding="utf-8"))
     return {
         name: Sent(tuple(sent["waited"]), tuple(sent["backward"])) for name, sent in content.items()
@@ -152,18 +152,18 @@ def load(path: Path = SENT) -> dict[str, Sent]:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table whose first column is text."""
+    """Format a Markdown table whose first column is text."""
     rule = ["---", *["---:"] * (len(head) - 1)]
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))
 
 
 def percent(value: float) -> str:
-    """Such as 98.1."""
+    """Format a share in per cent, for example 98.1."""
     return f"{100 * value:.1f}"
 
 
 def sizes(found: dict[str, Sent], cluster: Cluster) -> str:
-    """What is sent, and what its bytes and its latencies alone take on most GPUs."""
+    """Format reductions and bytes, and their times on the largest number of GPUs."""
     at_once = replace(cluster, latency=0)
     rows = []
     for name, sent in found.items():
@@ -174,7 +174,7 @@ def sizes(found: dict[str, Sent], cluster: Cluster) -> str:
         )
         counts = (text for part in sent for text in (str(len(part)), f"{sum(part):,}"))
         rows.append([name, *counts, *(f"{1000 * seconds:.2f}" for seconds in times)])
-    head = ["search", "waited for", "bytes", "beside the backward pass", "bytes"]
+    head = ["search", "waited for", "bytes", "during the backward pass", "bytes"]
     times_head = [f"N = {GPUS[-1]}: ms for {what}" for what in ("bytes", "latencies")]
     return table([*head, *times_head], rows)
 
@@ -183,9 +183,9 @@ class Step(NamedTuple):
     """A step of a search.
 
     Attributes:
-        name: What it is called.
-        seconds: Its time on one GPU.
-        sent: What it sends.
+        name: Name in the table.
+        seconds: Time on one GPU.
+        sent: Its reductions.
     """
 
     name: str
@@ -194,10 +194,10 @@ class Step(NamedTuple):
 
 
 def steps_of(files: Sequence[Path], found: dict[str, Sent]) -> list[Step]:
-    """The steps that `nas bench --config … --steps search --json` measured.
+    """Read the steps measured by `nas bench --config … --steps search --json`.
 
     Raises:
-        NASError: A file cannot be read, or holds no step of a search that was counted.
+        NASError: A file cannot be read, or holds no step of a search with counted reductions.
     """
     steps = []
     for file in files:
@@ -213,7 +213,7 @@ def steps_of(files: Sequence[Path], found: dict[str, Sent]) -> list[Step]:
 
 
 def by_gpus(steps: Sequence[Step], cluster: Cluster, share: float) -> str:
-    """Efficiency by the number of GPUs: simulated, and between which bounds."""
+    """Format the efficiency by number of GPUs: simulated, with its bounds."""
     rows = []
     for name, seconds, sent in steps:
         every = (efficiency(seconds, sent, cluster, gpus, share) for gpus in GPUS)
@@ -223,7 +223,7 @@ def by_gpus(steps: Sequence[Step], cluster: Cluster, share: float) -> str:
 
 
 def by_seconds(found: dict[str, Sent], cluster: Cluster, share: float) -> str:
-    """Efficiency on most GPUs, simulated, by the time of a step."""
+    """Format the simulated efficiency on the largest number of GPUs, by the time of a step."""
     rows = [
         [name, *(percent(efficiency(t, sent, cluster, GPUS[-1], share).simulated) for t in SECONDS)]
         for name, sent in found.items()
@@ -232,7 +232,7 @@ def by_seconds(found: dict[str, Sent], cluster: Cluster, share: float) -> str:
 
 
 def by_variation() -> str:
-    """The most that an efficiency can be where a step does not always take the same time."""
+    """Format the upper bound of the efficiency for steps of varying duration."""
     rows = [
         [f"{variation:.0%}", *(percent(1 / slowest(variation, gpus)) for gpus in GPUS[1:])]
         for variation in VARIATIONS
@@ -241,16 +241,16 @@ def by_variation() -> str:
 
 
 def read(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
-    add("--json", type=Path, nargs="+", default=(), help="files of nas bench: times of steps")
-    add("--step-seconds", type=float, default=0.1, help="assumed for all searches (%(default)s)")
-    add("--node", type=int, default=8, help="GPUs in a node (%(default)s)")
-    add("--inside", type=float, default=450, help="GB/s of a GPU in its node (%(default)s)")
-    add("--between", type=float, default=50, help="GB/s of a node to others (%(default)s)")
-    add("--latency", type=float, default=20, help="µs of a message (%(default)s)")
-    add("--share", type=float, default=1 / 3, help="of a step: backward pass of the weights (1/3)")
+    add("--json", type=Path, nargs="+", default=(), help="files of nas bench with step times")
+    add("--step-seconds", type=float, default=0.1, help="assumed time of a step (%(default)s)")
+    add("--node", type=int, default=8, help="GPUs per node (%(default)s)")
+    add("--inside", type=float, default=450, help="GB/s of a GPU within its node (%(default)s)")
+    add("--between", type=float, default=50, help="GB/s from node to node (%(default)s)")
+    add("--latency", type=float, default=20, help="µs per message (%(default)s)")
+    add("--share", type=float, default=1 / 3, help="share of the weights' backward pass (1/3)")
     return parser.parse_args(arguments)
 
 
@@ -258,7 +258,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables.
 
     Raises:
-        NASError: Settings or files do not fit.
+        NASError: Settings or files are not valid.
     """
     given = read(arguments)
     found = load()

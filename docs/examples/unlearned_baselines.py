@@ -1,11 +1,10 @@
-"""What reconstructions without learning reach on inverse problems, to compare networks with.
+"""Print baselines for inverse problems: reconstructions without learning.
 
     python docs/examples/unlearned_baselines.py [CONFIG…]
 
-For each configuration, one's own or shipped (all shipped searches on inverse problems if none is
-given), prints the PSNR in dB on the test part: of the adjoint A'y, and of Tikhonov's
-reconstruction, the minimiser of |A u - y|² + strength · |u|², with the strength that is best on
-the training part.
+For each configuration, your own or shipped (default: all shipped searches on inverse problems), the
+script prints the PSNR in dB on the test part: of the adjoint A'y, and of Tikhonov's reconstruction,
+the minimiser of |A u - y|² + strength · |u|², with the strength that is best on the training part.
 """
 
 import sys
@@ -25,17 +24,17 @@ STRENGTHS = [10 ** (power / 2) for power in range(-8, 3)]  # 0.0001 … 10
 
 
 def data_section(name: str) -> dict[str, Any]:
-    """What a configuration says of its data."""
+    """Return the data section of a configuration."""
     content = yaml.safe_load(find_config(name).read_text(encoding="utf-8"))
     section: dict[str, Any] = content.get("data", {})
     return section
 
 
 def inverse_problem(name: str) -> InverseData:
-    """The data module of a configuration.
+    """Return the data module of a configuration.
 
     Raises:
-        UsageError: It is not of an inverse problem.
+        UsageError: The configuration is not for an inverse problem.
     """
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(InverseData, "data")
@@ -48,7 +47,7 @@ def inverse_problem(name: str) -> InverseData:
 
 
 def searches() -> list[str]:
-    """Shipped searches on inverse problems."""
+    """Return the names of the shipped searches on inverse problems."""
     kinds = {kind.__name__ for kind in InverseData.__subclasses__()}
     sections = {name: data_section(name) for name in shipped()}
     return [
@@ -59,18 +58,18 @@ def searches() -> list[str]:
 
 
 def psnr(data: InverseData, found: Tensor, truth: Tensor) -> float:
-    """10 · log10(peak² / mean squared error), in dB."""
+    """Return 10 · log10(peak² / mean squared error), in dB."""
     return float(10 * torch.log10(data.peak**2 / (found - truth).square().mean()))
 
 
 def reconstructed(data: InverseData, pairs: Measurements, strength: float) -> float:
-    """PSNR of Tikhonov's reconstructions."""
+    """Return the PSNR of Tikhonov's reconstructions."""
     return psnr(data, tikhonov(data.operator, pairs.y, strength), pairs.x)
 
 
 @torch.no_grad()
 def line(name: str, data: InverseData) -> str:
-    """A row of the table."""
+    """Format a row of the table."""
     train, test = data.load("train"), data.load("test")
     plain = psnr(data, data.operator.adjoint(test.y), test.x)
     best = max(STRENGTHS, key=lambda strength: reconstructed(data, train, strength))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -108,8 +108,9 @@ def check_primitives(primitives: Sequence[str], known: Collection[str]) -> None:
 class SearchSpace:
     """A search space: its cells, and the operations that its genotypes may contain.
 
-    Define a space as a subclass that keeps every argument of its constructor under its own name.
-    Genotype files record the import path of the subclass and these arguments, see `to_config`.
+    To define a space, write a subclass that keeps every argument of its constructor under its own
+    name. Genotype files record the import path of the subclass and these arguments, see
+    `to_config`. For an instance of `SearchSpace` itself they record the cells.
 
     Args:
         name: Short name for messages, tables and checkpoints.
@@ -150,17 +151,21 @@ class SearchSpace:
         return words if kind == "cell" else f"{words} cell"
 
     def to_config(self) -> dict[str, Any]:
-        """Return the import path and arguments from which the space can be built again.
-
-        Raises:
-            UsageError: The space is not an instance of a subclass, so no constructor builds it.
-        """
+        """Return the import path and arguments from which the space can be built again."""
         if type(self) is SearchSpace:
-            raise UsageError(
-                f"the search space {self.name!r} cannot be written to a file: define a subclass "
-                f"of SearchSpace that builds its cells in its constructor"
-            )
-        return {"class_path": public_path(type(self)), "init_args": to_config(init_args(self))}
+            arguments = {
+                "name": self.name,
+                "cells": [
+                    {**asdict(cell), "edges": [[edge.source, edge.target] for edge in cell.edges]}
+                    for cell in self.cells
+                ],
+                "inputs_per_node": self.inputs_per_node,
+                "known_primitives": sorted(self.known_primitives),
+                "excluded": sorted(self.excluded),
+            }
+        else:
+            arguments = init_args(self)
+        return {"class_path": public_path(type(self)), "init_args": to_config(arguments)}
 
     def __eq__(self, other: object) -> bool:
         """Return True if both have the same name, cells and rules."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from nas_lightning.architecture.space import SearchSpace
+from nas_lightning.architecture.space import Cell, Edge, SearchSpace
 from nas_lightning.errors import GenotypeError, UsageError
 from nas_lightning.imports import import_object
 
@@ -44,8 +44,8 @@ def read_space(data: Any) -> SearchSpace:
     if not (isinstance(found, type) and issubclass(found, SearchSpace)):
         raise GenotypeError(f"{data['class_path']} is not a search space", f"{PATH}.class_path")
     try:
-        space = found(**arguments)
-    except (TypeError, ValueError, UsageError) as error:
+        space = _from_cells(arguments) if found is SearchSpace else found(**arguments)
+    except (TypeError, ValueError, LookupError, UsageError) as error:
         reason = " ".join(str(error).split())
         raise GenotypeError(f"{found.__name__}: {reason}", f"{PATH}.init_args") from error
     return space
@@ -64,6 +64,21 @@ def named_space(name: str) -> SearchSpace:
         raise GenotypeError(f"unknown search space {name!r}; known: {known}", PATH)
     space: SearchSpace = _import(VERSION_1[key])(**({"layers": int(layers[1])} if layers else {}))
     return space
+
+
+def _from_cells(arguments: Mapping[str, Any]) -> SearchSpace:
+    """Build a `SearchSpace` without a subclass, from its recorded cells."""
+    cells = [
+        Cell(
+            **{
+                **cell,
+                "edges": tuple(Edge(*edge) for edge in cell["edges"]),
+                "primitives": tuple(cell["primitives"]),
+            }
+        )
+        for cell in arguments["cells"]
+    ]
+    return SearchSpace(**{**arguments, "cells": cells})
 
 
 def _import(path: str) -> Any:

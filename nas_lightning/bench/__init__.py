@@ -1,4 +1,4 @@
-"""What a search costs on this machine: time, kernels, FLOPs and memory of its steps."""
+"""Measurements of a search on this machine: time, kernels, FLOPs and memory of its steps."""
 
 from nas_lightning.bench.case import Case, Group
 from nas_lightning.bench.measure import Options, measure

@@ -1,4 +1,4 @@
-"""What is measured: cases, and groups of cases that are compared."""
+"""Cases to measure, and groups of cases to compare."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ training step of a retraining; `data`: the next batch; `fit`: a whole batch in `
 
 STEPS: tuple[Step, ...] = get_args(Step)
 SEARCH_STEPS: tuple[Step, ...] = ("search", "arch", "weight", "fit")
-"""Those of a search."""
+"""Steps of a search."""
 
 
 class Parts(NamedTuple):
-    """What a run is made of."""
+    """The module and the data of a run."""
 
     module: Stage
     data: LightningDataModule
@@ -28,18 +28,18 @@ class Parts(NamedTuple):
 
 @dataclass(frozen=True)
 class Case:
-    """One thing to measure.
+    """A run to measure.
 
     Attributes:
-        name: What tables call it.
+        name: Name in tables.
         make: Makes the module and its data, the same each time.
         epochs: Epochs of a full run.
-        batches: Training batches in an epoch of a full run; none to ask the data.
+        batches: Training batches in an epoch of a full run; `None` takes the length of the loader.
         trainer: Arguments of the trainer.
         precision: See `precision.PRECISIONS`.
-        compile: Backend of `torch.compile` for the cells; none to leave them as they are. Then
-            only times are measured: counters do not see into what is compiled.
-        graphs: Replay passes as CUDA graphs, see `Speed`; the same holds.
+        compile: Backend of `torch.compile` for the cells; `None` does not compile. Only times are
+            measured with it, because counters do not see inside compiled code.
+        graphs: Replay passes as CUDA graphs, see `Speed`. Only times are measured with it.
     """
 
     name: str
@@ -54,13 +54,13 @@ class Case:
 
 @dataclass(frozen=True)
 class Group:
-    """Cases that are measured in turn and compared with the first of them.
+    """Cases that are measured in turn and compared with the first one.
 
     Attributes:
-        name: The setting that they have in common.
-        steps: What is measured of each.
+        name: The setting that the cases have in common.
+        steps: The steps to measure of each case.
         cases: The cases.
-        threads: CPU threads; none for as many as there are.
+        threads: Number of CPU threads; `None` keeps the present number.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What a step does and keeps: kernels, FLOPs, bytes; counted while no clock runs."""
+"""Counters of a step's kernels, FLOPs and bytes. Times are measured separately."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 NO_KERNEL = ("empty", "new_empty", "_unsafe_view", "lift_fresh")
-"""Beginnings of the names of operators that compute nothing, beside views."""
+"""Prefixes of the names of operators that compute nothing, in addition to views."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What one step came to.
+    """Counts of one step.
 
     Attributes:
         kernels: Operators below autograd that compute something, forward and backward.
-        launches: Kernels that the GPU ran; none on the CPU.
-        flops: Of convolutions and matrix products, two for each multiply-add.
-        saved_bytes: The most that autograd kept for the backward pass at one time, each storage
-            once, parameters not among it. What checkpointing keeps or computes again is not seen.
-        peak_bytes: CUDA: the most that the allocator held for this case, weights and optimizer
-            included. CPU: the most bytes of tensors made in the step that were alive at one
-            time; what operators use inside is not seen.
+        launches: Kernels that the GPU ran; `None` on the CPU.
+        flops: FLOPs of convolutions and matrix products, two for each multiply-add.
+        saved_bytes: Peak of the bytes that autograd saved for the backward pass. Each storage
+            counts once, parameters do not count, and tensors that checkpointing saves or computes
+            again are not seen.
+        peak_bytes: On CUDA, the peak of the bytes that the allocator held for this case, with
+            weights and optimizer state. On the CPU, the peak of the bytes of live tensors that were
+            made in the step; memory inside of operators is not seen.
     """
 
     kernels: int
@@ -44,13 +45,13 @@ class Counts:
 
 
 class Dispatched(TorchDispatchMode):  # type: ignore[no-untyped-call] # of torch
-    """Counts operators below autograd, and the bytes of what they make.
+    """Counts operators below autograd, and the bytes of the tensors that they make.
 
     Attributes:
         kernels: Operators that computed something.
-        flops: Of convolutions and matrix products, by torch's own formulas. Its `FlopCounterMode`
-            has them too, but follows modules, which fails where α itself is given to one.
-        peak_bytes: The most bytes of tensors made within that were alive at one time.
+        flops: FLOPs of convolutions and matrix products, by PyTorch's own formulas. PyTorch's
+            `FlopCounterMode` follows modules, which fails if α itself is an argument of one.
+        peak_bytes: Peak of the bytes of live tensors that were made inside the context.
     """
 
     def __init__(self) -> None:
@@ -62,7 +63,7 @@ class Dispatched(TorchDispatchMode):  # type: ignore[no-untyped-call] # of torch
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Run the operator and note what it made."""
+        """Run the operator and count its kernels, FLOPs and new tensors."""
         out = func(*args, **(kwargs or {}))
         if func.is_view:
             return out
@@ -72,7 +73,7 @@ class Dispatched(TorchDispatchMode):  # type: ignore[no-untyped-call] # of torch
             self.flops += formula(*args, **(kwargs or {}), out_val=out)
         given = {_place(x) for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)}
         for tensor in tree_leaves(out):
-            # what it wrote into was there before
+            # tensors that the operator wrote into are not new
             if isinstance(tensor, Tensor) and _place(tensor) not in given:
                 self._add(tensor)
         return out
@@ -97,13 +98,13 @@ def _place(tensor: Tensor) -> int:
 
 
 class Saved:
-    """Counts the bytes that autograd keeps for backward passes while it is entered.
+    """Counts the bytes that autograd saves for backward passes.
 
     Args:
         there_anyway: Tensors that do not count, such as parameters.
 
     Attributes:
-        peak_bytes: The most at one time, each storage once.
+        peak_bytes: Peak of the saved bytes; each storage counts once.
     """
 
     def __init__(self, there_anyway: Iterable[Tensor] = ()) -> None:
@@ -112,8 +113,8 @@ class Saved:
         self._times: Counter[int] = Counter()
 
     def hooks(self) -> AbstractContextManager[None]:
-        """A context in which all that is saved counts."""
-        # detached: an output that its own node keeps would otherwise never be given back
+        """Return a context in which saved tensors are counted."""
+        # detached: an output that its own node saves would otherwise never be freed
         return saved_tensors_hooks(
             lambda tensor: _Kept(tensor.detach(), self), lambda kept: kept.tensor
         )
@@ -135,7 +136,7 @@ class Saved:
 
 
 class _Kept:
-    """A saved tensor; it lives as long as the graph keeps it."""
+    """A saved tensor, which lives as long as the graph keeps it."""
 
     def __init__(self, tensor: Tensor, counter: Saved) -> None:
         self.tensor = tensor
@@ -148,13 +149,13 @@ class _Kept:
 def count(
     step: Callable[[], object], there_anyway: Iterable[Tensor], device: torch.device, before: int
 ) -> Counts:
-    """Count what a step does; runs it once, on CUDA three times.
+    """Count a step. The step runs once, on CUDA three times.
 
     Args:
         step: The step.
-        there_anyway: Parameters and buffers.
-        device: Where it runs.
-        before: CUDA: bytes that the allocator held before the case was made.
+        there_anyway: Parameters and buffers, which do not count as saved.
+        device: Device of the run.
+        before: On CUDA, the bytes that the allocator held before the case was made.
     """
     dispatched, saved = Dispatched(), Saved(there_anyway)
     with saved.hooks(), dispatched:
@@ -170,7 +171,7 @@ def count(
 
 
 def allocated(step: Callable[[], object], device: torch.device) -> int:
-    """The most bytes that CUDA's allocator held during a step."""
+    """Return the peak of the bytes that CUDA's allocator held during a step."""
     torch.cuda.synchronize(device)
     torch.cuda.reset_peak_memory_stats(device)
     step()
@@ -179,7 +180,7 @@ def allocated(step: Callable[[], object], device: torch.device) -> int:
 
 
 def launches(step: Callable[[], object]) -> int:
-    """Kernels that the GPU runs in a step, without copies and fills of memory."""
+    """Count the kernels that the GPU runs in a step, without copies and fills of memory."""
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as found:
         step()
         torch.cuda.synchronize()

@@ -1,4 +1,4 @@
-"""One step of a run at a time, without Lightning's loop around it."""
+"""Single steps of a run, without Lightning's training loop."""
 
 from __future__ import annotations
 
@@ -22,24 +22,23 @@ from nas_lightning.callbacks.speed import Speed
 from nas_lightning.errors import UsageError
 from nas_lightning.search import SearchModule
 from nas_lightning.search.passes import WARM
-from nas_lightning.search.steps import arch_step, weight_step
 
 FIT_WARM, FIT_TIMED = 2, 3
-"""Batches of a fit that are not timed, and those that are."""
+"""Number of batches of a fit before the clock starts, and of timed batches."""
 
 
 class Harness:
-    """A case, made and ready to take steps.
+    """A case that is set up to run single steps.
 
-    The trainer stands in the last epoch of the run: behind any warm-up, with drop path at its
-    highest. What a step would log goes nowhere; metrics are computed all the same.
+    The trainer is in the last epoch of the run: after any warm-up, and with the highest drop path.
+    Steps compute metrics but log nothing.
 
     Args:
-        case: What to run.
-        accelerator: Of the trainer, such as `cpu`.
+        case: The case.
+        accelerator: Accelerator of the trainer, such as `cpu`.
 
     Attributes:
-        allocated_before: CUDA: bytes that the allocator held before the case was made.
+        allocated_before: On CUDA, the bytes that the allocator held before the case was made.
         batches: Training batches in an epoch of a full run.
     """
 
@@ -67,7 +66,7 @@ class Harness:
         self.module.on_train_epoch_start()
         self._next = self._endless()
         self.batch = self.next_batch()
-        self.batches = case.batches or self._batches()  # a combined loader knows when it has begun
+        self.batches = case.batches or self._batches()  # a combined loader has a length once begun
 
     def _trainer(self, **more: Any) -> Trainer:
         settings: dict[str, Any] = {
@@ -84,7 +83,7 @@ class Harness:
         return Trainer(**{**settings, **self.case.trainer, **more})
 
     def _speed(self) -> list[Speed]:
-        """What compiles the cells or captures passes, if that is asked for."""
+        """Return the callback that compiles the cells or captures passes, if the case needs it."""
         case = self.case
         tf32 = case.precision == "tf32"
         if case.graphs:
@@ -95,27 +94,27 @@ class Harness:
 
     @property
     def without_graphs(self) -> str | None:
-        """Why it runs without graphs although the case asks for them."""
+        """Reason why the case runs without the graphs that it asks for, or `None`."""
         return next((callback.no_graphs for callback in self.speed), None)
 
     @property
     def warm_up(self) -> int:
-        """Steps of a name before it runs as it does from then on, however few are asked for."""
+        """Least number of warm-up steps: those before passes are captured, and the capture."""
         captures = isinstance(self.module, SearchModule) and self.module.graphs is not None
         return WARM + 1 if captures else 0
 
     def close(self) -> None:
-        """Undo what a compiled case set for the whole process."""
+        """Undo the settings that a compiled case made for the whole process."""
         for callback in self.speed:
             callback.teardown(self.trainer, self.module, "fit")
 
     def begin_batch(self) -> None:
-        """What a trainer's loop does ahead of every training batch, as far as it matters here."""
+        """Call the hooks before a training batch that matter here."""
         for callback in self.speed:
             callback.on_train_batch_start(self.trainer, self.module, self.batch, 0)
 
     def _batches(self) -> int:
-        """As many as the loader has, or the trainer allows."""
+        """Return the length of the loader, within the limit of the trainer."""
         there, limit = len(self.loader), self.case.trainer.get("limit_train_batches")
         if limit is None:
             return there
@@ -125,25 +124,25 @@ class Harness:
         combined = isinstance(self.module, SearchModule)
         for _ in itertools.count():
             for item in self.loader:
-                yield item[0] if combined else item  # Lightning adds two numbers
+                yield item[0] if combined else item  # a combined loader adds two indices
 
     def next_batch(self) -> Any:
-        """The next batch, on the device."""
+        """Return the next batch, on the device."""
         return move_data_to_device(next(self._next), self.device)
 
     @property
     def device(self) -> torch.device:
-        """Where it runs."""
+        """Device of the run."""
         return self.trainer.strategy.root_device
 
     @property
     def images(self) -> int:
-        """Samples of a weight step."""
+        """Number of samples in a weight step."""
         batch = self.batch["train"] if isinstance(self.module, SearchModule) else self.batch
         return self.module.task.size(batch)
 
     def arch_epochs(self) -> int:
-        """Epochs of a full run that take architecture steps, asked of the strategies."""
+        """Count the epochs of a full run in which the strategies allow architecture steps."""
         if not isinstance(self.module, SearchModule):
             return 0
         progress = self.trainer.fit_loop.epoch_progress.current
@@ -154,7 +153,7 @@ class Harness:
         return found
 
     def step(self, name: Step) -> Callable[[], object]:
-        """A function that takes a step of that name, `fit` aside.
+        """Return a function that runs a step of that name; see `fit` for the step `fit`.
 
         Raises:
             UsageError: The case has no such step.
@@ -177,13 +176,13 @@ class Harness:
         module = cast("SearchModule", self.module)
         weight, arch = cast("list[Optimizer]", module.optimizers())
         with self.trainer.precision_plugin.train_step_context():
-            arch_step(module, self.batch, weight, arch)
+            module.arch_step(self.batch, weight, arch)
 
     def _weight(self) -> None:
         module = cast("SearchModule", self.module)
         weight, _ = cast("list[Optimizer]", module.optimizers())
         with self.trainer.precision_plugin.train_step_context():
-            weight_step(module, self.batch["train"], weight)
+            module.weight_step(self.batch["train"], weight)
 
     def _retrain(self) -> None:
         (optimizer,) = self.trainer.optimizers
@@ -198,7 +197,7 @@ class Harness:
         self.trainer.strategy.optimizer_step(optimizer, closure)
 
     def fit(self) -> float:
-        """Seconds of a training batch in a real fit of a few batches, loading included."""
+        """Return the seconds of a training batch in a short real fit, with data loading."""
         clock = _Clock(FIT_WARM + self.warm_up)
         trainer = self._trainer(
             max_epochs=1,
@@ -211,10 +210,10 @@ class Harness:
 
 
 class _Clock(Callback):
-    """Notes when batches end.
+    """Records the times at which batches end.
 
     Args:
-        warm: Batches that are not timed.
+        warm: Number of first batches that are not timed.
     """
 
     def __init__(self, warm: int) -> None:
@@ -227,10 +226,12 @@ class _Clock(Callback):
         self.ends.append(time.perf_counter())
 
     def seconds(self) -> float:
-        """Mean time of the batches behind the first ones."""
+        """Return the mean time of the timed batches."""
         timed = self.ends[self.warm - 1 :]
         if len(timed) < 2:
-            raise UsageError(f"the step fit needs more than {self.warm} training batches an epoch")
+            raise UsageError(
+                f"the step fit needs more than {self.warm} training batches in an epoch"
+            )
         return (timed[-1] - timed[0]) / (len(timed) - 1)
 
 
@@ -240,7 +241,7 @@ def _nowhere(*_: Any, **__: Any) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence what Lightning says of every trainer; many are made here."""
+    """Silence Lightning's messages about every new trainer; many are made here."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     before = [logger.level for logger in loggers]
     try:

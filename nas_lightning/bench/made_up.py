@@ -1,4 +1,4 @@
-"""Data for measurements: as large as the real thing, without a download."""
+"""Data for measurements: images as large as real ones, without a download."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class MadeUpCIFAR(CIFAR10):
         self.train_size = train_size
 
     def load(self, part: Part) -> TensorImages:
-        """Random bytes (N, 3, 32, 32)."""
+        """Return random bytes (N, 3, 32, 32)."""
         generator = torch.Generator().manual_seed(mix_seed(0 if part == "train" else 1))
         shape = (self.train_size, 3, 32, 32)
         images = torch.randint(256, shape, dtype=torch.uint8, generator=generator)

@@ -1,4 +1,4 @@
-"""Measure groups of cases: warm up, then take turns, so that all see the same machine."""
+"""Measure groups of cases: warm up, then in turns, so that the machine is the same for all."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from nas_lightning.bench.precision import computed_in
 from nas_lightning.bench.results import Results, Row, here, paired_ratio
 
 NOT_COUNTED = ("data", "fit")
-"""Steps of which only the time is measured."""
+"""Steps whose kernels, FLOPs and bytes are not counted."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """How to measure.
+    """Options of a measurement.
 
     Attributes:
-        repeat: Repetitions that count.
-        warm_up: Repetitions before them that do not.
-        accelerator: Of the trainer, such as `cpu` or `auto`.
-        counts: Also count kernels, FLOPs and bytes, in passes of their own.
-        say: Called with a line on what is being measured.
+        repeat: Number of measured rounds.
+        warm_up: Number of rounds before them.
+        accelerator: Accelerator of the trainer, such as `cpu` or `auto`.
+        counts: Also count kernels, FLOPs and bytes, in separate passes.
+        say: Called with a line that says what is being measured.
     """
 
     repeat: int = 10
@@ -40,12 +40,12 @@ class Options:
 
 
 def measure(groups: Sequence[Group], options: Options, command: Sequence[str] = ()) -> Results:
-    """Measure all groups, one behind the other.
+    """Measure all groups, one after the other.
 
     Args:
-        groups: The cases.
-        options: How to measure.
-        command: What was called, to be kept with the figures.
+        groups: The groups.
+        options: Options of the measurement.
+        command: The command line, to be kept with the results.
 
     Raises:
         UsageError: A case has no such step.
@@ -61,15 +61,15 @@ def measure(groups: Sequence[Group], options: Options, command: Sequence[str] = 
 def alternate(
     functions: Sequence[Callable[[], float]], repeat: int, warm_up: int
 ) -> list[list[float]]:
-    """What functions return when they are called in turn: A B A B.
+    """Call functions in turn: A B A B.
 
     Args:
-        functions: Each gives a time in seconds.
-        repeat: Rounds that count.
-        warm_up: Rounds before them.
+        functions: Functions that return a time in seconds.
+        repeat: Number of measured rounds.
+        warm_up: Number of rounds before them.
 
     Returns:
-        For each function its values, by round.
+        For each function, its value in each round.
     """
     rounds = [[function() for function in functions] for _ in range(warm_up + repeat)]
     return [list(values) for values in zip(*rounds[warm_up:], strict=True)]
@@ -78,13 +78,13 @@ def alternate(
 def full_seconds(
     step: float, weight: float | None, epochs: int, arch_epochs: int, batches: int
 ) -> float:
-    """Seconds of all training batches of a full run.
+    """Estimate the seconds of all training batches of a full run.
 
     Args:
-        step: Seconds of a batch with an architecture step; of a retraining, of a batch.
-        weight: Seconds of a weight step, for epochs of warm-up; none to take `step` for them.
-        epochs: Epochs.
-        arch_epochs: How many of them take architecture steps.
+        step: Seconds of a batch with an architecture step, or of a batch of a retraining.
+        weight: Seconds of a weight step, for epochs of warm-up; `None` means `step`.
+        epochs: Number of epochs.
+        arch_epochs: Number of epochs with architecture steps.
         batches: Training batches in an epoch.
     """
     return batches * (arch_epochs * step + (epochs - arch_epochs) * (weight or step))
@@ -100,7 +100,7 @@ def _measure_group(group: Group, options: Options) -> list[Row]:
 
 
 def _measure_with(harnesses: list[Harness], group: Group, options: Options) -> list[Row]:
-    """Rows of a group; the list is filled with what it needs."""
+    """Measure a group; append each harness to the list, so that the caller can close it."""
     counts: dict[tuple[str, Step], Counts] = {}
     threads = torch.get_num_threads()
     for case in group.cases:
@@ -110,14 +110,14 @@ def _measure_with(harnesses: list[Harness], group: Group, options: Options) -> l
         if harness.without_graphs:
             options.say(f"{group.name}: {case.name} without graphs: {harness.without_graphs}")
         if options.counts and case.compile is None and not case.graphs:
-            # now, before another case takes memory
+            # count now, before another case takes memory
             counts |= {(case.name, s): _count(harness, s) for s in group.steps if _counted(s)}
     medians: dict[tuple[str, Step], float] = {}
     rows = []
     for step in sorted(group.steps, key=lambda step: step != "weight"):
         options.say(f"{group.name}: {step}, {options.repeat} times each")
         functions = [_timed(harness, step) for harness in harnesses]
-        # every fit captures anew
+        # every fit captures its graphs again
         captured = 0 if step == "fit" else max(harness.warm_up for harness in harnesses)
         found = alternate(functions, options.repeat, max(options.warm_up, captured))
         for harness, seconds in zip(harnesses, found, strict=True):
@@ -158,7 +158,7 @@ def _count(harness: Harness, step: Step) -> Counts:
     function = harness.step(step)
     there = [*harness.module.parameters(), *harness.module.buffers()]
     with computed_in(harness.case.precision):
-        function()  # optimizers make their state
+        function()  # creates the optimizers' state
         return count(function, there, harness.device, harness.allocated_before)
 
 

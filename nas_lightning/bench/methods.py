@@ -37,8 +37,8 @@ METHODS: dict[str, Callable[[], list[SearchStrategy]]] = {
     "snas": lambda: [SNAS(tau=1.0, tau_end=0.03), SingleLevel()],
     "fairdarts": lambda: [FairDARTS()],
 }
-"""By name, that of the overlay in `configs/methods` where there is one. They are without warm-up:
-a full search costs less by its architecture steps."""
+"""The strategies of each method. A name is that of the overlay in `configs/methods`, if there is
+one. Methods have no warm-up here, so a full search with warm-up costs fewer architecture steps."""
 
 SINGLE_LEVEL = ("gaea_single_level", "snas")
-"""Methods whose two steps draw from the whole training set."""
+"""Methods whose weight and architecture steps both draw from the whole training set."""

@@ -1,7 +1,7 @@
-"""A second, plain supernet of the DARTS space, to which the others are compared.
+"""A plain supernet of the DARTS space, as a baseline for the others.
 
-Written from the papers alone: a list of edges, a list of operations on each, two loops. It shares
-the operations of `nas_lightning.spaces` with the supernets that searches run, and no other code.
+It is written from the papers alone: a list of edges, a list of operations on each, two loops. With
+the supernets of searches it shares operations and stems, and no other code.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from nas_lightning.supernet.base import check_one_execution
 
 
 class MixedOp(nn.Module):
-    """Weighted sum of all operations, on the first C/K channels (PC-DARTS, figure 1)."""
+    """The weighted sum of all operations, on the first C/K channels (PC-DARTS, figure 1)."""
 
     def __init__(
         self, names: tuple[str, ...], channels: int, stride: int, norm: NormRule, k: int
@@ -35,7 +35,7 @@ class MixedOp(nn.Module):
         )
 
     def forward(self, x: Tensor, weights: Tensor, active: tuple[int, ...] | None) -> Tensor:
-        """(B, C, H/stride, W/stride) for x (B, C, H, W) and weights (O,)."""
+        """Return (B, C, H/stride, W/stride) for x (B, C, H, W) and weights (O,)."""
         share = x.shape[1] // self.k
         chosen = range(len(self.ops)) if active is None else active
         mixed = sum(weights[m] * self.ops[m](x[:, :share]) for m in chosen)
@@ -47,7 +47,7 @@ class MixedOp(nn.Module):
 
 
 class PlainCell(nn.Module):
-    """Edges in the order of their targets, all operations on each."""
+    """A cell whose edges are in the order of their targets, with all operations on each."""
 
     def __init__(
         self, factory: DartsSupernet, before: tuple[int, int], channels: int,
@@ -67,7 +67,7 @@ class PlainCell(nn.Module):
                 self.edges.append(MixedOp(names, channels, stride, norm, k))
 
     def forward(self, s0: Tensor, s1: Tensor, ops: Tensor, edges: Tensor, active: Any) -> Tensor:
-        """(B, N·C, H, W), see `SearchCell`."""
+        """Return (B, N·C, H, W), see `SearchCell`."""
         states, index = [self.first(s0), self.second(s1)], 0
         for _ in range(self.nodes):
             total = None
@@ -83,7 +83,7 @@ class PlainCell(nn.Module):
 
 
 class PlainNetwork(Supernet):
-    """Stem, cells, pooling, head."""
+    """The supernet: stem, cells, pooling and a linear head."""
 
     def __init__(self, factory: DartsSupernet, spec: Mapping[str, Any], k: int) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class PlainNetwork(Supernet):
         self.head = nn.Linear(before[1], spec["num_classes"])
 
     def forward(self, x: Tensor, mixing: Mixing) -> Tensor:
-        """Logits (B, num_classes) for images x (B, in_channels, H, W)."""
+        """Return logits (B, num_classes) for images x (B, in_channels, H, W)."""
         s0, s1 = self.stem(x)
         for kind, cell in zip(self.kinds, self.cells, strict=True):
             active = mixing.active.get(kind)
@@ -114,7 +114,7 @@ class PlainNetwork(Supernet):
 
 @final
 class PlainDarts(DartsSupernet):
-    """Builds the plain supernet of the DARTS space."""
+    """Factory of the plain supernet of the DARTS space."""
 
     def build(
         self,
@@ -123,10 +123,10 @@ class PlainDarts(DartsSupernet):
         auxiliary: bool = False,
         execution: CellExecution | None = None,
     ) -> Any:
-        """Build it; see `DartsSupernet.build`.
+        """Build the supernet; see `DartsSupernet.build`.
 
         Raises:
-            UsageError: It has no auxiliary head, no individual cells and no checkpointing.
+            UsageError: An auxiliary head, individual cells or an execution is asked for.
         """
         check_one_execution(execution, "the plain supernet")
         if auxiliary or self.individual:

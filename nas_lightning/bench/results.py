@@ -1,4 +1,4 @@
-"""What was measured: rows, where they were measured, and how two results differ."""
+"""Results of measurements: rows, the machine that they are from, and changes between results."""
 
 from __future__ import annotations
 
@@ -22,34 +22,35 @@ from nas_lightning.files import write_text
 
 FORMAT = 1
 COMPARED = ("device", "torch", "threads")
-"""What two machines must have in common for their times to compare."""
+"""Properties of the machine that must be equal for times to be comparable."""
 
 
 def spread(values: Sequence[float]) -> float:
-    """Median absolute deviation from the median."""
+    """Return the median absolute deviation from the median."""
     middle = median(values)
     return median(abs(value - middle) for value in values)
 
 
 def paired_ratio(values: Sequence[float], base: Sequence[float]) -> float:
-    """Median over the rounds of value over base: what drifts in both cancels."""
+    """Return the median over rounds of value / base, in which a common drift cancels."""
     return median(value / other for value, other in zip(values, base, strict=True))
 
 
 @dataclass(frozen=True)
 class Row:
-    """A step of a case.
+    """The measurement of a step of a case.
 
     Attributes:
-        group: The setting that it was compared in.
+        group: Name of the group, which is that of the setting.
         case: Name of the case.
         step: The step.
         images: Samples of a weight step, or of a training batch.
-        threads: CPU threads.
-        seconds: Times, by round.
-        ratio: Time over that of the first case of the group: the median of the rounds' ratios.
-        full_seconds: All training batches of a full run; none for a step that is none.
-        counts: What it did and kept, if that was counted.
+        threads: Number of CPU threads.
+        seconds: Time of each round.
+        ratio: Median over rounds of the time over that of the first case of the group.
+        full_seconds: Time of all training batches of a full run; `None` for steps that are not a
+            whole batch of a run.
+        counts: Counts of the step; `None` if it was not counted.
     """
 
     group: str
@@ -74,28 +75,28 @@ class Row:
 
     @property
     def images_per_second(self) -> float:
-        """Samples of weight steps a second."""
+        """Samples of weight steps per second."""
         return self.images / self.median
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What two results call the same row by."""
+        """Group, case and step, which identify the row in other results."""
         return self.group, self.case, self.step
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, with what follows from it."""
+        """Return plain data, with the derived numbers."""
         derived = ("median", "spread", "images_per_second")
         return asdict(self) | {name: getattr(self, name) for name in derived}
 
 
 @dataclass(frozen=True)
 class Results:
-    """Rows and where they were measured.
+    """Rows, and the machine that they were measured on.
 
     Attributes:
         rows: The rows.
         machine: Versions and hardware.
-        command: What was called.
+        command: The command line.
     """
 
     rows: tuple[Row, ...]
@@ -117,12 +118,12 @@ class Results:
         """Read a JSON file.
 
         Raises:
-            DataError: It is missing, or not a file of `nas bench`.
+            DataError: The file is missing, or `nas bench` did not write it.
         """
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             if content["format"] != FORMAT:
-                raise DataError(f"{path} is of format {content['format']}, not {FORMAT}")
+                raise DataError(f"{path} has format {content['format']}, not {FORMAT}")
             rows = tuple(map(_row, content["rows"]))
             return cls(rows, content["machine"], tuple(content["command"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -139,7 +140,7 @@ def _row(content: dict[str, Any]) -> Row:
 
 
 def here(accelerator: str) -> dict[str, Any]:
-    """Versions and hardware of this machine."""
+    """Return versions and hardware of this machine."""
     gpu = accelerator != "cpu" and torch.cuda.is_available()
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -155,7 +156,7 @@ def here(accelerator: str) -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """The name of the CPU, as far as the system says."""
+    """Return the name of the CPU, or its architecture if the system does not know the name."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
@@ -164,12 +165,12 @@ def _processor() -> str:
 
 @dataclass(frozen=True)
 class Change:
-    """A row in two results.
+    """The change of a row between two results.
 
     Attributes:
-        row: The new one.
-        ratio: New median over old one.
-        noise: What the spreads of both let expect of the ratio's distance from 1.
+        row: The new row.
+        ratio: New median over old median.
+        noise: Distance of the ratio from 1 that the spreads of both explain.
     """
 
     row: Row
@@ -178,11 +179,14 @@ class Change:
 
 
 def compare(new: Results, old: Results) -> tuple[list[Change], list[str]]:
-    """How rows changed that both results have, and warnings where they do not compare.
+    """Compare two results.
 
     Args:
-        new: The result that is looked at.
-        old: The one before.
+        new: The new result.
+        old: The previous result.
+
+    Returns:
+        The changes of the rows that both have, and warnings where the two are not comparable.
     """
     return list(_changes(new, old)), list(_warnings(new, old))
 
@@ -199,7 +203,7 @@ def _warnings(new: Results, old: Results) -> Iterator[str]:
     for name in COMPARED:
         now, then = new.machine.get(name), old.machine.get(name)
         if now != then:
-            yield f"{name} was {then}, and is {now}: times do not compare"
+            yield f"{name} was {then} and is now {now}: times are not comparable"
     there = {row.key: row for row in old.rows}
     for row in new.rows:
         then = there.get(row.key)

@@ -1,4 +1,4 @@
-"""Whole searches from Python, as long as there is time for: what a fast step is for."""
+"""Whole searches from Python, with as many epochs as there is time for."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from nas_lightning.strategies import (
 from nas_lightning.training.schedules import CosineSchedule
 
 EPOCHS = 50
-"""Of a full IDARTS search."""
+"""Epochs of a full IDARTS search."""
 GAEA_EPOCHS, GAEA_BATCHES = 5, 60
 NO_NONE = ("skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a search came to.
+    """The result of a search.
 
     Attributes:
         genotype: The cells.
-        epochs: Epochs that it ran.
-        seconds: Time, loading of the data included.
-        accuracy: Of the supernet in the last epoch on the weight half, 0 to 1.
+        epochs: Number of epochs of the search.
+        seconds: Time of the search, with data loading.
+        accuracy: Accuracy of the supernet in the last epoch on the weight half, 0 to 1.
     """
 
     genotype: Genotype
@@ -54,18 +54,20 @@ def idarts(
     supernet: Callable[[], DartsSupernet] = DartsSupernet,
     **trainer: Any,
 ) -> Found:
-    """Search as the shipped `cifar_idarts` does, warm-up and T at the same shares of the run.
+    """Search as the configuration `cifar_idarts` does.
+
+    Warm-up and the first epoch of backtracking scale with the number of epochs.
 
     Args:
-        data: CIFAR-10, or what stands for it.
-        epochs: Epochs.
-        supernet: The supernet.
+        data: CIFAR-10, or data of the same shape.
+        epochs: Number of epochs.
+        supernet: Makes the factory of the supernet.
         trainer: Arguments of the trainer.
     """
     warm_up, start = 15 * epochs // EPOCHS, 25 * epochs // EPOCHS
     lightning.seed_everything(0, verbose=False)
     module = SearchModule(
-        data.data_spec,  # type: ignore[attr-defined] # every data module of ours says it
+        data.data_spec,  # type: ignore[attr-defined] # every data module of this package has it
         supernet(),
         strategies=[
             *([WarmUp(warm_up)] if warm_up else []),
@@ -81,16 +83,16 @@ def idarts(
 
 
 def gaea(data: LightningDataModule, seed: int, **trainer: Any) -> Found:
-    """Search as the shipped `nb201_small_gaea` does: single level, 300 batches.
+    """Search as the configuration `nb201_small_gaea` does: single level, 300 batches.
 
     Args:
-        data: CIFAR-10 in single-level mode, or what stands for it.
+        data: CIFAR-10 in single-level mode, or data of the same shape.
         seed: Seed of weights and α.
         trainer: Arguments of the trainer.
     """
     lightning.seed_everything(seed, verbose=False)
     module = SearchModule(
-        data.data_spec,  # type: ignore[attr-defined] # every data module of ours says it
+        data.data_spec,  # type: ignore[attr-defined] # every data module of this package has it
         NasBench201Supernet(channels=8, cells=1, primitives=NO_NONE),
         strategies=[ExponentiatedGradient(lr=1.0)],
         weight_optimizer=functools.partial(SGD, lr=0.1, momentum=0.9, weight_decay=3e-4),

@@ -1,4 +1,4 @@
-"""The presets: searches whose sizes are fixed, so that figures of two machines compare."""
+"""The presets: searches of fixed sizes, so that two machines can be compared."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ STRING = "|nor_conv_3x3~0|+|nor_conv_3x3~0|skip_connect~1|+|nor_conv_1x1~0|avg_p
 
 @dataclass(frozen=True)
 class Setting:
-    """A search, and a retraining to go with it.
+    """A search and its retraining.
 
     Attributes:
-        name: Its name.
+        name: Name in tables.
         supernet: Makes the factory of the supernet.
         data: Makes the data from `batch_size`, `mode` and so on.
-        network: Of the retraining.
-        genotype: What is retrained.
-        method: What searches, unless something else is asked for.
+        network: Makes the factory of the retrained network.
+        genotype: The genotype that is retrained.
+        method: The method of the search by default.
         batch: Samples in a batch.
         half: Samples of the weight half in a full search.
         epochs: Epochs of a full search.
-        threads: CPU threads; none for as many as there are.
+        threads: Number of CPU threads; `None` keeps the present number.
     """
 
     name: str
@@ -124,18 +124,18 @@ PRESETS: dict[str, tuple[Setting, ...]] = {
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be measured of a setting; every combination is a case.
+    """The measurements that are wanted of a setting; every combination is a case.
 
     Attributes:
-        steps: Steps.
-        methods: Methods; none for that of the setting.
-        cells: How cells are computed; none for all that the space has.
+        steps: Steps to measure.
+        methods: Methods; empty means that of the setting.
+        cells: Ways to compute cells; empty means all that the space has.
         precisions: See `precision.PRECISIONS`.
-        checkpoint: Checkpoint cells.
-        compile: Backend of `torch.compile` for the cells of the supernet; none not to.
+        checkpoint: Checkpoint the cells.
+        compile: Backend of `torch.compile` for the cells; `None` does not compile.
         graphs: Replay passes as CUDA graphs.
         on_device: Keep the data on the device.
-        batch: Samples in a batch; none for that of the setting.
+        batch: Samples in a batch; `None` means that of the setting.
         trainer: More arguments of the trainer.
     """
 
@@ -152,10 +152,10 @@ class Wanted:
 
 
 def groups(setting: Setting, wanted: Wanted) -> list[Group]:
-    """What is compared with what: cases of the search, of the retraining, of the data.
+    """Return the groups of cases to compare: of the search, of the retraining, and of the data.
 
     Raises:
-        UsageError: The setting has no such cells.
+        UsageError: The setting does not have the cells, or they are not compiled or checkpointed.
     """
     found = []
     of_search = tuple(step for step in wanted.steps if step in SEARCH_STEPS)
@@ -179,11 +179,14 @@ def _search_cases(setting: Setting, wanted: Wanted) -> list[Case]:
     all_cells = isinstance(setting.supernet(), DartsSupernet)
     cells = wanted.cells or (CELLS if all_cells else CELLS[:2])
     if "plain" in cells and not all_cells:
-        raise UsageError(f"{setting.name} has no plain cells: they are of the DARTS space")
+        raise UsageError(
+            f"{setting.name} has no plain cells, only the DARTS space has: "
+            "name other cells with --cells"
+        )
     if "plain" in cells and wanted.checkpoint:
-        raise UsageError("plain cells are not checkpointed: name other cells by --cells")
+        raise UsageError("plain cells cannot be checkpointed: name other cells with --cells")
     if "plain" in cells and wanted.compile:
-        raise UsageError("plain cells are not compiled: name other cells by --cells")
+        raise UsageError("plain cells cannot be compiled: name other cells with --cells")
     return [
         _search_case(setting, wanted, method, kind, precision)
         for method in wanted.methods or (setting.method,)
@@ -255,7 +258,7 @@ def _data_cases(setting: Setting, wanted: Wanted) -> list[Case]:
 
 
 def _data(setting: Setting, wanted: Wanted, **kwargs: Any) -> Any:
-    """The data; made-up images are enough for a few batches of each half."""
+    """Make the data, with as many made-up images as a few batches of each half need."""
     batch = wanted.batch or setting.batch
     if setting.data is MadeUpCIFAR:
         kwargs["train_size"] = 12 * batch
@@ -265,7 +268,7 @@ def _data(setting: Setting, wanted: Wanted, **kwargs: Any) -> Any:
 def spelt(
     precision: str, checkpoint: bool, on_device: bool, compiled: bool, graphs: bool = False
 ) -> str:
-    """What is unusual about a case, in words."""
+    """Name the settings of a case that differ from the default, in words."""
     words = {
         precision: precision != "32-true",
         "checkpointed": checkpoint,
@@ -273,7 +276,7 @@ def spelt(
         "graphs": graphs,
         "on device": on_device,
     }
-    return " ".join(word for word, said in words.items() if said)
+    return " ".join(word for word, differs in words.items() if differs)
 
 
 def _name(wanted: Wanted, precision: str, *words: str) -> str:

@@ -11,7 +11,7 @@ Column = tuple[str, Callable[[Row], str]]
 
 
 def duration(seconds: float) -> str:
-    """`12.3 ms`, `4.56 s`, `7.8 min`, `9.1 h`."""
+    """Format a time, such as `12.3 ms`, `4.56 s`, `7.8 min` or `9.1 h`."""
     for unit, size in (("h", 3600.0), ("min", 60.0), ("s", 1.0)):
         if seconds >= (1.5 * size if size > 1 else size):
             return f"{seconds / size:.3g} {unit}"
@@ -43,30 +43,30 @@ COLUMNS: tuple[Column, ...] = (
     ("peak MiB", _count(lambda c: _mebibytes(c.peak_bytes))),
 )
 WORDS = 3
-"""Columns of words; numbers stand to the right of theirs."""
+"""Number of first columns that hold words, aligned left; the others hold numbers, aligned right."""
 
 
 def _cells(results: Results) -> tuple[list[str], list[list[str]]]:
-    """Names and entries, without columns that are empty throughout."""
+    """Return the names and entries of all columns that are not empty."""
     columns = [c for c in COLUMNS if any(c[1](row) != "-" for row in results.rows)]
     return [name for name, _ in columns], [[of(row) for _, of in columns] for row in results.rows]
 
 
 def text(results: Results) -> str:
-    """The machine, and a table for a terminal."""
+    """Format the machine and a table for a terminal."""
     head, rows = _cells(results)
     return f"{machine_line(results)}\n\n{aligned([head, *rows], WORDS)}"
 
 
 def markdown(results: Results) -> str:
-    """A table in Markdown."""
+    """Format a table in Markdown."""
     head, rows = _cells(results)
     rules = ["---" if i < WORDS else "---:" for i in range(len(head))]
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, rules, *rows))
 
 
 def aligned(rows: Sequence[Sequence[str]], words: int) -> str:
-    """Rows in columns, the first `words` of them to the left."""
+    """Align rows in columns, the first `words` columns left and the others right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(
@@ -78,7 +78,7 @@ def aligned(rows: Sequence[Sequence[str]], words: int) -> str:
 
 
 def changes(found: Sequence[Change], warnings: Sequence[str]) -> str:
-    """What changed since an older result: new over old, and what noise would explain."""
+    """Format the changes since an older result: the ratio of times and the noise."""
     rows = [["setting", "step", "case", "new/old", "within noise"]]
     rows += [
         [c.row.group, c.row.step, c.row.case, f"{c.ratio:.3f}", f"1 ± {c.noise:.3f}"] for c in found
@@ -87,7 +87,7 @@ def changes(found: Sequence[Change], warnings: Sequence[str]) -> str:
 
 
 def machine_line(results: Results) -> str:
-    """Date, device and versions, in a line."""
+    """Format date, device and versions in one line."""
     m = results.machine
     threads = ", ".join(dict.fromkeys(str(row.threads) for row in results.rows))
     cuda = f", CUDA {m['cuda']}" if m.get("cuda") else ""

@@ -1,4 +1,4 @@
-"""Callbacks: those of every run, and those that a run may list in `trainer.callbacks`."""
+"""Callbacks that every run has, and callbacks that a run may list in `trainer.callbacks`."""
 
 from nas_lightning.callbacks.average_weights import AverageWeights
 from nas_lightning.callbacks.graceful_stop import (

@@ -1,4 +1,4 @@
-"""Averages of the weights, once the validation loss no longer falls."""
+"""Averaging of the weights once the validation loss no longer falls."""
 
 from __future__ import annotations
 
@@ -12,29 +12,30 @@ from torch import Tensor
 from nas_lightning.errors import UsageError
 
 KEY = "average_weights"
-"""Where a checkpoint keeps the weights that training goes on with, and the state."""
+"""Key of a checkpoint's plain weights and the state of the averaging."""
 
 
 class AverageWeights(Callback):
-    """Non-monotonically triggered averaging, the idea of NT-ASGD (Merity et al., ICLR 2018).
+    """Non-monotonically triggered averaging, as in NT-ASGD (Merity et al., ICLR 2018).
 
-    When a validation loss is worse than the best of those that are older than `nonmono`
-    evaluations, averaging begins: from the next step on, the mean of the weights behind every step
-    is kept beside the weights. Training goes on with the plain weights and does not notice.
-    Validation, test and prediction use the mean. So does whoever reads a checkpoint, as its
-    `state_dict` holds the mean; a resumed fit takes the plain weights from beside it.
+    Averaging begins when a validation loss is worse than the best loss from more than `nonmono`
+    evaluations ago. From the next step on, the callback keeps the mean of the weights after every
+    step. Training continues with the plain weights and is not affected. Validation, test and
+    prediction use the mean. The `state_dict` of a checkpoint also contains the mean; the plain
+    weights are saved separately, and a resumed fit restores them.
 
-    The averages are kept here, and so go with any optimizer; with `torch.optim.SGD` they are
-    those of `torch.optim.ASGD(lambd=0)`. That optimizer itself is of no use for sequences of random
-    length: it steps with the learning rate of the batch before, so `rate_scale` would act on the
-    wrong batch.
+    The averaging works with any optimizer. With `torch.optim.SGD` it is equivalent to
+    `torch.optim.ASGD(lambd=0)`. That optimizer itself is unsuitable for sequences of random length:
+    it steps with the learning rate of the previous batch, so `rate_scale` would apply to the wrong
+    batch.
 
     Args:
-        nonmono: How many of the latest evaluations a loss is not compared with.
-        monitor: The loss that is watched, as it is logged.
+        nonmono: Number of latest evaluations with which a loss is not compared.
+        monitor: Name under which the monitored loss is logged.
 
     Raises:
-        UsageError: `nonmono` is negative, `monitor` is not logged, or the run does not fit.
+        UsageError: `nonmono` is negative, `monitor` is not logged, the module is not a retraining,
+            or `checkpoint.save_weights_only` is set.
     """
 
     def __init__(self, nonmono: int = 5, monitor: str = "retrain/val_loss") -> None:
@@ -45,14 +46,14 @@ class AverageWeights(Callback):
         self.history: list[float] = []
         self.averaging = False
         self.averaged = 0
-        """Steps whose weights the mean is of."""
+        """Number of steps in the mean."""
         self._other: dict[str, Tensor] = {}
-        """The mean by parameter; during an evaluation the plain weights."""
+        """The mean by parameter name; during an evaluation, the plain weights."""
         self._evaluating = False
         self._last_step = 0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Check that the run is one that this is for.
+        """Check that the run is a retraining with complete checkpoints.
 
         Raises:
             UsageError: It is not.
@@ -60,22 +61,22 @@ class AverageWeights(Callback):
         if stage != "fit":
             return
         if not pl_module.automatic_optimization:
-            raise UsageError("AverageWeights is for retraining: take it out of trainer.callbacks")
+            raise UsageError("AverageWeights is for retraining: remove it from trainer.callbacks")
         for callback in trainer.checkpoint_callbacks:
             if isinstance(callback, ModelCheckpoint) and callback.save_weights_only:
-                # Lightning asks no callback then: the plain weights would be saved
-                raise UsageError("AverageWeights needs checkpoint.save_weights_only to be false")
+                # Lightning then calls no callback, so the plain weights would be saved
+                raise UsageError("AverageWeights: set checkpoint.save_weights_only to false")
 
     # -- the mean ------------------------------------------------------------------------------
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Bring a loaded mean to where the weights are now."""
+        """Move a loaded mean to the device of the weights."""
         for name, value in pl_module.named_parameters():
             if name in self._other:
                 self._other[name] = self._other[name].to(value.device)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Count steps from here."""
+        """Count steps from the current one."""
         self._last_step = trainer.global_step
 
     def on_train_batch_end(
@@ -86,11 +87,11 @@ class AverageWeights(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Take the weights into the mean, if there was a step."""
-        self._take_in(trainer, pl_module)
+        """Add the weights to the mean if the batch ended with a step."""
+        self._add_to_mean(trainer, pl_module)
 
     @torch.no_grad()
-    def _take_in(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def _add_to_mean(self, trainer: Trainer, pl_module: LightningModule) -> None:
         stepped = trainer.global_step > self._last_step
         self._last_step = trainer.global_step
         if not self.averaging or not stepped:
@@ -103,10 +104,10 @@ class AverageWeights(Callback):
                 self._other[name].lerp_(value, 1 / self.averaged)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Go back to the plain weights; begin to average if the loss no longer falls.
+        """Restore the plain weights and start averaging if the loss no longer falls.
 
         Raises:
-            UsageError: The loss is not logged.
+            UsageError: The monitored loss is not logged.
         """
         self._exchange(pl_module, evaluating=False)
         if trainer.sanity_checking or trainer.state.fn != "fit":
@@ -114,21 +115,21 @@ class AverageWeights(Callback):
         if self.monitor not in trainer.callback_metrics:
             logged = ", ".join(sorted(trainer.callback_metrics))
             raise UsageError(
-                f"AverageWeights: no metric {self.monitor!r} is logged; there are {logged}"
+                f"AverageWeights: {self.monitor!r} is not logged: set monitor to one of {logged}"
             )
         loss = float(trainer.callback_metrics[self.monitor])
         older = self.history[: max(0, len(self.history) - self.nonmono)]
         if not self.averaging and older and loss > min(older):
             self.averaging = True
             if trainer.is_global_zero:
-                print(f"epoch {trainer.current_epoch}: weights are averaged from here", flush=True)
+                print(f"epoch {trainer.current_epoch}: averaging of weights begins", flush=True)
         self.history.append(loss)
 
     # -- evaluation ----------------------------------------------------------------------------
 
     @torch.no_grad()
     def _exchange(self, pl_module: LightningModule, evaluating: bool) -> None:
-        """Put the mean in place of the plain weights, or take it out."""
+        """Swap the mean and the plain weights at the start and the end of an evaluation."""
         if not self.averaged or evaluating == self._evaluating:
             return
         self._evaluating = evaluating
@@ -138,23 +139,23 @@ class AverageWeights(Callback):
             self._other[name].copy_(before)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Evaluate the mean."""
+        """Swap in the mean."""
         self._exchange(pl_module, evaluating=True)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Evaluate the mean."""
+        """Swap in the mean."""
         self._exchange(pl_module, evaluating=True)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Go back to the plain weights."""
+        """Restore the plain weights."""
         self._exchange(pl_module, evaluating=False)
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Evaluate the mean."""
+        """Swap in the mean."""
         self._exchange(pl_module, evaluating=True)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Go back to the plain weights."""
+        """Restore the plain weights."""
         self._exchange(pl_module, evaluating=False)
 
     # -- checkpoints ---------------------------------------------------------------------------
@@ -162,9 +163,9 @@ class AverageWeights(Callback):
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Make the mean the checkpoint's weights, and keep the plain ones beside them."""
-        if trainer.training:  # another callback may save before it is our turn
-            self._take_in(trainer, pl_module)
+        """Save the mean as the weights of the checkpoint, and the plain weights separately."""
+        if trainer.training:  # another callback may save before our hook has run
+            self._add_to_mean(trainer, pl_module)
         plain: dict[str, Tensor] = {}
         if self.averaged:
             weights = dict(pl_module.named_parameters())
@@ -172,7 +173,7 @@ class AverageWeights(Callback):
             if self._evaluating:
                 mean, plain = plain, mean
             of = {value: mean[name] for name, value in weights.items()}
-            # weights that are tied stand there under each of their names
+            # tied weights are saved under each of their names
             for name, value in pl_module.named_parameters(remove_duplicate=False):
                 checkpoint["state_dict"][name] = of[value]
         checkpoint[KEY] = {
@@ -186,7 +187,7 @@ class AverageWeights(Callback):
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Go on from there in a fit; to evaluate, the mean is in the module already."""
+        """Restore state and plain weights in a fit; an evaluation uses the loaded mean."""
         state = checkpoint.get(KEY, {})
         self.history = list(state.get("history", ()))
         self.averaging = state.get("averaging", False)

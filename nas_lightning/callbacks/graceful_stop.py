@@ -1,4 +1,4 @@
-"""Signals that end a run: finish the batch, save, and stop, or make way and come back."""
+"""Signals that end a run: finish the batch, save, and stop or return to the queue."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from nas_lightning.errors import NASError
 from nas_lightning.slurm.job import SlurmJob, requeue
 
 STOP = (signal.SIGINT, signal.SIGTERM)
-"""Ctrl-C; `kill`, `scancel`, and SLURM's notice that a job makes way for another."""
+"""Ctrl-C; `kill`, `scancel` and the pre-emption of a job by SLURM."""
 REQUEUE = (signal.SIGUSR1, signal.SIGUSR2)
-"""What SLURM is asked to send ahead of the time limit (submitit asks for the second)."""
+"""Signals that SLURM is asked to send before the time limit (submitit uses the second)."""
 
 
 LOST = 64
-"""No signal: the run directory is gone."""
+"""Not a signal, but the code for a run directory that vanished."""
 
 
 class RunInterruptedError(NASError):
-    """The run was stopped; it can go on.
+    """The run was stopped and can be resumed.
 
     Args:
-        text: What happened.
-        number: The signal.
+        text: Message.
+        number: Number of the signal.
     """
 
     everywhere = True
@@ -42,55 +42,55 @@ class RunInterruptedError(NASError):
 
 
 class RunRequeuedError(RunInterruptedError):
-    """The run was stopped, and its job put back into the queue, where it goes on by itself."""
+    """The run was stopped and its job requeued, so that it resumes on its own."""
 
 
 class RunDirectoryLostError(NASError):
-    """The run directory was removed or moved away under the run."""
+    """The run directory was removed or moved during the run."""
 
     everywhere = True
 
 
 class GracefulStop(Callback):
-    """On a signal finish the batch, write `last.ckpt` and stop.
+    """Finish the batch on a signal, write `last.ckpt` and stop.
 
     SIGINT (Ctrl-C) and SIGTERM stop the run. A second Ctrl-C stops at once, without saving. SIGUSR1
-    and SIGUSR2 also put the job back into SLURM's queue, if it came from there. All processes stop
-    behind the same batch, whichever of them was told. So do they if the run directory vanishes,
-    which is then made anew.
+    and SIGUSR2 also requeue the job if it is a SLURM batch job. All processes stop after the same
+    batch, whichever of them received the signal. They also stop if the run directory vanishes,
+    which is then created again.
 
-    Needs a `RunCheckpoint` beside it.
+    Requires a `RunCheckpoint` among the callbacks.
 
     Args:
-        job: The SLURM job that this process belongs to, if any.
+        job: SLURM job of this process, if any.
     """
 
     def __init__(self, job: SlurmJob | None = None) -> None:
         self.job = job
         self.asked = 0
-        """The signal that came, 0 for none."""
+        """Signal that was received; 0 for none."""
         self._stopping = 0
         self._previous: dict[int, Any] = {}
 
     # -- signals -------------------------------------------------------------------------------
 
-    # before that there is nothing to save, and a signal does what it always does
+    # before these hooks there is nothing to save, and signals keep their default effect
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Listen."""
-        self._listen()
+        """Install the signal handlers."""
+        self._install_handlers()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Listen, in place of Lightning, whose handler talks to other processes by itself."""
-        self._listen()
+        """Replace the signal handlers of Lightning, which communicate with other processes."""
+        self._install_handlers()
 
-    def _listen(self) -> None:
+    def _install_handlers(self) -> None:
         if threading.current_thread() is threading.main_thread():
             for number in (*STOP, *REQUEUE):
-                before = signal.signal(number, self._ask)
+                before = signal.signal(number, self._on_signal)
                 self._previous.setdefault(number, before)
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if not self.asked:
             self.asked = number
             more = "; Ctrl-C again stops at once" if number == signal.SIGINT else ""
@@ -99,7 +99,7 @@ class GracefulStop(Callback):
             raise KeyboardInterrupt
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Stop listening."""
+        """Restore the previous signal handlers."""
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous = {}
@@ -115,8 +115,8 @@ class GracefulStop(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Save if a signal came; behind an epoch's last batch, its end does."""
-        if trainer.is_global_zero and _make_anew(trainer):
+        """Save if a signal came; after the last batch, the end of the epoch saves instead."""
+        if trainer.is_global_zero and _recreate(trainer):
             self.asked = LOST
         self._agree(trainer)
         if self._stopping and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
@@ -125,29 +125,29 @@ class GracefulStop(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Stop, now that the batch before is in the logs too.
+        """Stop, once the previous batch is logged.
 
         Raises:
             RunInterruptedError: A signal came.
             RunDirectoryLostError: The run directory vanished.
         """
         if self._stopping and batch_idx:
-            self._stop(trainer, f"in epoch {trainer.current_epoch} behind batch {batch_idx - 1}")
+            self._stop(trainer, f"in epoch {trainer.current_epoch} after batch {batch_idx - 1}")
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop between two epochs, if a signal came in the last batch or in the validation.
+        """Stop between two epochs if a signal came in the last batch or in the validation.
 
         Raises:
-            RunInterruptedError: One did.
+            RunInterruptedError: A signal came.
             RunDirectoryLostError: The run directory vanished.
         """
         if trainer.current_epoch and _saving(trainer).prepared:
             self._agree(trainer)
             if self._stopping:
-                self._stop(trainer, f"behind epoch {trainer.current_epoch - 1}")
+                self._stop(trainer, f"after epoch {trainer.current_epoch - 1}")
 
     def _agree(self, trainer: Trainer) -> None:
-        """Let all processes know of the signal: they must stop at the same place."""
+        """Share the signal with all processes, which must stop at the same place."""
         if trainer.world_size == 1:
             self._stopping = self.asked
             return
@@ -159,28 +159,28 @@ class GracefulStop(Callback):
         if self._stopping == LOST:
             raise RunDirectoryLostError(
                 f"the run directory {trainer.default_root_dir} vanished; stopped {where}. It was "
-                f"made anew with last.ckpt: the same command with --ckpt_path last goes on from "
-                f"there; what else it held is gone, or where it was moved to"
+                f"created again with last.ckpt: resume with the same command and --ckpt_path last. "
+                f"Its other files are gone or in the place it was moved to"
             )
         if self._stopping in REQUEUE and self.job is not None and self.job.batch:
             if trainer.is_global_zero:
-                # now: SLURM may end this process before it can say anything more
-                print(f"nas: stopped {where}, putting job {self.job.id} back into the queue",
+                # print first: SLURM may end this process before it can print more
+                print(f"nas: stopped {where}, requeueing job {self.job.id}",
                       file=sys.stderr, flush=True)  # fmt: skip
                 requeue(self.job)
-            trainer.strategy.barrier("requeue")  # nobody leaves before the job is in the queue
+            trainer.strategy.barrier("requeue")  # no process exits before the job is in the queue
             raise RunRequeuedError(
-                f"job {self.job.id} is in the queue again and goes on there",
+                f"job {self.job.id} is in the queue again and will resume there",
                 self._stopping,
             )
         raise RunInterruptedError(
-            f"stopped {where}; the same command with --ckpt_path last goes on from there",
+            f"stopped {where}; resume with the same command and --ckpt_path last",
             self._stopping,
         )
 
 
-def _make_anew(trainer: Trainer) -> bool:
-    """Whether the folders of the run were gone; they are there again."""
+def _recreate(trainer: Trainer) -> bool:
+    """Create missing folders of the run; return True if the run directory was missing."""
     folders = [trainer.default_root_dir, *(getattr(x, "log_dir", None) for x in trainer.loggers)]
     lost = [path for path in map(Path, filter(None, folders)) if not path.exists()]
     for path in lost:

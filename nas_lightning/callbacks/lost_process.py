@@ -1,4 +1,4 @@
-"""Processes of a run that die while others wait for them."""
+"""Handling of processes that die while other processes of the run wait for them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from lightning import Callback, LightningModule, Trainer
 from nas_lightning.errors import NASError
 
 GRACE = 20.0
-"""Seconds in which a process that lost another one may end by itself, with a message."""
+"""Seconds that a process has to end on its own, with a message, after another one died."""
 
 
 class LostProcess(Callback):
-    """See to it that a run ends, with a word, when one of its processes on this machine has died.
+    """End a run with a message when one of its processes on this machine has died.
 
-    Lightning starts the processes of a run on one machine, and looks after them every five
-    seconds: when one has died it kills the others, before they can say anything. Here they get
-    time to end by themselves, as they do where the connection breaks; only one that hangs is
-    ended, and says so.
+    Lightning starts the processes of a run on one machine and checks them every five seconds. When
+    one has died, it kills the others before they can print anything. This callback gives them time
+    to end on their own, as they do when the connection breaks. Only a process that hangs is ended,
+    with a message.
 
-    Processes that SLURM or torchrun started are looked after by these.
+    SLURM and torchrun watch the processes that they started themselves.
     """
 
     def __init__(self) -> None:
@@ -34,21 +34,21 @@ class LostProcess(Callback):
         self._ending = threading.Event()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Look after the processes in Lightning's place."""
+        """Watch the processes instead of Lightning."""
         children = getattr(trainer.strategy.launcher, "procs", ())
         if not children or self._children:
             return
         self._children = children
         for thread in threading.enumerate():
             if thread.name == "child-process-observer":
-                # it ends when none of its processes is left
+                # the thread ends when it has no processes left
                 thread._child_processes = []  # type: ignore[attr-defined] # of Lightning
         threading.Thread(target=self._watch, name="lost-process", daemon=True).start()
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Note on the exception which process went away, if that is known by now."""
+        """Add a note to the exception that names the processes that failed, if any."""
         self._ending.set()
         if self._children and not isinstance(exception, NASError):
             time.sleep(1.0)  # a process that failed needs a moment to end
@@ -56,11 +56,11 @@ class LostProcess(Callback):
             exception.add_note(found)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """All went well."""
+        """Stop watching."""
         self._ending.set()
 
     def _lost(self) -> list[str]:
-        """How processes ended that did not end well."""
+        """Describe the processes that failed."""
         fates = {rank: child.poll() for rank, child in enumerate(self._children, start=1)}
         return [f"process {rank} {_fate(code)}" for rank, code in fates.items() if code]
 
@@ -70,14 +70,14 @@ class LostProcess(Callback):
                 return
         if self._ending.wait(GRACE):
             return
-        print(f"nas: {', '.join(self._lost())}; this one waits in vain and ends", file=sys.stderr)
+        print(f"nas: {', '.join(self._lost())}; stopping this process too", file=sys.stderr)
         for child in self._children:
             child.kill()
-        os._exit(1)  # the main thread may be anywhere, and not come back
+        os._exit(1)  # the main thread may hang anywhere
 
 
 def _fate(code: int) -> str:
-    """`was killed by SIGKILL`, or `ended with code 1`."""
+    """Describe an exit code, such as `was killed by SIGKILL` or `ended with code 1`."""
     if code < 0:
         return f"was killed by {signal.Signals(-code).name}"
     return f"ended with code {code}"

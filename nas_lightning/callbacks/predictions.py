@@ -1,4 +1,4 @@
-"""`nas predict`: predictions as a CSV file."""
+"""Predictions of `nas predict` as a CSV file."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from nas_lightning.errors import UsageError
 
 
 class PredictionWriter(BasePredictionWriter):
-    """Write what the task makes of the outputs, a row a sample, in the order of the test set.
+    """Write the predictions of the task, one row per sample, in the order of the test set.
 
-    With several processes each writes a file of its own, `predictions-RANK.csv`.
+    With several processes, each writes its own file `predictions-RANK.csv`.
 
     Args:
-        folder: Where `predictions.csv` goes.
+        folder: Folder of `predictions.csv`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -37,11 +37,14 @@ class PredictionWriter(BasePredictionWriter):
         """Write the file.
 
         Raises:
-            UsageError: The module has no task to make sense of its outputs.
+            UsageError: The module has no task, which defines the columns.
         """
         task = getattr(pl_module, "task", None)
         if task is None:
-            raise UsageError(f"{type(pl_module).__name__} has no task: its outputs have no columns")
+            raise UsageError(
+                f"{type(pl_module).__name__} has no attribute task, which defines the columns of "
+                f"the predictions"
+            )
         columns = {
             name: column.tolist()
             for name, column in task.predictions(torch.cat(list(predictions))).items()

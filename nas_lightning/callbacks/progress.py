@@ -1,4 +1,4 @@
-"""A progress bar with short names; one line an epoch where there is no terminal."""
+"""A progress bar with short names, or one line per epoch without a terminal."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 
 REFRESH = 10
-"""Batches between two looks at the loss, where they wait for a device."""
+"""Batches between two updates of the bar on a device, since reading the loss waits for it."""
 
 
 class RunProgressBar(TQDMProgressBar):
-    """Lightning's bar for terminals; in log files a line an epoch."""
+    """Lightning's progress bar in terminals, and one line per epoch in log files."""
 
     def __init__(self) -> None:
         self.terminal = sys.stderr.isatty()
@@ -21,7 +21,7 @@ class RunProgressBar(TQDMProgressBar):
         self._began = 0.0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Look at the device now and then only: it would wait in between."""
+        """Update the bar less often on a GPU, which would otherwise idle."""
         super().setup(trainer, pl_module, stage)
         if self.terminal and trainer.strategy.root_device.type != "cpu":
             self._refresh_rate = REFRESH
@@ -29,19 +29,19 @@ class RunProgressBar(TQDMProgressBar):
     def get_metrics(
         self, trainer: Trainer, pl_module: LightningModule
     ) -> dict[str, int | str | float | dict[str, float]]:
-        """What the bar shows: without the group before the slash, each metric once."""
+        """Return the metrics of the bar, each once and without its prefix before the slash."""
         items = {**super().get_metrics(trainer, pl_module), **_losses(trainer, "step")}
         items.pop("v_num", None)
         shown: dict[str, int | str | float | dict[str, float]] = {}
         for key, value in items.items():
-            # a metric logged by step and epoch: the bar runs with the steps
+            # of a metric that is logged by step and by epoch, the bar shows the step
             if not key.endswith("_epoch"):
                 name = key.rsplit("/", 1)[-1].removesuffix("_step")
                 shown[name] = int(value) if isinstance(value, float) and "skips" in name else value
         return dict(sorted(shown.items()))
 
     def on_train_start(self, *args: object) -> None:
-        """Start the clock; a run that goes on within an epoch skips that epoch's start."""
+        """Start the clock, since a run resumed within an epoch skips the start of that epoch."""
         super().on_train_start(*args)
         self._began = time.monotonic()
 
@@ -51,7 +51,7 @@ class RunProgressBar(TQDMProgressBar):
         self._began = time.monotonic()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """A line for log files."""
+        """Print the line of the epoch if there is no terminal."""
         super().on_train_epoch_end(trainer, pl_module)
         if self.terminal or not trainer.is_global_zero:
             return
@@ -68,6 +68,6 @@ class RunProgressBar(TQDMProgressBar):
 
 
 def _losses(trainer: Trainer, of: str) -> dict[str, float]:
-    """The losses of training that are logged by step and epoch."""
+    """Return the training losses that are logged under the suffix `step` or `epoch`."""
     found = trainer.callback_metrics.items()
     return {name: float(value) for name, value in found if name.endswith(f"_loss_{of}")}

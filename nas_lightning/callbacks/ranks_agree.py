@@ -1,4 +1,4 @@
-"""A run on several processes must stay one run: all of them hold the same numbers."""
+"""A check that all processes of a run hold the same parameters."""
 
 from __future__ import annotations
 
@@ -13,44 +13,45 @@ from nas_lightning.errors import NASError
 from nas_lightning.search import SearchModule
 
 PARTS = ("the architecture parameters", "the weights", "the number of steps", "the epoch")
-"""What is compared."""
+"""Names of the compared quantities, in order."""
 
 
 class RanksDisagreeError(NASError):
-    """The processes of a run no longer hold the same numbers."""
+    """The processes of a run no longer hold the same parameters."""
 
     everywhere = True
 
 
 class RanksAgree(Callback):
-    """Stop a run on several processes as soon as they no longer hold the same numbers.
+    """Stop a run on several processes as soon as they no longer hold the same parameters.
 
-    At the start of training, behind the loading of a checkpoint, and at the end of every epoch,
-    before its checkpoint is written, each process takes a fingerprint of α and β and one of the
-    weights, and compares them, the number of steps and the epoch with those of all others: 32
-    bytes a process. Where one differs, all processes stop with the same error. One process alone
-    compares nothing, nor do strategies that spread the parameters over the processes.
+    The check runs at the start of training, after a checkpoint is loaded, and at the end of every
+    epoch, before its checkpoint is written. Each process computes a fingerprint of α and β and one
+    of the weights. It compares them, the number of steps and the epoch with those of all others,
+    which takes 32 bytes per process. If a process differs, all processes stop with the same error.
+    Nothing is compared with a single process, or if Lightning's strategy shards the parameters.
 
-    Batch norm's running statistics are left out: they differ by design, see
+    The running statistics of batch norm are not compared: they differ by design, see
     `docs/distributed.md`.
 
     Raises:
-        RanksDisagreeError: A process differs; says which, in what, since when, and what to do.
+        RanksDisagreeError: A process differs. The message says which, in what, since when, and
+            what to do.
     """
 
     def __init__(self) -> None:
         self._agreed: str | None = None
-        """When they last did; the advice depends on it."""
+        """Moment of the last agreement, on which the advice depends."""
         self._saved = False
-        """Whether an epoch has ended in agreement, so that its checkpoint is good."""
+        """True if an epoch has ended in agreement, so that its checkpoint is good."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Compare what the processes start from."""
+        """Compare the processes before the first step."""
         self._agreed, self._saved = None, False
         self._compare(trainer, pl_module, "at the start of training")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Compare what the epoch made of it."""
+        """Compare the processes after the epoch."""
         self._compare(trainer, pl_module, f"at the end of epoch {trainer.current_epoch}")
         self._saved = True
 
@@ -67,15 +68,15 @@ class RanksAgree(Callback):
                 "they must start from the same state: give all machines the same code, versions "
                 "and checkpoint (is the run directory on a shared disk?)"
             )
-        go_on = "--ckpt_path last goes on from there" if self._saved else "start it again"
+        advice = "resume from there with --ckpt_path last" if self._saved else "start it again"
         return (
-            f"all agreed {self._agreed}, {go_on}. Usual causes: a draw, a decision or a change of "
+            f"all agreed {self._agreed}, {advice}. Usual causes: a draw, a decision or a change of "
             f"parameters that is not the same on all processes, different versions, a faulty device"
         )
 
 
 def numbers(trainer: Trainer, module: LightningModule) -> Tensor:
-    """What this process holds of `PARTS`, as four numbers (4,), int64."""
+    """Return the four quantities of `PARTS` for this process, as int64 (4,)."""
     arch = list(module.arch.parameters()) if isinstance(module, SearchModule) else []
     known = {id(parameter) for parameter in arch}
     weights = (parameter for parameter in module.parameters() if id(parameter) not in known)
@@ -85,16 +86,18 @@ def numbers(trainer: Trainer, module: LightningModule) -> Tensor:
 
 
 def difference(rows: Tensor) -> str:
-    """Which ranks differ from most others (if there is no majority, from the first), and in what.
+    """Describe which ranks differ from most others, and in what.
+
+    Without a majority, ranks are compared with rank 0.
 
     Args:
-        rows: What each process holds (N, 4).
+        rows: Quantities of each process (N, 4).
 
     Returns:
-        Such as `rank 1 differs from rank 0 in the weights`; empty if all agree.
+        A text such as `rank 1 differs from rank 0 in the weights`; empty if all agree.
     """
     held = [tuple(row) for row in rows.tolist()]
-    most = Counter(held).most_common(1)[0][0]  # of equally many the first
+    most = Counter(held).most_common(1)[0][0]  # the first in a tie
     ranks = [rank for rank, row in enumerate(held) if row != most]
     if not ranks:
         return ""

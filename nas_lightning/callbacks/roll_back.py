@@ -1,4 +1,4 @@
-"""A run whose numbers are no longer finite goes back to a checkpoint, and on at a lower rate."""
+"""Roll-back of a diverged run to a checkpoint, with a lower learning rate."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from nas_lightning.training.stage import Stage
 
 
 class RollBackOnNaN(Callback):
-    """When a loss or gradient is not finite, take a checkpoint's weights, lower the rate, go on.
+    """Restore a checkpoint and lower the learning rate if a loss or gradient is not finite.
 
-    For searches and for retraining. A search goes back to its last checkpoint, a retraining to its
-    best; if that is damaged or not finite itself, to the next one of best, last, previous, and what
-    the run was resumed from. From it come the weights, α and β, the states of the optimizers and of
-    the strategies, and the averages of `AverageWeights`. All else goes on: the next batch is the
-    next one of the data, in the present epoch. Going back in the data too, as the released code of
-    DARTS does, would here lead to the same draws, and to the same loss. The hidden state of a
-    training text begins anew.
+    A search returns to its last checkpoint, a retraining to its best. If that checkpoint is
+    damaged or not finite either, it tries the others: best, last, previous, and the one from which
+    the run was resumed. The checkpoint restores the weights, α and β, the states of the optimizers
+    and of the strategies, and the averages of `AverageWeights`. Training then continues with the
+    next batch of the current epoch. Returning to the position of the checkpoint in the data as
+    well, as the released code of DARTS does, would here repeat the same draws and the same loss.
+    The hidden state of a training text is reset.
 
-    The learning rates of all optimizers, and their schedules, are multiplied by `rate_factor` for
-    the rest of the run, also when it is resumed. That holds for our schedules, and for PyTorch's as
-    far as they keep to their `base_lrs`.
+    The learning rates of all optimizers and their schedules are multiplied by `rate_factor` for
+    the rest of the run, also after a resume. This holds for our schedules, and for those of
+    PyTorch that compute the rate from their `base_lrs`.
 
-    A search does not log the broken batch. In a retraining its loss stays in the mean of its epoch,
-    which is logged as not finite. The number of roll-backs of the run is logged as
-    `search/rollbacks` or `retrain/rollbacks`.
+    A search does not log the diverged batch. In a retraining its loss is part of the mean of the
+    epoch, which is then not finite. The number of roll-backs is logged as `search/rollbacks` or
+    `retrain/rollbacks`.
 
     Args:
-        patience: How often a run may go back; the next time is an error.
-        rate_factor: What each roll-back multiplies the learning rates by; 1 keeps them.
+        patience: Number of roll-backs after which the next divergence is an error.
+        rate_factor: Factor by which each roll-back multiplies the learning rates; 1 keeps them.
 
     Raises:
         UsageError: `patience` is negative, `rate_factor` is not above 0 and at most 1, or the
-            module is none of ours and steps its optimizers by hand.
-        DivergedError: There is no finite checkpoint yet, or patience is at an end.
+            module uses manual optimization and is not a `Stage`.
+        DivergedError: There is no finite checkpoint yet, or `patience` is exhausted.
     """
 
     def __init__(self, patience: int = 10, rate_factor: float = 0.5) -> None:
@@ -54,10 +54,10 @@ class RollBackOnNaN(Callback):
         self.count = 0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Let the module know that a broken step need not end the run.
+        """Tell the module that a step that is not finite must not end the run.
 
         Raises:
-            UsageError: It would not say which step is broken.
+            UsageError: The module does not report such steps.
         """
         if stage != "fit":
             return
@@ -65,12 +65,12 @@ class RollBackOnNaN(Callback):
             pl_module.rolls_back = True
         elif not pl_module.automatic_optimization:
             raise UsageError(
-                f"RollBackOnNaN cannot tell when a step of {type(pl_module).__name__} is broken: "
-                f"take it out of trainer.callbacks"
+                f"RollBackOnNaN cannot check the steps of {type(pl_module).__name__}: remove it "
+                f"from trainer.callbacks"
             )
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """From here on a broken step is an error again."""
+        """Tell the module that a step that is not finite is an error again."""
         if isinstance(pl_module, Stage):
             pl_module.rolls_back = False
 
@@ -82,23 +82,23 @@ class RollBackOnNaN(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Go back if the step of the batch was broken; all processes do.
+        """Roll back on all processes if the step of the batch was not finite.
 
         Raises:
-            DivergedError: That is not possible.
+            DivergedError: There is no finite checkpoint, or `patience` is exhausted.
         """
         broken = _broken(trainer, pl_module, outputs, batch_idx)
         if broken is None:
             return
         if self.count == self.patience:
             raise DivergedError(
-                f"{broken}, behind {self.count} roll-backs: begin again with a lower learning "
-                f"rate, or go on with a larger patience of RollBackOnNaN"
+                f"{broken}, after {self.count} roll-backs: start again with a lower learning "
+                f"rate, or resume with a larger patience of RollBackOnNaN"
             )
         found = sound_checkpoint(trainer, best_first=pl_module.automatic_optimization)
         if found is None:
             raise DivergedError(
-                f"{broken}, and there is no finite checkpoint to go back to yet: begin again with "
+                f"{broken}, and there is no finite checkpoint to return to yet: start again with "
                 f"a lower learning rate"
             )
         path, checkpoint = found
@@ -108,35 +108,35 @@ class RollBackOnNaN(Callback):
         if trainer.is_global_zero:
             rate = trainer.optimizers[0].param_groups[0]["lr"]
             print(
-                f"{broken}: back to {path}, on at learning rate {rate:g} "
-                f"({self.count} of {self.patience})",
+                f"{broken}: rolled back to {path}, learning rate now {rate:g} "
+                f"(roll-back {self.count} of {self.patience})",
                 flush=True,
             )
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log how often the run went back."""
+        """Log the number of roll-backs."""
         kind = pl_module.kind if isinstance(pl_module, Stage) else "retrain"
         # equal on all processes
         pl_module.log(f"{kind}/rollbacks", float(self.count), rank_zero_only=True)
 
     def state_dict(self) -> dict[str, Any]:
-        """How often the run went back."""
+        """Return the number of roll-backs."""
         return {"count": self.count}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on counting."""
+        """Restore the number of roll-backs."""
         self.count = state_dict["count"]
 
 
 def _broken(
     trainer: Trainer, pl_module: LightningModule, outputs: Any, batch_idx: int
 ) -> DivergedError | None:
-    """What was wrong with a step, if anything, on any process."""
+    """Return the error of a step that was not finite on any process, else `None`."""
     if isinstance(pl_module, Stage):  # the step was not taken
         error, pl_module.diverged = pl_module.diverged, None
         return error
     broken = not bool(outputs["loss"].isfinite())
-    # all processes go back, or their weights would differ
+    # all processes roll back, or their weights would differ
     if not trainer.strategy.reduce_boolean_decision(broken, all=False):
         return None
     return DivergedError(
@@ -145,7 +145,7 @@ def _broken(
 
 
 def restore(trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-    """Take what was learned from a checkpoint, in the middle of a fit; rates stay as they are."""
+    """Restore weights and optimizer states in the middle of a fit, but not the learning rates."""
     if isinstance(pl_module, Stage):
         pl_module.go_back(checkpoint)
     else:
@@ -157,12 +157,12 @@ def restore(trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, 
             group.update(rate)
     pl_module.zero_grad()  # gradients may be accumulated over batches
     for callback in trainer.callbacks:  # type: ignore[attr-defined] # set by a connector
-        if isinstance(callback, AverageWeights):  # else the weights were the mean
+        if isinstance(callback, AverageWeights):  # otherwise the weights would be the mean
             callback.on_load_checkpoint(trainer, pl_module, checkpoint)
 
 
 def lower_rates(trainer: Trainer, factor: float) -> None:
-    """Multiply all learning rates, and what schedules compute them from; checkpoints keep both."""
+    """Multiply all learning rates and the base rates of schedules, which checkpoints also store."""
     for optimizer in trainer.optimizers:
         for group in optimizer.param_groups:
             group.update({name: rate * factor for name, rate in _rates(group).items()})
@@ -173,12 +173,12 @@ def lower_rates(trainer: Trainer, factor: float) -> None:
 
 
 def _rates(group: dict[str, Any]) -> dict[str, Any]:
-    """The present rate of a parameter group, and the one that schedules began with."""
+    """Return the current and the initial learning rate of a parameter group."""
     return {name: group[name] for name in ("lr", "initial_lr") if name in group}
 
 
 def _schedulers(scheduler: Any) -> Iterator[Any]:
-    """A scheduler and those that it is made of."""
+    """Yield a scheduler and the schedulers that it consists of."""
     yield scheduler
     for part in getattr(scheduler, "_schedulers", ()):
         yield from _schedulers(part)

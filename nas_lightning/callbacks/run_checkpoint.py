@@ -1,4 +1,4 @@
-"""Checkpoints of a run: the best, if a metric is watched, and always the last two."""
+"""Checkpoints of a run: the best, if a metric is monitored, and always the last two."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from nas_lightning.training.checkpoints import Last, WholeCheckpoints
 
 
 class RunCheckpoint(ModelCheckpoint):
-    """Lightning's checkpoint callback that also writes `last.ckpt` behind every epoch.
+    """Lightning's checkpoint callback that also writes `last.ckpt` after every epoch.
 
-    Lightning's own `save_last` writes it only in epochs in which it writes another one: behind a
-    new best, or, where nothing is watched, at the end of training.
+    Lightning's own `save_last` writes it only together with another checkpoint: after a new best
+    or, if nothing is monitored, at the end of training.
 
-    `last.ckpt` takes its place when the metrics of that moment are on the disk, that is when the
-    next batch or epoch begins; the one before stays as `previous.ckpt`.
+    A new `last.ckpt` replaces the old one when the metrics of that moment are on the disk, that
+    is, when the next batch or epoch begins. The old one is kept as `previous.ckpt`.
 
     Args:
-        dirpath: Where checkpoints go.
-        every_batches: Write `last.ckpt` also behind every so many batches of an epoch, for epochs
-            that take hours; none for epochs only.
+        dirpath: Folder of the checkpoints.
+        every_batches: Also write `last.ckpt` after every `every_batches` batches of an epoch, for
+            epochs that take hours; `None` means only after epochs.
         kwargs: Further arguments of Lightning's `ModelCheckpoint`.
 
     Raises:
@@ -48,18 +48,18 @@ class RunCheckpoint(ModelCheckpoint):
         return Last(Path(self.dirpath))
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Have every checkpoint written whole, the best one too."""
+        """Make the trainer write every checkpoint atomically, including the best one."""
         super().setup(trainer, pl_module, stage)
-        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # not one of the user's
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # not set by the user
             trainer.strategy.checkpoint_io = WholeCheckpoints()
 
     def prepare(self, trainer: Trainer) -> None:
-        """Write the next `last.ckpt` beside the present one."""
+        """Write the next `last.ckpt` without replacing the current one."""
         trainer.save_checkpoint(self.files.new, weights_only=False)
         self.prepared = True
 
     def commit(self, trainer: Trainer) -> None:
-        """Put it in its place, with all logs before it; nothing if there is none."""
+        """Flush all logs, then replace `last.ckpt` by the prepared checkpoint, if there is one."""
         if not self.prepared:
             return
         self.prepared = False
@@ -70,13 +70,13 @@ class RunCheckpoint(ModelCheckpoint):
         self.last_model_path = str(self.files.last)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put the checkpoint of the epoch before in its place."""
+        """Commit the checkpoint of the previous epoch."""
         self.commit(trainer)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Put the checkpoint of the batch before in its place."""
+        """Commit the checkpoint of the previous batch."""
         self.commit(trainer)
 
     def on_train_batch_end(
@@ -87,19 +87,19 @@ class RunCheckpoint(ModelCheckpoint):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Write the last in the middle of an epoch, if that is wanted."""
+        """Prepare a checkpoint in the middle of an epoch, as `every_batches` says."""
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
-        # behind the epoch's last batch its end is still to come, and writes its own
+        # after the last batch, the end of the epoch writes its own checkpoint
         at_end = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
         if self.every_batches and (batch_idx + 1) % self.every_batches == 0 and not at_end:
             self.prepare(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write what Lightning writes, and the last."""
+        """Write the checkpoints of Lightning and prepare the next `last.ckpt`."""
         super().on_train_epoch_end(trainer, pl_module)
         self.prepare(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put the run's last checkpoint in its place."""
+        """Commit the last checkpoint of the run."""
         super().on_train_end(trainer, pl_module)
         self.commit(trainer)

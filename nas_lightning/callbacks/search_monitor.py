@@ -1,9 +1,6 @@
-"""Watching a search: genotype file, curves, heat maps and drawn cells, each epoch."""
+"""Show a search in the loggers at each epoch: curves, heat maps and drawn cells."""
 
 from __future__ import annotations
-
-import os
-from pathlib import Path
 
 import torch
 from lightning import Callback, LightningModule, Trainer
@@ -19,43 +16,43 @@ from nas_lightning.supernet import Mixing
 
 SKIP = "skip_connect"
 HEAT_MAPS_EVERY = 5
-"""Epochs between heat maps, each of which takes most of a second to draw."""
+"""Number of epochs between heat maps, each of which takes most of a second to draw."""
 SUBSCRIPTS = dict(zip("k-0123456789_{}", [*"ₖ₋₀₁₂₃₄₅₆₇₈₉", "", "", ""], strict=True))
 MANY = 4
-"""With more kinds of cells than this a search shows less: no single α or β, fewer pictures."""
+"""Largest number of cell kinds of which everything is shown: every α and β, and all pictures."""
 
 
 def entropy(weights: Tensor) -> Tensor:
-    """Mean entropy of the rows of weights (…, O), each normalised, in nats ()."""
+    """Return the mean entropy of the rows of weights (…, O), each normalised, in nats ()."""
     shares = weights / weights.sum(dim=-1, keepdim=True)
     mean: Tensor = torch.special.entr(shares).sum(dim=-1).mean()
     return mean
 
 
 class SearchMonitor(Callback):
-    """Keep `genotype.json` up to date and show the search in the loggers, at each epoch's end.
+    """Show a search in the loggers at the end of each epoch.
 
-    Scalars, in every logger, by cell kind: `alpha/KIND/EDGE/PRIMITIVE` and `beta/KIND/EDGE` (the
-    parameters themselves), `search/entropy_KIND` (of the operation weights, in nats),
+    Every logger gets scalars for each cell kind: `alpha/KIND/EDGE/PRIMITIVE` and `beta/KIND/EDGE`
+    (the parameters themselves), `search/entropy_KIND` (entropy of the operation weights, in nats),
     `search/edge_entropy_KIND`, and in spaces that have them `search/skips_KIND` (skip connections
-    in the genotype). In TensorBoard also the drawn cells and the genotype as text at each epoch,
-    and heat maps of the mixing weights at every fifth and the last.
+    in the genotype). TensorBoard also gets the drawn cells and the genotype as text at each epoch,
+    and heat maps of the mixing weights at every fifth epoch and the last.
 
-    A search of more than four kinds, such as cells that are all searched apart, shows no single α
-    and β, the drawn cells at every fifth epoch and the last, heat maps only at the last, and in
-    the progress bar the sum of all skip connections, `search/skips`.
+    A search of more than four cell kinds, such as one that searches every cell separately, shows
+    less: no single α and β, the drawn cells at every fifth epoch and the last, and heat maps at the
+    last epoch only. The progress bar shows the sum of all skip connections, `search/skips`.
+
+    The file `genotype.json` is written by the search itself, see `GenotypeWriter`.
 
     Args:
-        folder: Where `genotype.json` goes.
-        pictures: Whether TensorBoard gets pictures, which take seconds an epoch.
+        pictures: Add pictures to TensorBoard, which takes seconds an epoch.
     """
 
-    def __init__(self, folder: Path, pictures: bool = True) -> None:
-        self.folder = folder
+    def __init__(self, pictures: bool = True) -> None:
         self.pictures = pictures
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say what runs, and lay out one chart an edge."""
+        """Add the plan as text, and a layout with one chart for each edge."""
         assert isinstance(pl_module, SearchModule)
         plan = pl_module.plan.describe()
         for board in _boards(trainer):
@@ -70,16 +67,13 @@ class SearchMonitor(Callback):
                 )
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Show the state of the search."""
+        """Log the state of the search."""
         assert isinstance(pl_module, SearchModule)
-        genotype = pl_module.genotype(
-            seed=os.environ.get("PL_GLOBAL_SEED"), run_dir=str(self.folder)
-        )
+        genotype = pl_module.genotype()
         with torch.no_grad():
             mixing = pl_module.arch()
         self._scalars(pl_module, genotype, mixing)
         if trainer.is_global_zero:
-            genotype.save(self.folder / "genotype.json")
             epoch = trainer.current_epoch
             for board in _boards(trainer):
                 lines = str(genotype).splitlines()
@@ -103,17 +97,17 @@ class SearchMonitor(Callback):
         module.log_dict(skips, prog_bar=few, rank_zero_only=True)
         if skips and not few:
             module.log("search/skips", sum(skips.values()), prog_bar=True, rank_zero_only=True)
-        # the same on every process: nothing to reduce
+        # equal on all processes: nothing to reduce
         module.log_dict({n: value.detach() for n, value in values.items()}, rank_zero_only=True)
 
 
 def _few(module: SearchModule) -> bool:
-    """Whether everything about every kind of cell can be shown."""
+    """Return True if everything about every cell kind is shown."""
     return len(module.space.cells) <= MANY
 
 
 def _parameters(module: SearchModule, cell: Cell) -> dict[str, Tensor]:
-    """Every single α and β of a kind of cell, by the name of its curve."""
+    """Return every single α and β of a cell kind, by the name of its curve."""
     values: dict[str, Tensor] = {}
     alpha, beta = module.arch.alpha[cell.kind], module.arch.beta.get(cell.kind)
     for l, edge in enumerate(cell.edges):  # noqa: E741 (the papers' letter)
@@ -125,7 +119,7 @@ def _parameters(module: SearchModule, cell: Cell) -> dict[str, Tensor]:
 
 
 def _charts(cell: Cell) -> dict[str, dict[str, list[str | list[str]]]]:
-    """Custom scalars: α of an edge in one chart, β of the edges into a node in one chart."""
+    """Return the layout of the charts: α of each edge, and β of the edges into each node."""
     return {
         f"alpha {cell.kind}": {
             f"edge {edge}": ["Multiline", [rf"^alpha/{cell.kind}/{edge}/"]] for edge in cell.edges
@@ -138,7 +132,7 @@ def _charts(cell: Cell) -> dict[str, dict[str, list[str | list[str]]]]:
 
 
 def _boards(trainer: Trainer) -> list[SummaryWriter]:
-    """TensorBoard's writers."""
+    """Return the writers of TensorBoard."""
     return [
         logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)
     ]
@@ -156,7 +150,7 @@ def _pictures(
         title = f"Operation weights, {kind} cell"
         figure = draw_weights(mixing.ops[kind].tolist(), edges, cell.primitives, title)
         board.add_figure(f"operation_weights/{kind}", figure, epoch)
-        if kind in module.arch.beta:  # a picture of its own: the two have different scales
+        if kind in module.arch.beta:  # in another picture: the two have different scales
             row = mixing.edges[kind][None].tolist()
             figure = draw_weights(row, ["weight"], edges, f"Edge weights, {kind} cell")
             board.add_figure(f"edge_weights/{kind}", figure, epoch)

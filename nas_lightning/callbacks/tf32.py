@@ -1,4 +1,4 @@
-"""TF32: whether a GPU may round the factors of 32-bit products to 10 bits."""
+"""TF32, the rounding of the factors of 32-bit products to 10 bits on a GPU."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import torch
 
 
 class TF32(NamedTuple):
-    """What may be rounded, in this process.
+    """The TF32 settings of a process.
 
     Attributes:
-        products: Of matrix products: `high` for TF32, `highest` for none.
-        convolutions: Whether convolutions may be.
+        products: Precision of matrix products: `high` for TF32, `highest` without rounding.
+        convolutions: True if convolutions may use TF32.
     """
 
     products: str
@@ -21,13 +21,13 @@ class TF32(NamedTuple):
 
 ON, OFF = TF32("high", True), TF32("highest", False)
 DEFAULT = TF32("highest", True)
-"""As PyTorch sets it."""
+"""The default of PyTorch."""
 
 
 def set_tf32(new: TF32) -> TF32:
-    """Set both; returns what was set before, which puts it back."""
-    # the older of PyTorch's two interfaces: Lightning asks for it, and it is an error to ask for
-    # what was set through the newer one
+    """Set TF32 for matrix products and convolutions, and return the previous settings."""
+    # the older of PyTorch's two interfaces: Lightning reads it, which is an error after a setting
+    # through the newer one
     before = TF32(torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32)
     torch.set_float32_matmul_precision(new.products)
     torch.backends.cudnn.allow_tf32 = new.convolutions

@@ -1,22 +1,44 @@
 """`nas derive`: from a checkpoint to a genotype."""
 
-from pathlib import Path
+from __future__ import annotations
 
-from nas_lightning.architecture import Genotype
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nas_lightning.cli.verb_parser import VerbParser
 from nas_lightning.errors import CheckpointError
-from nas_lightning.search import SearchModule
-from nas_lightning.training.checkpoints import KEY, read_checkpoint
+
+if TYPE_CHECKING:
+    from nas_lightning.architecture import Genotype
+
+
+def run(arguments: list[str]) -> None:
+    """Read the genotype off a checkpoint of a search."""
+    parser = VerbParser("nas derive", description=run.__doc__)
+    parser.add_argument("checkpoint", help="for example runs/cifar_idarts/checkpoints/last.ckpt")
+    parser.add_argument("-o", "--output", help="genotype file to write (default: print it)")
+    args = parser.parse_args(arguments[1:])
+    genotype = derive_genotype(args.checkpoint)
+    if args.output:
+        genotype.save(args.output)
+        print(f"{genotype}\nwritten to {args.output}")
+    else:
+        print(json.dumps(genotype.to_dict()))
 
 
 def derive_genotype(path: Path | str) -> Genotype:
-    """The genotype that the parameters in a search's checkpoint stand for.
+    """Return the genotype that the architecture parameters in a search's checkpoint encode.
 
     Raises:
         CheckpointError: It is not a readable checkpoint of a search.
     """
+    from nas_lightning.search import SearchModule
+    from nas_lightning.training.checkpoints import KEY, read_checkpoint
+
     checkpoint = read_checkpoint(path)
     kind = checkpoint[KEY]["kind"]
     if kind != "search":
-        raise CheckpointError(f"{path} is a checkpoint of a {kind}; a search's is wanted")
+        raise CheckpointError(f"{path} is a checkpoint of a {kind}: name one of a search")
     module = SearchModule.load_from_checkpoint(path, map_location="cpu", weights_only=True)
     return module.genotype(epoch=checkpoint["epoch"], checkpoint=str(path))

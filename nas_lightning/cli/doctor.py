@@ -1,127 +1,28 @@
-"""`nas doctor`: what is here, what a configuration makes, whether search and retraining agree."""
+"""`nas doctor`: a look at the machine, the plan of a search, and its retraining."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
-import torch
-from jsonargparse import Namespace
-
-from nas_lightning.architecture import Genotype, random_genotype
-from nas_lightning.cli.machine import machine, processes, table
-from nas_lightning.errors import UsageError
-from nas_lightning.retrain import RetrainModule
-from nas_lightning.runs.command import quiet
-from nas_lightning.runs.header import header
-from nas_lightning.runs.preview import PlanCLI
-from nas_lightning.runs.shared_settings import stage_kind
-from nas_lightning.search import SearchModule
-from nas_lightning.search.settings import SHARED, differences
-from nas_lightning.slurm.allocation import Wanted, check_allocation
-from nas_lightning.slurm.environment import active_job, wanted
-
-REMARK = """\
-Every difference is one more way in which a cell may do well in the search and badly afterwards.
-Published DARTS differs too. `stages` sets both at once: docs/guide.md, settings of both stages."""
-
-# the parser asks for a genotype before anyone can say whether the file is of a retraining
-NAMED = "model: {class_path: RetrainModule, init_args: {genotype: DARTS_V2}}"
+from nas_lightning.cli.verb_parser import VerbParser
 
 
-class Examined(PlanCLI):
-    """A run that is only looked at.
-
-    Args:
-        option: The option of `nas doctor` that named it.
-        configs: Its configurations, later ones win.
-        genotype: What to retrain, whatever the configuration names: only sizes are compared.
-
-    Raises:
-        UsageError: It is not what the option is for.
-    """
-
-    def __init__(
-        self, option: str, configs: Sequence[str], genotype: Genotype | None = None
-    ) -> None:
-        self.option = option
-        self.genotype = genotype
-        named = [part for name in (NAMED, *configs) for part in ("--config", name)]
-        super().__init__(["fit", *named])
-
-    def complete(self, config: Namespace) -> None:
-        """Check which kind it is, and put the genotype in."""
-        searches = self.option == "--search"
-        if stage_kind(config) is not (SearchModule if searches else RetrainModule):
-            wanted = "a search" if searches else "a retraining"
-            found = config.model.class_path.rpartition(".")[2]
-            raise UsageError(f"{self.option} wants the configuration of {wanted}, found a {found}")
-        if self.genotype is not None:
-            config.model.init_args.genotype = self.genotype.to_dict()
-        super().complete(config)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What search and retraining can have in common."""
-        assert isinstance(self.model, SearchModule | RetrainModule)
-        return self.model.settings(self.datamodule)
-
-
-def examine(search: Sequence[str], retrain: Sequence[str]) -> int:
-    """Show what a run finds here, the plan of a search, and where a retraining differs from it.
-
-    Args:
-        search: Configurations of the search, if one is to be looked at.
-        retrain: Configurations of the retraining, if it is to be compared.
+def run(arguments: list[str]) -> int:
+    """Show the machine, the plan of a search, and the settings in which its retraining differs.
 
     Returns:
-        1 if any setting differs or the machine is not what the search asks for, else 0.
+        1 if any differ, or if the machine is not what the search asks for, else 0.
     """
-    quiet()
-    if not search:
-        job = active_job()
-        return _show_machine(Wanted(None, job.nodes if job else 1, torch.cuda.is_available()))
-    first = Examined("--search", search)
-    assert isinstance(first.model, SearchModule)
-    code = _show_machine(wanted(first.config[first.config.subcommand].trainer))
-    print(f"\n{header(first.model, first.datamodule)}")
-    return max(code, _compare(first, retrain) if retrain else 0)
+    parser = VerbParser("nas doctor", description=(run.__doc__ or "").partition("\n")[0])
+    for name, what in (("search", "a search"), ("retrain", "the retraining that follows")):
+        parser.add_argument(
+            f"--{name}",
+            action="append",
+            default=[],
+            metavar="CONFIG",
+            help=f"configuration of {what}, a file or a shipped name; if repeated, later ones win",
+        )
+    args = parser.parse_args(arguments[1:])
+    if args.retrain and not args.search:
+        parser.error("--retrain is compared with a search: name it by --search CONFIG")
+    from nas_lightning.runs.examination import examine
 
-
-def _show_machine(want: Wanted) -> int:
-    """Print what there is, and what is wrong with it.
-
-    Returns:
-        1 if something is, else 0.
-    """
-    gpus = torch.cuda.device_count()
-    print(f"{table(machine())}\n\n{table(processes(want, gpus))}")
-    if (job := active_job()) is None:
-        return 0
-    try:
-        check_allocation(job, want, gpus)
-    except UsageError as error:
-        print(f"{'wrong':<24} {error}")
-        return 1
-    return 0
-
-
-def _compare(first: Examined, retrain: Sequence[str]) -> int:
-    """Print where a retraining has other settings than a search.
-
-    Returns:
-        1 if any differ, else 0.
-    """
-    assert isinstance(first.model, SearchModule)
-    second = Examined("--retrain", retrain, random_genotype(first.model.space, seed=0))
-    found = differences(first.settings, second.settings)
-    print()
-    if not found:
-        same = [name for name in SHARED if name in first.settings and name in second.settings]
-        print(f"search and retraining agree in {', '.join(same)}")
-        return 0
-    print(f"{'setting':<24} {'search':<20} retrain")
-    for name, (before, after) in found.items():
-        print(f"{name:<24} {before!s:<20} {after}")
-    print(f"\n{REMARK}")
-    return 1
+    return examine(args.search, args.retrain)

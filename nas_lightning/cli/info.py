@@ -1,108 +1,64 @@
-"""`nas info`: parameters and multiply-adds of networks and supernets."""
+"""`nas info`: the size of a network or a supernet, or the result of a run."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+import json
+from pathlib import Path
 
-import torch
-from torch import nn
-
-from nas_lightning.errors import UsageError
-from nas_lightning.retrain import count_parameters, network_cost
-from nas_lightning.spaces import SpaceFamily, family_of, get_space, load_genotype
-
-Given = Mapping[str, int | None]
-"""Options by name (`channels`, `layers`, `classes`, `image_size`); `None` if not given."""
+from nas_lightning.cli.verb_parser import VerbParser, positive
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """Sizes of a network or supernet.
+def run(arguments: list[str]) -> None:
+    """Show the parameters and multiply-adds of a network or a supernet, or the result of a run."""
+    args = _parser().parse_args(arguments[1:])
+    if Path(args.genotype).is_dir():
+        from nas_lightning.runs.summary import describe_run, run_summary
 
-    Attributes:
-        shown: Sizes by the name of their option.
-        arguments: Arguments of the factory.
-        data_specs: Sizes of the data, by suffix of the result's names.
-    """
+        folder = Path(args.genotype)
+        print(json.dumps(run_summary(folder)) if args.json else describe_run(folder))
+        return
+    from nas_lightning.cli.network_costs import genotype_cost, supernet_cost
 
-    shown: Mapping[str, int]
-    arguments: Mapping[str, Any]
-    data_specs: Mapping[str, Mapping[str, Any]]
-
-
-def genotype_cost(source: str, space: str | None, given: Given, imagenet: bool) -> dict[str, Any]:
-    """Return sizes and cost of a genotype's network.
-
-    Raises:
-        UsageError: The space does not have a size that is given, or sizes do not fit.
-    """
-    genotype = load_genotype(source, get_space(space) if space else None)
-    family = family_of(genotype.space)
-    fixed = family.network_arguments(genotype.space)
-    sizes = _sizes(family, "network", fixed, given, imagenet)
-    factory = family.network(**sizes.arguments)
-    found = {**family.describe(genotype), **sizes.shown}
-    found |= {name: getattr(factory, name) for name in family.shown}
-    if set(sizes.data_specs) == {""} and "image_size" in sizes.data_specs[""]:
-        return found | asdict(network_cost(factory, genotype, sizes.data_specs[""]))
-    return found | _parameters(sizes, lambda spec: factory.build(genotype, spec))
+    given = {name: getattr(args, name) for name in ("channels", "layers", "classes", "image_size")}
+    cost = (
+        supernet_cost(args.space or "darts", given, args.imagenet, args.k)
+        if args.genotype == "supernet"
+        else genotype_cost(args.genotype, args.space, given, args.imagenet)
+    )
+    result = {"genotype": args.genotype, **cost}
+    if args.json:
+        print(json.dumps(result))
+        return
+    for name, value in result.items():
+        print(f"{name.replace('_', ' '):<28} {f'{value:,}' if isinstance(value, int) else value}")
 
 
-def supernet_cost(name: str, given: Given, imagenet: bool, k: int) -> dict[str, Any]:
-    """Return sizes and number of weights of the supernet of a space, without α and β.
-
-    Raises:
-        UsageError: The space does not have a size that is given, or sizes do not fit.
-    """
-    space = get_space(name)
-    family = family_of(space)
-    sizes = _sizes(family, "supernet", family.supernet_arguments(space), given, imagenet)
-    factory = family.supernet(**sizes.arguments)
-    return {**sizes.shown, "k": k} | _parameters(sizes, lambda spec: factory.build(spec, k))
-
-
-def _parameters(sizes: Sizes, build: Callable[[Mapping[str, Any]], nn.Module]) -> dict[str, int]:
-    """Return the number of parameters for each kind of data; nothing is allocated."""
-    with torch.device("meta"):
-        built = {suffix: build(spec) for suffix, spec in sizes.data_specs.items()}
-    return {f"parameters{suffix}": count_parameters(one) for suffix, one in built.items()}
-
-
-def _sizes(
-    family: type[SpaceFamily], what: str, fixed: Mapping[str, Any], given: Given, imagenet: bool
-) -> Sizes:
-    """Return the sizes given, with the defaults of the constructor and the data for the others.
-
-    Args:
-        family: Family of the space.
-        what: `network` or `supernet`.
-        fixed: Arguments that the space decides.
-        given: Options of the command line.
-        imagenet: Use the sizes of ImageNet.
-
-    Raises:
-        UsageError: The space does not have a size that is given.
-    """
-    wrong = [
-        name.replace("_", "-")
-        for name, value in given.items()
-        if value is not None and name not in {*family.sizes, *family.data_sizes}
-    ]
-    wrong += ["imagenet"] if imagenet and family.imagenet is None else []
-    if wrong:
-        raise UsageError(f"--{wrong[0]} means nothing in this search space")
-    large = (family.imagenet or {}) if imagenet else {}
-    arguments = {**large.get(what, {}), **fixed}
-    data = {**family.data, **large.get("data", {})}
-    defaults = inspect.signature(getattr(family, what)).parameters
-    shown = {}
-    for option, name in family.sizes.items():
-        default = arguments.get(name, defaults[name].default)
-        shown[option] = arguments[name] = given[option] or default
-    for option, name in family.data_sizes.items():
-        shown[option] = data[name] = given[option] or data[name]
-    data_specs = {suffix: {**data, **more} for suffix, more in family.variants.items()}
-    return Sizes(shown, arguments, data_specs)
+def _parser() -> VerbParser:
+    parser = VerbParser("nas info", description=run.__doc__)
+    parser.add_argument(
+        "genotype",
+        help="a genotype file, a published name, an architecture string of NAS-Bench-201, "
+        "`supernet`, or a run directory",
+    )
+    parser.add_argument("--space", help="search space (default: the genotype's; supernet: darts)")
+    parser.add_argument(
+        "--channels",
+        type=positive,
+        help="C, or hidden units (default: 36; 48 on ImageNet; supernet 16; nas_bench_201 and "
+        "reconstruction 16; darts_recurrent 850, supernet 300)",
+    )
+    parser.add_argument(
+        "--layers",
+        type=positive,
+        help="cells (default: 20; ImageNet 14; supernet 8; nas_bench_201: 5 in each stage)",
+    )
+    parser.add_argument(
+        "--classes",
+        type=positive,
+        help="classes, or words (default: 10; 1000 on ImageNet; darts_recurrent 10000)",
+    )
+    parser.add_argument("--imagenet", action="store_true", help="ImageNet's stem, 224 pixels")
+    parser.add_argument("--image-size", type=positive, help="pixels (default: 32; 224 on ImageNet)")
+    parser.add_argument("--k", type=positive, default=1, help="supernet: K of partial channels")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser

@@ -1,181 +1,127 @@
-"""`nas benchmark`: what cells are really worth, and whether a supernet knows it."""
+"""`nas lookup`: the true accuracy of cells, and how well a supernet ranks cells."""
 
 from __future__ import annotations
 
+import argparse
 import json
-import random
-from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
-from typing import Any
 
-from nas_lightning.architecture import Genotype
-from nas_lightning.cli.lookup_options import BenchmarkOptions
-from nas_lightning.errors import UsageError
-from nas_lightning.runs.command import NASCLI, run
-from nas_lightning.runs.directory import CONFIG
-from nas_lightning.search import SearchModule
-from nas_lightning.spaces import load_genotype
-from nas_lightning.spaces.nas_bench_201 import from_string, to_string
-from nas_lightning.studies.correlation import correlate
-from nas_lightning.studies.ground_truth import GroundTruth
-from nas_lightning.studies.one_shot import can_score, one_shot_scores
-from nas_lightning.studies.statistics import summarize
+from nas_lightning.cli.verb_parser import VerbParser, positive
 
-SEED = 0
-"""Of the draw of cells, so that all searches are asked for the same ones."""
-METRIC = "accuracy"
+SPACES = ("nasbench201", "nas_bench_201")
 
 
-def report(given: BenchmarkOptions) -> str:
-    """What was asked for, as JSON or for people.
+@dataclass(frozen=True)
+class LookupOptions:
+    """Options of `nas lookup`.
 
-    Raises:
-        NASError: The table, a genotype or the search cannot be read, or does not fit the others.
+    Args:
+        table: The table of true accuracies.
+        column: Its column; `None` means the usual one.
+        genotypes: Genotype files, architecture strings, run directories.
+        search: The search whose supernet ranks cells, if any.
+        cells: Number of cells that it ranks; `None` means all.
+        batches: Batches of the test data for each cell; `None` means all.
+        json: Print JSON.
     """
+
+    table: Path
+    column: str | None
+    genotypes: tuple[str, ...]
+    search: Path | None
+    cells: int | None
+    batches: int | None
+    json: bool
+
+
+def run(arguments: list[str]) -> None:
+    """Print the true accuracy of cells, and the ranking of a supernet if one is named."""
+    given = read(arguments[1:])
+    from nas_lightning.studies.ground_truth import GroundTruth
+    from nas_lightning.studies.lookup import describe_cells, describe_ranking, look_up, rank
+
     truth = GroundTruth.load(given.table, given.column)
     found = look_up(truth, given.genotypes) if given.genotypes else None
     ranking = rank(truth, given.search, given.cells, given.batches) if given.search else None
     if given.json:
-        return json.dumps({"looked_up": found, "ranking": ranking})
+        print(json.dumps({"looked_up": found, "ranking": ranking}))
+        return
     parts = [describe_cells(found)] if found else []
     parts += [describe_ranking(ranking)] if ranking else []
-    return "\n\n".join(parts)
+    print("\n\n".join(parts))
 
 
-def look_up(truth: GroundTruth, sources: Sequence[str]) -> dict[str, Any]:
-    """Where cells stand among all, and what they come to together.
-
-    Args:
-        truth: The table.
-        sources: Genotype files, architecture strings or run directories.
+def read(arguments: list[str]) -> LookupOptions:
+    """Read the command line after `nas lookup`.
 
     Raises:
-        NASError: One of them cannot be read, or the table does not hold it.
+        UsageError: It is wrong, or asks for nothing.
     """
-    rows = []
-    for source in sources:
-        genotype = _genotype(source)
-        standing = truth.standing(genotype)
-        rows.append({"source": source, "cell": to_string(genotype), **asdict(standing)})
-    found = summarize([row["accuracy"] for row in rows])
-    solid = [value for cell, value in truth.accuracies.items() if "none" not in cell]
-    return {
-        "table": truth.source,
-        "cells": rows,
-        "mean": found.mean,
-        "median": found.median,
-        "worst": found.min,
-        "best": found.max,
-        "all": {"cells": len(truth), "mean": truth.mean, "best": truth.best},
-        "without_none": {"cells": len(solid), "mean": fmean(solid) if solid else None},
-    }
-
-
-def rank(
-    truth: GroundTruth, search: Path, cells: int | None, batches: int | None
-) -> dict[str, Any]:
-    """How well one-shot accuracies in a search's supernet order cells, by the table.
-
-    Only cells are drawn whose operations the supernet has. All searches of the same operations are
-    asked for the same cells.
-
-    Args:
-        truth: The table.
-        search: A run directory, or a checkpoint in one.
-        cells: How many cells; none for all.
-        batches: How many batches of the test data; none for all.
-
-    Raises:
-        UsageError: It is not the run of a search in the table's space.
-    """
-    cli = _supernet(search, batches)
-    module = cli.model
-    if not isinstance(module, SearchModule):
-        raise UsageError(f"{search} is no search: --rank asks the supernet of one")
-    able = [cell for cell in truth if can_score(module, from_string(cell))]
-    drawn = able if cells is None else random.Random(SEED).sample(able, min(cells, len(able)))
-    scores = one_shot_scores(cli, [from_string(cell) for cell in drawn], METRIC)
-    one_shot = [score for score in scores if score is not None]  # all: the supernet has them
-    accuracies = [truth.accuracies[cell] for cell in drawn]
-    return {
-        "search": str(search),
-        "of": len(able),
-        "correlations": [asdict(found) for found in correlate(one_shot, accuracies)],
-        "cells": [
-            {"cell": cell, "one_shot": score, "accuracy": accuracy}
-            for cell, score, accuracy in zip(drawn, one_shot, accuracies, strict=True)
-        ],
-    }
-
-
-def _genotype(source: str) -> Genotype:
-    """A genotype from a run directory, or whatever else names one."""
-    if not Path(source).is_dir():
-        return load_genotype(source)
-    path = Path(source) / "genotype.json"
-    if not path.exists():
-        raise UsageError(f"{source} holds no {path.name}: it is not the run of a search")
-    return Genotype.load(path)
-
-
-def _supernet(search: Path, batches: int | None) -> NASCLI:
-    """A search with its trained supernet, ready to be tested; writes nothing into its folder."""
-    run_dir = search if search.is_dir() else search.parent.parent
-    if not (run_dir / CONFIG).exists():
-        raise UsageError(f"--rank {search}: {run_dir} holds no {CONFIG} of a search")
-    given = [] if search.is_dir() else ["--ckpt_path", str(search)]
-    if batches is not None:
-        given += ["--trainer.limit_test_batches", str(batches)]
-    quiet = ["--verbose", "false", "--trainer.logger", "false"]
-    return run(
-        ["test", "--config", str(run_dir / CONFIG), "--run_dir", str(run_dir), *quiet, *given]
+    parser = _parser()
+    args = parser.parse_args(arguments)
+    if not args.genotypes and args.rank is None:
+        parser.error("name a genotype to look up, or a search by --rank")
+    return LookupOptions(
+        args.table,
+        args.column,
+        tuple(args.genotypes),
+        args.rank,
+        args.cells,
+        args.batches,
+        args.json,
     )
 
 
-def describe_cells(found: dict[str, Any]) -> str:
-    """What `look_up` found, for people."""
-    width = max(28, *(len(_name(row)) for row in found["cells"]))
-    lines = [f"{'':<{width}} {'true %':>7} {'rank':>6} {'better than %':>13} {'regret':>7}  cell"]
-    lines += [
-        f"{_name(row):<{width}} {100 * row['accuracy']:>7.2f} {row['rank']:>6} "
-        f"{row['percentile']:>13.2f} {100 * row['regret']:>7.2f}  {row['cell']}"
-        for row in found["cells"]
-    ]
-    all_cells, solid = found["all"], found["without_none"]
-    figures = {name: found[name] for name in ("mean", "median", "worst", "best")}
-    figures |= {
-        f"mean of all {all_cells['cells']:,}": all_cells["mean"],
-        f"mean of {solid['cells']:,} without none": solid["mean"],
-        "best of all": all_cells["best"],
-    }
-    lines += [
-        f"{name:<{width}} {100 * value:>7.2f}"
-        for name, value in figures.items()
-        if value is not None
-    ]
-    return "\n".join(lines)
+def _parser() -> VerbParser:
+    parser = VerbParser(
+        "nas lookup",
+        description="Look up the true accuracy, rank and regret of cells in a benchmark's table; "
+        "with --rank also compare the ranking of cells by a search's supernet with the table.",
+    )
+    parser.add_argument(
+        "genotypes",
+        nargs="*",
+        metavar="GENOTYPE",
+        help="a genotype file, an architecture string, or a run directory",
+    )
+    parser.add_argument(
+        "--space", choices=SPACES, default=SPACES[0], help="the benchmark (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--table",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="CSV file with a column arch and columns of accuracies in percent",
+    )
+    parser.add_argument("--column", help="column of the table (default: cifar10_test)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    rank = parser.add_argument_group("ranking by a supernet")
+    rank.add_argument(
+        "--rank", type=Path, metavar="SEARCH", help="run directory or checkpoint of a search"
+    )
+    rank.add_argument(
+        "--cells",
+        type=_cells,
+        default=100,
+        metavar="M",
+        help="number of cells to draw, or all (default: %(default)s)",
+    )
+    rank.add_argument(
+        "--batches",
+        type=positive,
+        metavar="N",
+        help="batches of the test data for each cell (default: all)",
+    )
+    return parser
 
 
-def _name(row: dict[str, Any]) -> str:
-    """A run directory or file as it was given; a string stands in its own column already."""
-    return "" if row["source"] == row["cell"] else str(row["source"])
-
-
-def describe_ranking(found: dict[str, Any]) -> str:
-    """What `rank` found, for people."""
-    lines = [
-        f"one-shot and true accuracy of {len(found['cells']):,} of {found['of']:,} cells that the "
-        f"supernet of {found['search']} holds",
-        f"{'':<12} {'value':>7}  {'95 % interval':<17} p",
-    ]
-    for row in found["correlations"]:
-        interval = "-" if row["low"] is None else f"{row['low']:.3f} to {row['high']:.3f}"
-        value, p = (
-            "-" if row[key] is None else format(row[key], spec)
-            for key, spec in (("value", ".3f"), ("p", ".2g"))
-        )
-        note = f"  ({row['note']})" if row["note"] else ""
-        lines.append(f"{row['name']:<12} {value:>7}  {interval:<17} {p}{note}")
-    return "\n".join(lines)
+def _cells(text: str) -> int | None:
+    """Read a number of cells; `all` becomes `None`."""
+    if text == "all":
+        return None
+    number = positive(text)
+    if number < 3:
+        raise argparse.ArgumentTypeError(f"a correlation needs at least 3 cells, found {text}")
+    return number

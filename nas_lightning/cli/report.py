@@ -1,29 +1,19 @@
-"""`nas report`: the report of a study, made anew from what stands in its folder."""
+"""`nas report`: the report of a study, from the files in its folder."""
 
 from __future__ import annotations
 
-import textwrap
 from pathlib import Path
 
-from nas_lightning.studies.report import write_report
-
-WIDTH = 100
-"""Columns of a terminal that the summary takes."""
+from nas_lightning.cli.verb_parser import VerbParser
 
 
-def report_study(folder: Path, to: Path | None = None) -> str:
-    """Write the report, and say what it says.
+def run(arguments: list[str]) -> None:
+    """Write the report of a study again: HTML, Markdown, JSON and CSV."""
+    parser = VerbParser("nas report", description=run.__doc__)
+    parser.add_argument("folder", type=Path, help="the study's folder; it may be half done")
+    text = "another folder to write to, without links to the runs: to show the report to others"
+    parser.add_argument("--to", type=Path, metavar="FOLDER", help=text)
+    args = parser.parse_args(arguments[1:])
+    from nas_lightning.studies.summary import report_study
 
-    Args:
-        folder: Of the study.
-        to: Another folder to write into.
-
-    Returns:
-        Its summary, and where it is.
-
-    Raises:
-        UsageError: The folder holds no study.
-    """
-    page, summary = write_report(folder, to)
-    said = "\n".join(textwrap.fill(text, WIDTH, subsequent_indent="  ") for text in summary)
-    return f"{said}\n\n{page}, and beside it report.md, report.json and report.csv"
+    print(report_study(args.folder, args.to))

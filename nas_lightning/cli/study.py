@@ -1,153 +1,181 @@
-"""`nas study`: run what is left of a study, and report."""
+"""`nas study`: searches with several methods over several seeds, and their comparison."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
-from contextlib import AbstractContextManager
-from functools import partial
+import re
+from argparse import Namespace
 from pathlib import Path
+from typing import Any, NamedTuple
 
-import torch
-from filelock import FileLock, Timeout
+from nas_lightning.cli.verb_parser import VerbParser, positive, whole
+from nas_lightning.slurm.batch_script import Request
+from nas_lightning.studies.plan import RANDOM, Method, Study
 
-from nas_lightning.callbacks.graceful_stop import RunInterruptedError
-from nas_lightning.cli.report import report_study
-from nas_lightning.cli.study_options import Given
-from nas_lightning.errors import UsageError
-from nas_lightning.runs.command import quiet
-from nas_lightning.runs.exit import interrupted
-from nas_lightning.studies.lines import run_line
-from nas_lightning.studies.plan import Study
-from nas_lightning.studies.prepare import prepare
-from nas_lightning.studies.processes import LanesStoppedError, run_lanes
-from nas_lightning.studies.progress import Line, Progress, count, lines
-from nas_lightning.studies.results import Results, read_results
-
-LOCK = ".lock"
+DESCRIPTION = """\
+Search with several methods over several seeds, retrain what they find, and report how far the
+result can be trusted. The same command resumes a study that was stopped. Options of single runs
+can be added: --search.KEY VALUE for all searches, --retrain.KEY VALUE for all retrainings,
+--all.KEY VALUE for both, such as --all.data.root data."""
+FORWARDED = re.compile(r"--(search|retrain|all)\.(.+)", re.DOTALL)
+NAME = re.compile(r"[\w.+-]+")
 
 
-def run_study(given: Given) -> int:
-    """Run what is left of a study, and report.
-
-    Returns:
-        0, 1 if a run failed, 130 if it was interrupted.
-
-    Raises:
-        UsageError: The plan is wrong, or the folder holds another study or is in use.
-    """
-    quiet()
-    folder = given.folder
-    with _claim(folder):
-        study = prepare(folder, given.study)
-        left = [line for line in lines(study) if _is_left(folder, study, line, given.retry_failed)]
-        if given.slurm is not None and left:
-            from nas_lightning.studies.job_array import submit_lines
-
-            print(submit_lines(folder, left, given.retry_failed, given.slurm, given.at_once))
-            return 0
-        try:
-            died = run_lanes(
-                partial(run_here, folder, given.retry_failed),
-                left,
-                environments(given.jobs),
-                _Display(Progress(folder, study, left)).show,
-            )
-        except (LanesStoppedError, RunInterruptedError):  # a lane may say so first
-            print(f"\nnas: {folder} is stopped; the same command goes on with it", file=sys.stderr)
-            return interrupted()
-        results = read_results(folder)
-        print(f"\n\n{report_study(folder)}")
-        return _say_failures(results, died)
-
-
-def _claim(folder: Path) -> AbstractContextManager[object]:
-    """Hold the folder of the study for this process, as long as the context lasts.
-
-    Raises:
-        UsageError: Another one holds it, or it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return FileLock(folder / LOCK).acquire(timeout=0)
-    except Timeout as error:
-        raise UsageError(
-            f"{folder} is in use by another nas study: wait for it or stop it"
-        ) from error
-    except OSError as error:
-        raise UsageError(
-            f"cannot write to {folder}: {error.strerror}; choose another --dir"
-        ) from error
-
-
-def run_here(folder: Path, retry: bool, line: Line) -> None:
-    """What a lane does with a line: its output goes to a file."""
-    path = folder / "logs" / f"{line.method}_{line.seed}.log"
-    path.parent.mkdir(exist_ok=True)
-    with path.open("a") as log:
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-            os.dup2(log.fileno(), stream.fileno())
-    quiet()
-    run_line(folder, line, retry)
-
-
-def environments(jobs: int | None) -> list[dict[str, str]]:
-    """The variables of each lane: its share of the cores, and a GPU of its own where there are any.
+class Given(NamedTuple):
+    """The command line of `nas study`.
 
     Args:
-        jobs: Number of lanes; none for one for each GPU, or one.
+        folder: The study's folder.
+        study: Its plan, not checked yet.
+        jobs: Processes that run at a time; `None` means one for each GPU, or one.
+        retry_failed: Try runs that failed once more.
+        slurm: Request of each job of a SLURM job array; `None` means to run here.
+        at_once: Jobs of the array that run at a time; `None` means all.
     """
-    number = torch.cuda.device_count()
-    jobs = jobs or max(number, 1)
-    threads = max(1, cores() // jobs)
-    shared = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
-    named = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(number)))).split(",")
-    if not number:
-        return [shared] * jobs
-    return [{**shared, "CUDA_VISIBLE_DEVICES": named[lane % number]} for lane in range(jobs)]
+
+    folder: Path
+    study: Study
+    jobs: int | None
+    retry_failed: bool
+    slurm: Request | None
+    at_once: int | None
 
 
-def cores() -> int:
-    """CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def run(arguments: list[str]) -> int:
+    """Run the rest of the study, and report.
+
+    Returns:
+        1 if a run failed, 130 if the user interrupted it, else 0.
+    """
+    given = read(arguments[1:])
+    from nas_lightning.studies.run import run_study
+
+    return run_study(*given)
 
 
-def _is_left(folder: Path, study: Study, line: Line, retry: bool) -> bool:
-    searches, retrains = count(folder, study, [line])
-    failed = searches.failed + retrains.failed
-    return searches.open + retrains.open + (failed if retry else 0) > 0
+def read(arguments: list[str]) -> Given:
+    """Read the command line after the verb.
+
+    Raises:
+        UsageError: It is wrong.
+    """
+    own, options = _divide(arguments)
+    parser = _parser()
+    args = parser.parse_args(own)
+    if args.retrain and args.table:
+        parser.error("--table replaces the retraining: give --table or --retrain, not both")
+    if not (args.retrain or args.table):
+        parser.error("name what judges the found cells: --retrain CONFIG, or --table FILE")
+    if args.column and not args.table:
+        parser.error("--column is a column of --table")
+    methods = tuple(_method(parser, text) for text in args.config)
+    names = [method.name for method in methods]
+    if len(set(names)) < len(names) or RANDOM in names:
+        parser.error(f"give each method its own name by NAME=CONFIG, found {', '.join(names)}")
+    study = Study(
+        methods,
+        seeds=args.seeds,
+        retrain=_method(parser, args.retrain) if args.retrain else None,
+        retrain_seeds=args.retrain_seeds,
+        random=args.random,
+        search_options=tuple(options["search"]),
+        retrain_options=tuple(options["retrain"]),
+        table=args.table,
+        column=args.column,
+        metric=args.metric,
+    )
+    slurm = _request(args) if args.slurm else None
+    return Given(args.dir, study, args.jobs, args.retry_failed, slurm, args.at_once)
 
 
-class _Display:
-    """Shows the progress: one line that changes on a terminal, else a line when a run has ended."""
+def _divide(arguments: list[str]) -> tuple[list[str], dict[str, list[str]]]:
+    """Separate the options of the study from those of searches and retrainings."""
+    own: list[str] = []
+    options: dict[str, list[str]] = {"search": [], "retrain": []}
+    rest = iter(arguments)
+    for argument in rest:
+        found = FORWARDED.fullmatch(argument)
+        if found is None:
+            own.append(argument)
+            continue
+        # --search.a.b=1 is complete; --search.a.b 1 takes the next argument along
+        parts = [f"--{found[2]}"] if "=" in found[2] else [f"--{found[2]}", *_next(rest)]
+        for stage in options if found[1] == "all" else (found[1],):
+            options[stage] += parts
+    return own, options
 
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
-        self.said = ""
 
-    def show(self, running: set[Line]) -> None:
-        """Show it."""
-        text = self.progress.text(running)
-        if sys.stdout.isatty():
-            width = shutil.get_terminal_size().columns
-            print(f"\r{text[: width - 1]:<{width - 1}}", end="", flush=True)
-        elif (done := text.partition(" runs done")[0]) != self.said:
-            print(text, flush=True)
-            self.said = done
+def _next(rest: Any) -> list[str]:
+    return [value for value in (next(rest, None),) if value is not None]
 
 
-def _say_failures(results: Results, died: list[Line]) -> int:
-    """Say which runs failed; the exit code."""
-    for line in died:
-        why = "died twice, usually for lack of memory: the same command tries it once more"
-        print(f"nas: the process of {line} {why}", file=sys.stderr)
-    failed = [run for run in results.runs if run.failures]
-    for run in failed:
-        print(f"nas: {run.method} {run.seed} failed: {'; '.join(run.failures)}", file=sys.stderr)
-    if failed:
-        print("nas: the same command with --retry-failed tries them once more", file=sys.stderr)
-    return 1 if failed or died else 0
+def _method(parser: VerbParser, text: str) -> Method:
+    """Read `[NAME=]CONFIG[,CONFIG…]`."""
+    name, equals, files = text.rpartition("=")
+    configs = tuple(part for part in files.split(",") if part)
+    if not configs:
+        parser.error(f"expected [NAME=]CONFIG[,CONFIG…], found {text!r}")
+    if not equals:
+        name = Path(configs[-1]).stem
+    if not NAME.fullmatch(name):
+        parser.error(f"name a method by letters, digits and . _ + - only, found {name!r}")
+    return Method(name, configs)
+
+
+def _request(args: Namespace) -> Request:
+    """Return the request of each job."""
+    folder = args.dir.resolve()  # jobs start elsewhere
+    return Request(
+        name=folder.name,
+        logs=str(folder / "logs"),
+        gpus=args.gpus,
+        tasks=1,
+        cpus=args.cpus_per_task,
+        memory=args.mem,
+        time=args.time,
+        lead=args.lead,
+        partition=args.partition,
+        account=args.account,
+    )
+
+
+def _parser() -> VerbParser:
+    parser = VerbParser(
+        "nas study",
+        DESCRIPTION,
+        usage="%(prog)s --config SEARCH [--config …] --retrain RETRAIN [options]",
+    )
+    add = parser.add_argument
+    text = (
+        "a method: the configuration of a search, a file or a shipped name; several are joined by "
+        "commas, and later ones win; repeat the option to compare methods on the same seeds"
+    )
+    add("-c", "--config", action="append", required=True, metavar="[NAME=]CONFIG[,…]", help=text)
+    add("--retrain", metavar="CONFIG[,…]", help="configuration of the retraining")
+    text = "table of true accuracies (NAS-Bench-201) instead of a retraining; see nas lookup"
+    add("--table", metavar="FILE", help=text)
+    add("--column", help="column of the table (default: cifar10_test)")
+    add("--seeds", type=positive, default=10, metavar="N", help="searches per method (default: 10)")
+    text = "retrainings of each cell (default: 1)"
+    add("--retrain-seeds", type=positive, default=1, metavar="R", help=text)
+    text = "randomly drawn cells, judged like the found ones and by each supernet (default: 10)"
+    add("--random", type=whole, default=10, metavar="M", help=text)
+    add("--metric", help="metric to compare (default: the first of the task: accuracy, psnr, …)")
+    add("--dir", type=Path, default=Path("runs/study"), help="the study's folder (default: "
+        "%(default)s)")  # fmt: skip
+    text = "runs at a time (default: one for each GPU, or one)"
+    add("--jobs", type=positive, metavar="J", help=text)
+    add("--retry-failed", action="store_true", help="try failed runs once more")
+    add("--slurm", action="store_true", help="run as a job array of SLURM (needs submitit)")
+    slurm = parser.add_argument_group("with --slurm, for each job")
+    slurm.add_argument("--partition", help="default: SLURM's")
+    slurm.add_argument("--account", help="default: SLURM's")
+    slurm.add_argument("--time", default="24:00:00", help="time limit (default: %(default)s)")
+    text = "seconds before the time limit at which a job saves and is requeued (default: 300)"
+    slurm.add_argument("--lead", type=positive, default=300, metavar="SECONDS", help=text)
+    slurm.add_argument("--gpus", type=whole, default=1, help="GPUs (default: 1)")
+    text = "CPU cores (default: 8)"
+    slurm.add_argument("--cpus-per-task", type=positive, default=8, metavar="C", help=text)
+    slurm.add_argument("--mem", help="memory (default: SLURM's)")
+    text = "jobs that run at a time (default: all)"
+    slurm.add_argument("--at-once", type=positive, metavar="N", help=text)
+    return parser

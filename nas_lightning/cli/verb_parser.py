@@ -1,4 +1,4 @@
-"""The parser of a verb of our own, and the numbers that its options take."""
+"""The argument parser of the verbs that are not Lightning's, and types of their options."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from nas_lightning.runs.messages import tidy
 
 
 class VerbParser(argparse.ArgumentParser):
-    """A parser of a verb, with errors of one line.
+    """A parser whose errors are one line.
 
     Args:
         prog: `nas VERB`.
-        description: What the verb does.
+        description: Description of the verb.
     """
 
     def __init__(self, prog: str, description: str | None = None, **kwargs: Any) -> None:
@@ -33,10 +33,10 @@ class VerbParser(argparse.ArgumentParser):
 
 
 def positive(text: str) -> int:
-    """A whole number of at least 1.
+    """Read a whole number of at least 1.
 
     Raises:
-        ArgumentTypeError: It is none.
+        ArgumentTypeError: The text is no such number.
     """
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, found {text!r}")
@@ -44,10 +44,10 @@ def positive(text: str) -> int:
 
 
 def whole(text: str) -> int:
-    """A whole number, 0 among them.
+    """Read a whole number of at least 0.
 
     Raises:
-        ArgumentTypeError: It is none.
+        ArgumentTypeError: The text is no such number.
     """
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"expected a whole number, found {text!r}")

@@ -1,4 +1,4 @@
-"""What all image data modules share: classes, augmentation, cutout."""
+"""Base class of image data modules, with classes, augmentation and cutout."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ __all__ = ["ImageData", "Part"]
 class ImageData(HalvedData[LabelledImages], ABC):
     """Images and classes for a search or a retraining.
 
-    A batch is `(x, y)`: images x (batch, channels, height, width) and classes y (batch,).
+    A batch is `(x, y)`: images x (B, C, H, W) and classes y (B,).
 
     Args:
         cutout: Side in pixels of the square that training sets to zero in each image; 0 for none.
         kwargs: Arguments of all data sets, see `HalvedData`.
 
     Raises:
-        UsageError: If an argument is out of range.
+        UsageError: An argument is out of range.
     """
 
     class_names: tuple[str, ...] | None = None
@@ -40,22 +40,22 @@ class ImageData(HalvedData[LabelledImages], ABC):
     @property
     @abstractmethod
     def data_spec(self) -> dict[str, int]:
-        """`in_channels`, `num_classes`, `image_size` (pixels); known before `setup`."""
+        """The sizes `in_channels`, `num_classes`, `image_size` (pixels), known before `setup`."""
 
     @abstractmethod
     def train_transform(self) -> list[nn.Module]:
-        """Steps from a stored image to an augmented tensor, less cutout."""
+        """Return the steps from a stored image to an augmented tensor, except cutout."""
 
     @abstractmethod
     def eval_transform(self) -> list[nn.Module]:
-        """Steps from a stored image to a tensor, without any draw."""
+        """Return the steps from a stored image to a tensor, without randomness."""
 
     def labels(self, loaded: LabelledImages) -> Sequence[int]:
-        """The class of each image."""
+        """Return the class of each image."""
         return loaded.labels
 
     def dataset(self, loaded: LabelledImages, *, training: bool) -> AugmentedDataset:
-        """The images as tensors."""
+        """Return the data set of transformed images."""
         steps = self.train_transform() if training else self.eval_transform()
         if training and self.cutout:
             steps = [*steps, Cutout(self.cutout)]

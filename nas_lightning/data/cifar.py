@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 in the form that torchvision reads."""
+"""CIFAR-10 and CIFAR-100 in the format of torchvision."""
 
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,15 +16,15 @@ from nas_lightning.errors import DataError
 class CIFAR10(InMemoryImages):
     """60,000 colour images of 32 by 32 pixels in 10 classes; 10,000 of them are the test set.
 
-    Augmentation: shifts by up to four pixels, mirroring, and `cutout` if wanted.
+    Augmentation: shifts by up to four pixels, horizontal flips, and optionally `cutout`.
 
     Args:
-        root: Folder that holds the data set's folder, `cifar-10-batches-py`.
-        download: Whether to fetch the data set into `root` if it is not there.
+        root: Folder that contains the folder of the data set, `cifar-10-batches-py`.
+        download: Download the data set into `root` if it is not there.
         kwargs: Arguments of all data sets, see `InMemoryImages`.
 
     Raises:
-        UsageError: If an argument is out of range.
+        UsageError: An argument is out of range.
     """
 
     num_classes: ClassVar[int] = 10
@@ -39,18 +39,18 @@ class CIFAR10(InMemoryImages):
 
     @property
     def data_spec(self) -> dict[str, int]:
-        """Three channels, 32 pixels."""
+        """The sizes: three channels, 10 or 100 classes, 32 pixels."""
         return {"in_channels": 3, "num_classes": self.num_classes, "image_size": 32}
 
     def prepare_data(self) -> None:
-        """Fetch the data set if `download` is set and it is not there; runs in one process only."""
+        """Download a missing data set if `download` is set; runs in one process only."""
         if self.download:
             try:
                 self.reader(self.root, download=True)
             except (OSError, RuntimeError) as error:
                 raise DataError(
-                    f"{type(self).__name__} could not be downloaded into {self.root!r} ({error}); "
-                    "fetch it elsewhere and unpack it there."
+                    f"{type(self).__name__} could not be downloaded into {self.root!r} ({error}): "
+                    "download it elsewhere and unpack it there."
                 ) from error
 
     def load(self, part: Part) -> TensorImages:
@@ -62,7 +62,7 @@ class CIFAR10(InMemoryImages):
             state = "is damaged or incomplete" if folder.is_dir() else "was not found"
             raise DataError(
                 f"{type(self).__name__} {state} in {str(folder)!r}: put the unpacked data set "
-                "there, set --data.root to the folder that holds it, or fetch it with "
+                "there, set --data.root to the folder that contains it, or download it with "
                 "--data.download true."
             ) from error
         self.class_names = tuple(stored.classes)
@@ -70,22 +70,22 @@ class CIFAR10(InMemoryImages):
         return TensorImages(images, stored.targets)
 
     def preparation(self) -> Preparation:
-        """Shift by up to four pixels, mirror, normalise."""
+        """Return shifts by up to four pixels, horizontal flips and normalisation."""
         return Preparation(padding=4, flip=True, mean=self.mean, std=self.std)
 
 
 class CIFAR100(CIFAR10):
     """60,000 colour images of 32 by 32 pixels in 100 classes; 10,000 of them are the test set.
 
-    Augmentation: shifts by up to four pixels, mirroring, and `cutout` if wanted.
+    Augmentation: shifts by up to four pixels, horizontal flips, and optionally `cutout`.
 
     Args:
-        root: Folder that holds the data set's folder, `cifar-100-python`.
-        download: Whether to fetch the data set into `root` if it is not there.
+        root: Folder that contains the folder of the data set, `cifar-100-python`.
+        download: Download the data set into `root` if it is not there.
         kwargs: Arguments of all data sets, see `InMemoryImages`.
 
     Raises:
-        UsageError: If an argument is out of range.
+        UsageError: An argument is out of range.
     """
 
     num_classes = 100
@@ -94,5 +94,5 @@ class CIFAR100(CIFAR10):
     reader = datasets.CIFAR100
 
     def __init__(self, root: str = "data", download: bool = False, **kwargs: Any) -> None:
-        # repeated for the text above: the command line shows it as help
+        # repeated because the command line shows the docstring of this class as help
         super().__init__(root=root, download=download, **kwargs)

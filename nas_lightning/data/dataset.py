@@ -1,4 +1,4 @@
-"""Data sets: images held in memory, and augmentation that can be repeated."""
+"""Data sets of images in memory, and reproducible augmentation."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -12,7 +12,7 @@ from nas_lightning.randomness import mix_seed
 
 
 class LabelledImages(Protocol):
-    """What a data module reads from: images with classes, before any transform."""
+    """Images with classes, before any transform, as a data module reads them."""
 
     labels: Sequence[int]
 
@@ -40,12 +40,13 @@ class TensorImages:
 class AugmentedDataset(Dataset[tuple[Tensor, int]]):
     """Applies a transform whose draws depend only on seed, epoch and index.
 
-    So a sample looks the same whichever worker or rank loads it and in whatever order, and a
-    resumed run sees the same images. The caller's random state is left as it was.
+    A sample is therefore the same in every worker, on every rank and in any order, and a resumed
+    run sees the same images. The random state of the caller is not changed.
 
     Args:
-        base: Where the images come from.
-        transform: From an image of `base` to a tensor (C, H, W); draws from torch's CPU generator.
+        base: Images and classes.
+        transform: Transform from an image of `base` to a tensor (C, H, W), which may draw from the
+            CPU generator of PyTorch.
         seed: Seed of the augmentation.
     """
 
@@ -55,15 +56,15 @@ class AugmentedDataset(Dataset[tuple[Tensor, int]]):
         self.seed = seed
 
     def __len__(self) -> int:
-        """Samples of the whole base data set; a sampler picks from them."""
+        """Return the size of the base data set, from which a sampler selects."""
         return len(self.base.labels)
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int]:
-        """Return the image `(epoch, index)` as a tensor (C, H, W), and its class."""
+        """Return the image `index` in epoch `epoch` as a tensor (C, H, W), and its class."""
         epoch, index = key
         image, label = self.base[index]
-        # the generator itself: torch.manual_seed and fork_rng also ask every accelerator, which
-        # takes some 200 microseconds a sample instead of 5
+        # set the generator directly: torch.manual_seed and fork_rng also query every accelerator,
+        # which takes about 200 microseconds per sample instead of 5
         generator = torch.default_generator
         state = generator.get_state()
         try:

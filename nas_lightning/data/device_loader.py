@@ -1,4 +1,4 @@
-"""Batches of images that already lie on the device."""
+"""Batches from images that are already on the device."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -12,33 +12,33 @@ from nas_lightning.data.sampler import EpochSampler
 
 
 class DeviceImages(NamedTuple):
-    """A training or test set on a device: images (N, C, H, W) as they are stored, classes (N,)."""
+    """A training or test set on a device: stored images (N, C, H, W) and classes (N,)."""
 
     images: Tensor
     labels: Tensor
 
 
 class DeviceLoader:
-    """Takes batches out of images on a device, and augments them there.
+    """Selects batches from images on a device and augments them there.
 
-    What an epoch needs (indices and draws) is worked out at its start and sent to the device in
-    one piece. After that the host only says what to do: nothing is copied, and it never waits.
+    The indices and draws of an epoch are computed at its start and sent to the device in one
+    piece. Within the epoch, nothing is copied and the host never waits for the device.
 
-    Draws depend only on seed, epoch and index, as those of `AugmentedDataset` do: so not on the
-    batch size, the process or where a run was resumed. They are other numbers than there, since
-    torch's generator cannot be asked for many samples at once.
+    As in `AugmentedDataset`, draws depend only on seed, epoch and index, and not on batch size,
+    process or resume. Their values differ from those of `AugmentedDataset`, since the generator of
+    PyTorch cannot draw for many samples at once.
 
     Args:
         data: Images and classes.
-        sampler: Which samples, and in which order; Lightning tells it the epoch.
-        batch_size: Samples per batch.
-        steps: From stored images to what the network sees.
+        sampler: Order of the samples; Lightning sets its epoch.
+        batch_size: Number of samples per batch.
+        steps: Steps from stored images to the input of the network.
         seed: Seed of the augmentation.
-        training: Whether to leave out a last batch that is not full.
+        training: Drop a last batch that is not full.
     """
 
     batch_sampler: None = None
-    """Lightning asks for it where there is a sampler."""
+    """Required by Lightning for a loader with a sampler."""
 
     def __init__(
         self,
@@ -58,34 +58,34 @@ class DeviceLoader:
         self.training = training
 
     def __len__(self) -> int:
-        """Batches of this rank in a whole epoch, wherever it was resumed."""
+        """Return the number of batches of this rank in a complete epoch, even if resumed within."""
         missing = 0 if self.training else self.batch_size - 1
         return (len(self.sampler) + missing) // self.batch_size
 
     def __iter__(self) -> Iterator[Any]:
-        """Images (B, C, H, W) and classes (B,) of the epoch that the sampler was last told."""
-        # a generator: Lightning makes iterators that it does not use
-        plan = self._plan()
-        stop = len(plan) - (len(plan) % self.batch_size if self.training else 0)
+        """Yield images (B, C, H, W) and classes (B,) of the epoch that the sampler is set to."""
+        # a generator, since Lightning creates iterators that it does not use
+        rows = self._rows()
+        stop = len(rows) - (len(rows) % self.batch_size if self.training else 0)
         for start in range(0, stop, self.batch_size):
-            batch = plan[start : start + self.batch_size]
+            batch = rows[start : start + self.batch_size]
             indices, draws = batch[:, 0], batch[:, 1:]
             images = self.data.images.index_select(0, indices)
             yield self.steps(images, draws), self.data.labels.index_select(0, indices)
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing: the data module keeps the position; Lightning would warn without this method."""
+        """Return an empty state, so that Lightning does not warn; the data module resumes."""
         return {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Do nothing: the position was applied when this loader was made."""
+        """Do nothing, since the position was set when this loader was created."""
 
-    def _plan(self) -> Tensor:
-        """What is left of the epoch, on the device: index and draws, a row a sample."""
+    def _rows(self) -> Tensor:
+        """Return the rest of the epoch on the device: index and draws, one row per sample."""
         pairs = np.array(list(self.sampler), dtype=np.int64).reshape(-1, 2)
-        rows = np.concatenate([pairs[:, 1:], self.steps.draws(self.seed, pairs)], axis=1)
-        plan = torch.from_numpy(rows)
+        columns = [pairs[:, 1:], self.steps.draws(self.seed, pairs)]
+        rows = torch.from_numpy(np.concatenate(columns, axis=1))
         device = self.data.images.device
         if device.type == "cuda":
-            return plan.pin_memory().to(device, non_blocking=True)
-        return plan.to(device)
+            return rows.pin_memory().to(device, non_blocking=True)
+        return rows.to(device)

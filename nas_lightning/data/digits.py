@@ -1,4 +1,4 @@
-"""Handwritten digits that come with scikit-learn: real data without a download."""
+"""The handwritten digits of scikit-learn: real data without a download."""
 
 from typing import Any
 
@@ -12,20 +12,20 @@ from nas_lightning.data.preparation import Preparation
 from nas_lightning.data.split import split_indices
 from nas_lightning.errors import UsageError
 
-# of all 1,797 images, in the scale 0 .. 1
+# over all 1,797 images, on a scale from 0 to 1
 _MEAN, _STD = (0.3053,), (0.3760,)
 
 
 class Digits(InMemoryImages):
-    """1,797 scans of handwritten digits, 8 by 8 pixels, grey. Augmentation: shifts by one pixel.
+    """1,797 grey scans of handwritten digits, 8 by 8 pixels. Augmentation: shifts by one pixel.
 
     Args:
-        test_fraction: Share of the images that is the test set. Which ones does not depend on
-            `seed`, so that runs with several seeds are comparable.
+        test_fraction: Share of the images in the test set. The split does not depend on `seed`, so
+            that runs with different seeds are comparable.
         kwargs: Arguments of all data sets, see `InMemoryImages`.
 
     Raises:
-        UsageError: If an argument is out of range.
+        UsageError: An argument is out of range.
     """
 
     class_names = tuple(str(digit) for digit in range(10))
@@ -38,18 +38,18 @@ class Digits(InMemoryImages):
 
     @property
     def data_spec(self) -> dict[str, int]:
-        """One channel, ten classes, 8 pixels."""
+        """The sizes: one channel, ten classes, 8 pixels."""
         return {"in_channels": 1, "num_classes": 10, "image_size": 8}
 
     def load(self, part: Part) -> TensorImages:
         """Return the training or the test images, bytes (N, 1, 8, 8)."""
         pixels, labels = load_digits(return_X_y=True)
-        # 0 .. 16 becomes 0 .. 255
+        # scale from 0 .. 16 to 0 .. 255
         images = torch.tensor(pixels).mul(255 / 16).round().to(torch.uint8).view(-1, 1, 8, 8)
         train, test = split_indices(labels.tolist(), self.test_fraction, seed=0)
         indices = train if part == "train" else test
         return TensorImages(images[indices], labels[indices].tolist())
 
     def preparation(self) -> Preparation:
-        """Shift by up to one pixel, normalise."""
+        """Return shifts by up to one pixel and normalisation."""
         return Preparation(padding=1, mean=_MEAN, std=_STD)

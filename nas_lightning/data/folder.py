@@ -1,4 +1,4 @@
-"""Images in one folder per class."""
+"""Image files in one folder per class."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ from nas_lightning.data.transforms import (
 )
 from nas_lightning.errors import DataError, UsageError
 
-# the usual ones of ImageNet
+# the usual values of ImageNet
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -26,20 +26,20 @@ class ImageFolder(ImageData):
     """Image files in `root/train/<class>/` and, as the test set, `root/test/<class>/`.
 
     Without a folder `test`, `val` is the test set. Images may be grey, with a palette, CMYK or
-    with alpha: all become RGB. Augmentation: a random part of at least half the area, mirroring,
-    and `cutout` if wanted.
+    with alpha, and are converted to RGB. Augmentation: random crops of at least half the area,
+    horizontal flips, and optionally `cutout`.
 
     Args:
-        root: Folder that holds `train` and `test` or `val`.
-        image_size: Height and width in pixels that images are brought to.
-        broken_images: How many different images that cannot be read may be skipped before the run
-            stops, in the training and in the test set each, and by each process; 0: the first one
-            stops it. The next image of the same class stands in for a skipped one.
+        root: Folder that contains `train` and `test` or `val`.
+        image_size: Height and width in pixels to which images are resized.
+        broken_images: Number of different unreadable images that may be skipped before the run
+            stops, counted per process and separately for the training and the test set. With 0,
+            the first one stops the run. The next image of the same class replaces a skipped one.
         kwargs: Arguments of all data sets, see `ImageData`.
 
     Raises:
-        UsageError: If an argument is out of range.
-        DataError: If `root/train` is missing or has no classes.
+        UsageError: An argument is out of range.
+        DataError: `root/train` is missing or has no classes.
     """
 
     test_folders: ClassVar[Sequence[str]] = ("test", "val")
@@ -59,7 +59,7 @@ class ImageFolder(ImageData):
 
     @property
     def data_spec(self) -> dict[str, int]:
-        """Three channels, as many classes as there are folders in `root/train`."""
+        """The sizes: three channels, one class per folder in `root/train`, `image_size` pixels."""
         return {
             "in_channels": 3,
             "num_classes": len(self.class_names),
@@ -68,15 +68,15 @@ class ImageFolder(ImageData):
 
     @property
     def broken(self) -> list[str]:
-        """Paths of the images that this process and its loaders could not read so far."""
+        """Paths of the images that this process and its loader processes could not read so far."""
         return [path for files in self._files() for path in files.broken]
 
     def setup(self, stage: str | None = None) -> None:
-        """List what the stage (`fit`, `validate`, `test`, `predict`; None: all) needs, once.
+        """List the files of a stage once (`fit`, `validate`, `test`, `predict`; `None` means all).
 
         Raises:
-            DataError: If a folder is missing or has no images.
-            UsageError: If the trainer would replace the samplers.
+            DataError: A folder is missing or has no images.
+            UsageError: The trainer would replace the samplers.
         """
         super().setup(stage)
         if isinstance(train := self._sets.get("train"), ImageFiles):
@@ -90,20 +90,20 @@ class ImageFolder(ImageData):
             differing = ", ".join(sorted(set(classes) ^ set(self.class_names))[:5])
             raise DataError(
                 f"The classes in {str(folder)!r} differ from those in the training folder "
-                f"(such as {differing}): both need the same class folders."
+                f"(such as {differing}): create the same class folders in both."
             )
         return ImageFiles(*list_images(folder, classes), allowed=self.broken_images)
 
     def augmentation(self) -> list[nn.Module]:
-        """Steps from an RGB image to an augmented one of the wanted size."""
+        """Return the steps from an RGB image to an augmented one of size `image_size`."""
         return resized_crop_transform(self.image_size)
 
     def train_transform(self) -> list[nn.Module]:
-        """To RGB, augmentation, normalise."""
+        """Return the conversion to RGB, the augmentation and the normalisation."""
         return [ToRGB(), *self.augmentation(), PILToTensor(), NormalizeBytes(_MEAN, _STD)]
 
     def eval_transform(self) -> list[nn.Module]:
-        """To RGB, resize, centre crop, normalise."""
+        """Return the conversion to RGB, resizing, a centre crop and the normalisation."""
         return [
             ToRGB(),
             *centre_crop_transform(self.image_size),

@@ -1,4 +1,4 @@
-"""What data modules of samples share: halves for a search, parts for a retraining, exact resume."""
+"""Base class of data modules that split a training set and resume exactly."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -17,40 +17,42 @@ from nas_lightning.randomness import mix_seed
 
 Part = Literal["train", "test"]
 S = TypeVar("S")
-"""A training or test set, opened."""
+"""Type of an opened training or test set."""
 Batches = Loader | DeviceLoader
-"""What gives batches: of samples that are loaded, or that lie on the device."""
+"""Loaders of batches, from loaded samples or from images on the device."""
 
 
 class HalvedData(ResumableData, ABC, Generic[S]):
     """A training and a test set for a search or a retraining.
 
-    In search mode a training batch is `{"train": …, "val": …}` with a batch of the weight half and
-    one of the architecture half; an epoch goes once through the larger half. In retrain mode it is
-    one batch. Training batches are always full. Run the trainer with
-    `use_distributed_sampler=False`: the samples are dealt out to the processes here.
+    In search mode a training batch is `{"train": …, "val": …}`, with a batch of the weight half
+    and one of the architecture half. An epoch passes once through the larger half. In retrain mode
+    a training batch is a single batch. Training batches are always full. Set
+    `use_distributed_sampler=False` in the trainer, since the data module distributes the samples
+    to the processes.
 
     Args:
-        batch_size: Samples per batch and per process (per device).
-        mode: `search`: split the training set into a weight half and an architecture half, which
-            is also the validation set. `retrain`: train on the training set less `val_fraction`.
-        arch_fraction: Search mode: share of the training set that becomes the architecture half.
-        val_fraction: Retrain mode: share of the training set that is split off for choosing a
-            checkpoint; 0 trains on all of it, without validation.
-        single_level: Search mode: draw both steps' batches from the whole training set, in orders
-            of their own, instead of from two halves (single-level ERM); then there is no
+        batch_size: Number of samples per batch and process (device).
+        mode: `search` splits the training set into a weight half and an architecture half, which
+            is also the validation set. `retrain` trains on the training set without
+            `val_fraction`.
+        arch_fraction: In search mode, share of the training set in the architecture half.
+        val_fraction: In retrain mode, share of the training set that is held out for choosing a
+            checkpoint. With 0, there is no validation.
+        single_level: In search mode, take the batches of both steps from the whole training set,
+            in different orders, instead of from two halves (single-level ERM). There is then no
             validation set.
-        seed: Seed of the split, of the order and of the augmentation; by default the run's
-            (`seed_everything`), or 0 if that was never set.
-        num_workers: Processes that load samples, for each loader; 0 loads in the main process.
+        seed: Seed of the split, the order and the augmentation. The default is the seed of the
+            run (`seed_everything`), or 0 if there is none.
+        num_workers: Number of loader processes of each loader; 0 loads in the main process.
 
     Raises:
-        UsageError: If an argument is out of range.
+        UsageError: An argument is out of range.
     """
 
     samples: ClassVar[str] = "samples"
-    """What messages call them."""
-    # which argument sets the size of a part of the training set
+    """Word for samples in messages."""
+    # the argument that sets the size of each part of the training set
     shares: ClassVar[dict[str, str]] = {
         "weight half": "arch_fraction",
         "architecture half": "arch_fraction",
@@ -91,40 +93,40 @@ class HalvedData(ResumableData, ABC, Generic[S]):
     @property
     @abstractmethod
     def data_spec(self) -> dict[str, Any]:
-        """Sizes of the data, plain data; known before `setup`."""
+        """Sizes of the data as plain data, known before `setup`."""
 
     @abstractmethod
     def load(self, part: Part) -> S:
-        """Open the training or the test set; raises DataError if it is missing or broken."""
+        """Open the training or the test set; raise DataError if it is missing or damaged."""
 
     @abstractmethod
     def labels(self, loaded: S) -> Sequence[int]:
-        """The class of each sample: all classes are split in the same proportion."""
+        """Return the class of each sample; all classes are split in the same proportion."""
 
     @abstractmethod
     def dataset(self, loaded: S, *, training: bool) -> Dataset[Any]:
-        """Samples by `(epoch, index)`; augmented in training."""
+        """Return a data set that is indexed by `(epoch, index)` and augments in training."""
 
     def split(self, labels: Sequence[int]) -> tuple[list[int], list[int]]:
         """Split the training set, class by class.
 
         Args:
-            labels: The class of each of its samples.
+            labels: Class of each sample of the training set.
 
         Returns:
-            Indices of the samples to train on, and of the validation samples: in search mode the
-            architecture half, which is empty if `single_level` is set.
+            Indices of the samples to train on and of the validation samples. In search mode the
+            latter are the architecture half, which is empty with `single_level`.
         """
         if self.mode == "retrain":
             return split_indices(labels, self.val_fraction, self._seed)
         return split_indices(labels, 0 if self.single_level else self.arch_fraction, self._seed)
 
     def setup(self, stage: str | None = None) -> None:
-        """Open what the stage (`fit`, `validate`, `test`, `predict`; None: all) needs, once.
+        """Open the sets of a stage once (`fit`, `validate`, `test`, `predict`; `None` means all).
 
         Raises:
-            DataError: If data is missing or broken.
-            UsageError: If the trainer would replace the samplers.
+            DataError: Data is missing or damaged.
+            UsageError: The trainer would replace the samplers.
         """
         if self.trainer is not None:
             check_trainer(self.trainer)
@@ -135,7 +137,7 @@ class HalvedData(ResumableData, ABC, Generic[S]):
             self._sets["test"] = self.load("test")
 
     def train_dataloader(self) -> CombinedLoader | Batches:
-        """Augmented, shuffled batches; goes on where a loaded checkpoint stopped."""
+        """Return augmented, shuffled batches, starting at the position of a loaded checkpoint."""
         first, second = self._indices
         epoch, batch = self._position()
         if self.mode == "retrain":
@@ -150,22 +152,22 @@ class HalvedData(ResumableData, ABC, Generic[S]):
         return CombinedLoader(loaders, mode="min_size")
 
     def val_dataloader(self) -> Batches | list[Batches]:
-        """Without augmentation: the architecture half, or the validation part (none if empty)."""
+        """Return the architecture half or the validation part, without augmentation."""
         indices = self._indices[1]
         return self._eval_loader("train", indices) if indices else []
 
     def test_dataloader(self) -> Batches:
-        """The test set without augmentation."""
+        """Return the test set without augmentation."""
         return self._eval_loader("test", range(len(self.labels(self._sets["test"]))))
 
     def predict_dataloader(self) -> Batches:
-        """The same as `test_dataloader`."""
+        """Return the test set without augmentation."""
         return self.test_dataloader()
 
     def _train_loader(
         self, name: str, indices: Sequence[int], size: int, stream: int, epoch: int, batch: int
     ) -> Batches:
-        """A loader of `size` augmented samples, all ranks together; `stream` varies the order."""
+        """Return a loader of `size` augmented samples over all ranks; `stream` varies the order."""
         rank, world_size = self._world()
         if len(indices) < self.batch_size * world_size:
             raise UsageError(
@@ -180,16 +182,16 @@ class HalvedData(ResumableData, ABC, Generic[S]):
         return self._loader("train", sampler, training=True)
 
     def _eval_loader(self, part: Part, indices: Sequence[int]) -> Batches:
-        """A loader without augmentation."""
+        """Return a loader without augmentation."""
         return self._loader(part, self._eval_sampler(indices), training=False)
 
     def _eval_sampler(self, indices: Sequence[int]) -> EpochSampler:
-        """The order given, each sample on one rank only."""
+        """Return a sampler that keeps the order and yields each sample on one rank only."""
         rank, world_size = self._world()
         return EpochSampler(indices, rank=rank, world_size=world_size, shuffle=False)
 
     def _loader(self, part: Part, sampler: EpochSampler, *, training: bool) -> Batches:
-        """Where batches come from; a subclass may know a shorter way."""
+        """Return the loader of batches; subclasses may override it with a faster one."""
         return self._sample_loader(part, sampler, training=training)
 
     def _sample_loader(self, part: Part, sampler: EpochSampler, *, training: bool) -> Loader:

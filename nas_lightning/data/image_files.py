@@ -1,4 +1,4 @@
-"""Images that are read from disk, and what happens to those that cannot be read."""
+"""Images that are read from disk, with replacements for unreadable ones."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,18 +14,17 @@ UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 class ImageFiles:
-    """Images that are read from disk when they are asked for.
+    """Images that are read from disk on access.
 
-    For an image that cannot be read stands the next one of its class and part, in the order of the
-    files, that can. So batches stay full, and which images a batch has depends on the files alone:
-    not on workers, on processes, or on what was met before. The first time each is named on
-    standard error.
+    An unreadable image is replaced by the next readable one of its class and part, in the order of
+    the files. Batches thus stay full, and their images depend on the files alone, not on workers,
+    processes or earlier failures. Each unreadable image is reported once on standard error.
 
     Args:
-        files: The image files.
-        labels: Their classes, counted from 0.
-        allowed: How many different ones that cannot be read may be skipped. The loader processes
-            of a process count together.
+        files: Image files.
+        labels: Classes of the files, counted from 0.
+        allowed: Number of different unreadable images that may be skipped. The loader processes
+            of a process share the count.
     """
 
     def __init__(self, files: Sequence[Path], labels: Sequence[int], allowed: int = 0) -> None:
@@ -34,30 +33,31 @@ class ImageFiles:
         self.allowed = allowed
         self._classes = torch.tensor(labels)
         self._parts = torch.zeros(len(labels), dtype=torch.uint8)
-        # One byte a file, 1 where it could not be read, in memory that loader processes share.
-        # Without a lock: two that meet an image at one time may at worst both name it.
-        self._met = torch.zeros(len(labels), dtype=torch.uint8)
-        self._met.share_memory_()  # type: ignore[no-untyped-call] # torch gives it no types
+        # One byte per file, 1 if it could not be read, in memory that the loader processes share.
+        # There is no lock: if two of them read an image at the same time, both may report it.
+        self._unreadable = torch.zeros(len(labels), dtype=torch.uint8)
+        self._unreadable.share_memory_()  # type: ignore[no-untyped-call] # untyped in torch
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
         """Return one PIL image of any mode and its class.
 
         Raises:
-            DataError: It cannot be read and must not be skipped, or nothing can stand for it.
+            DataError: It cannot be read, and either too many images were skipped already or no
+                other image can replace it.
         """
         news = []
-        for candidate in self._ring(index):
+        for candidate in self._candidates(index):
             path = self.files[candidate]
             try:
                 image = read_image(path)
             except UNREADABLE as error:
                 text = f"{str(path)!r} cannot be read ({_reason(error)})"
-                if number := self._meet(candidate, text):
+                if number := self._count(candidate, text):
                     news.append((text, number))
                 continue
             for text, number in news:
                 print(
-                    f"nas: {text}: skipped, {path.name!r} stands in for it "
+                    f"nas: {text}: skipped and replaced by {path.name!r} "
                     f"({number} of at most {self.allowed})",
                     file=sys.stderr,
                 )
@@ -69,11 +69,11 @@ class ImageFiles:
 
     @property
     def broken(self) -> list[str]:
-        """Paths of the images that this process and its loaders could not read so far."""
-        return [str(self.files[index]) for index in self._met.nonzero().flatten().tolist()]
+        """Paths of the images that this process and its loader processes could not read so far."""
+        return [str(self.files[index]) for index in self._unreadable.nonzero().flatten().tolist()]
 
     def keep_apart(self, *parts: Sequence[int]) -> None:
-        """Let no image of one part stand in for one of another.
+        """Prevent images of one part from replacing images of another.
 
         Args:
             parts: Indices of disjoint parts, such as a training and a validation part.
@@ -81,45 +81,46 @@ class ImageFiles:
         for number, indices in enumerate(parts, start=1):
             self._parts[torch.tensor(indices, dtype=torch.long)] = number
 
-    def _ring(self, index: int) -> Iterator[int]:
-        """The image, then all others of its class and part: those behind it, those before it."""
+    def _candidates(self, index: int) -> Iterator[int]:
+        """Yield the image, then the later and the earlier images of its class and part."""
         yield index
         alike = (self._classes == self._classes[index]) & (self._parts == self._parts[index])
         others = alike.nonzero().flatten()
         yield from others[others > index].tolist()
         yield from others[others < index].tolist()
 
-    def _meet(self, index: int, text: str) -> int:
-        """Count an image that cannot be read.
+    def _count(self, index: int, text: str) -> int:
+        """Count an unreadable image.
 
         Returns:
-            How many there are with it, or 0 if it was counted before.
+            The number of unreadable images so far, or 0 if this one was counted before.
 
         Raises:
-            DataError: They are too many.
+            DataError: There are more than allowed.
         """
-        known = bool(self._met[index])
-        self._met[index] = 1
-        number = int(self._met.sum())
+        known = bool(self._unreadable[index])
+        self._unreadable[index] = 1
+        number = int(self._unreadable.sum())
         if number > self.allowed:
             raise DataError(
-                f"The image {text}. It is number {number} of those, and at most {self.allowed} may "
-                "be skipped: replace or remove it, or raise --data.broken_images."
+                f"The image {text}. It is unreadable image number {number}, but at most "
+                f"{self.allowed} may be skipped: replace or remove it, or raise "
+                f"--data.broken_images."
             )
         return 0 if known else number
 
 
 def read_image(path: Path) -> Image.Image:
-    """Read and decode an image of any mode; one of `UNREADABLE` if that fails."""
+    """Read and decode an image of any mode; raise one of `UNREADABLE` on failure."""
     with Image.open(path) as image:
         image.load()
         return image
 
 
 def _reason(error: BaseException) -> str:
-    """Why an image cannot be read, in one line and without its path."""
+    """Return the reason why an image cannot be read, in one line and without its path."""
     if isinstance(error, UnidentifiedImageError):
-        return "no image, or damaged at its start"
+        return "not an image, or damaged at its start"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return " ".join(str(error).split()) or type(error).__name__

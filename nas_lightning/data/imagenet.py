@@ -1,4 +1,4 @@
-"""ImageNet, or what is laid out like it: a small part of each class for a search."""
+"""ImageNet, or data in the same layout, with a small part of each class for a search."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar, final
@@ -14,35 +14,37 @@ from nas_lightning.randomness import mix_seed
 
 @final
 class ImageNet(ImageFolder):
-    """Photographs in `root/train/<class>/`; `root/val/<class>/` is the test set.
+    """Photographs in `root/train/<class>/` and, as the test set, `root/val/<class>/`.
 
-    A search draws two small parts of each class, which do not overlap, as PC-DARTS does: 10 % for
-    the weights, 2.5 % for the architecture. Seeds draw other ones. An epoch goes once through the
-    first; the second repeats. A retraining takes all of the training set less `val_fraction`.
+    As in PC-DARTS, a search draws two small, disjoint parts of each class: 10 % for the weights
+    and 2.5 % for the architecture. They depend on the seed. An epoch passes once through the first
+    part and repeats the second. A retraining uses the training set without `val_fraction`.
 
-    Augmentation: a random part of 8 to 100 % of the area, mirroring, other colours (DARTS).
-    Evaluation: the shorter side to 256 of 224 pixels, centre crop.
+    Augmentation as in DARTS: random crops of 8 to 100 % of the area, horizontal flips, and colour
+    jitter. Evaluation: the shorter side is resized to 8/7 of `image_size` (256 for 224 pixels),
+    followed by a centre crop.
 
-    The papers report the accuracy on `val`, so here it is the test set: no checkpoint is chosen by
-    it. A folder `test`, whose classes ImageNet keeps to itself, is left alone.
+    The papers report the accuracy on `val`. It is therefore the test set here, and no checkpoint
+    is chosen by it. A folder `test` is ignored, since the classes of ImageNet's test set are
+    secret.
 
     Args:
-        root: Folder that holds `train` and `val`.
-        image_size: Height and width in pixels that images are brought to.
-        weight_fraction: Search mode: share of each class that the weights learn from; with
-            `single_level` α does too.
-        arch_fraction: Search mode: share of each class that the architecture learns from, which
+        root: Folder that contains `train` and `val`.
+        image_size: Height and width in pixels to which images are resized.
+        weight_fraction: In search mode, share of each class from which the weights learn, and
+            with `single_level` α too.
+        arch_fraction: In search mode, share of each class from which the architecture learns. It
             is also the validation set.
-        val_fraction: Retrain mode: share of each class that is split off for choosing a
-            checkpoint; 0, as in the papers, trains on all, without validation.
+        val_fraction: In retrain mode, share of each class that is held out for choosing a
+            checkpoint. With 0, as in the papers, there is no validation.
         kwargs: Arguments of `ImageFolder`.
 
     Raises:
-        UsageError: If an argument is out of range.
-        DataError: If `root/train` is missing or has no classes.
+        UsageError: An argument is out of range.
+        DataError: `root/train` is missing or has no classes.
     """
 
-    test_folders: ClassVar[Sequence[str]] = ("val",)  # ImageNet's own `test` has no classes
+    test_folders: ClassVar[Sequence[str]] = ("val",)  # ImageNet's `test` has no classes
     shares: ClassVar[dict[str, str]] = {**ImageFolder.shares, "weight half": "weight_fraction"}
 
     def __init__(
@@ -64,16 +66,16 @@ class ImageNet(ImageFolder):
         if not 0 < weight_fraction <= 1 - arch_fraction:
             raise UsageError(
                 f"weight_fraction is {weight_fraction}, but must be above 0 and at most "
-                f"{1 - arch_fraction:g}, which arch_fraction leaves."
+                f"{1 - arch_fraction:g} (1 - arch_fraction)."
             )
         self.weight_fraction = weight_fraction
 
     def split(self, labels: Sequence[int]) -> tuple[list[int], list[int]]:
-        """The two parts of a search, or those of a retraining."""
+        """Return the indices of the two parts of a search or of a retraining."""
         rest, second = super().split(labels)
         if self.mode == "retrain":
             return rest, second
-        # `second` is empty for a single level, which takes nothing away from the weights
+        # with a single level `second` is empty, and `rest` is the whole training set
         share = self.weight_fraction * len(labels) / max(1, len(rest))
         _, chosen = split_indices(
             [labels[i] for i in rest], min(share, 1.0), mix_seed(self._seed, 1)
@@ -81,5 +83,5 @@ class ImageNet(ImageFolder):
         return [rest[i] for i in chosen], second
 
     def augmentation(self) -> list[nn.Module]:
-        """That of DARTS."""
+        """Return the augmentation of DARTS."""
         return imagenet_transform(self.image_size)

@@ -1,4 +1,4 @@
-"""Image data sets that fit in memory, and so on the training device."""
+"""Image data sets that fit in memory and on the training device."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -16,17 +16,17 @@ from nas_lightning.errors import UsageError
 
 
 class InMemoryImages(ImageData, ABC):
-    """Images and classes that are loaded as a whole.
+    """Images and classes that are loaded completely.
 
     Args:
-        on_device: Whether to keep the images on the training device and to augment whole batches
-            there; needs `num_workers` 0. Order and halves are those of the loaders; the draws of
-            the augmentation are others. Predictions always go through a loader.
+        on_device: Keep the images on the training device and augment whole batches there, which
+            requires `num_workers` 0. Order and halves are the same as without it, but the draws of
+            the augmentation differ. Predictions always use a loader of samples.
         kwargs: Arguments of all image data sets, see `ImageData`.
 
     Raises:
-        UsageError: If an argument is out of range, or `on_device` would leave out a method that a
-            subclass has overridden.
+        UsageError: An argument is out of range, or a subclass overrides a method that `on_device`
+            does not call.
     """
 
     def __init__(self, on_device: bool = False, **kwargs: Any) -> None:
@@ -38,24 +38,24 @@ class InMemoryImages(ImageData, ABC):
 
     @abstractmethod
     def load(self, part: Part) -> TensorImages:
-        """Read the training or the test set; raises DataError if it is missing or broken."""
+        """Read the training or the test set; raise DataError if it is missing or damaged."""
 
     @abstractmethod
     def preparation(self) -> Preparation:
-        """What happens to the images, less cutout."""
+        """Return the augmentation and normalisation of the images, except cutout."""
 
     def train_transform(self) -> list[nn.Module]:
-        """Steps from a stored image to an augmented tensor, less cutout."""
+        """Return the steps from a stored image to an augmented tensor, except cutout."""
         return self.preparation().for_images(self.data_spec["image_size"], training=True)
 
     def eval_transform(self) -> list[nn.Module]:
-        """Steps from a stored image to a tensor, without any draw."""
+        """Return the steps from a stored image to a tensor, without randomness."""
         return self.preparation().for_images(self.data_spec["image_size"], training=False)
 
     def predict_dataloader(self) -> Loader:
-        """The test set without augmentation, always by way of a loader of samples.
+        """Return the test set without augmentation, always from a loader of samples.
 
-        Lightning reads the numbers of predicted samples off such loaders only, and warns about
+        Lightning can get the indices of predicted samples only from such a loader, and warns about
         others.
         """
         everything = range(len(self.labels(self._sets["test"])))
@@ -72,13 +72,13 @@ class InMemoryImages(ImageData, ABC):
         return DeviceLoader(data, sampler, self.batch_size, steps, self._seed, training=training)
 
     def _on_device(self, part: Part) -> DeviceImages:
-        """The images on the device of the trainer, copied there once."""
+        """Return the images on the device of the trainer, where they are copied once."""
         cpu = torch.device("cpu")
         device = cpu if self.trainer is None else self.trainer.strategy.root_device
         there = self._resident.get(part)
         if there is None or there.images.device != device:
             stored = self._sets[part]
-            assert isinstance(stored, TensorImages)  # what `load` returns
+            assert isinstance(stored, TensorImages)  # the type that `load` returns
             labels = torch.tensor(stored.labels, device=device)
             there = self._resident[part] = DeviceImages(stored.images.to(device), labels)
         return there
@@ -86,7 +86,7 @@ class InMemoryImages(ImageData, ABC):
     def _check_on_device(self) -> None:
         if self.num_workers:
             raise UsageError(
-                f"on_device needs no processes that load samples: set num_workers to 0, not "
+                f"on_device uses no loader processes: set num_workers to 0 instead of "
                 f"{self.num_workers}, or on_device to false."
             )
         for name in ("train_transform", "eval_transform", "dataset"):

@@ -1,4 +1,4 @@
-"""What all data modules of inverse problems share: an operator, noise, pairs of (y, x)."""
+"""Base class of data modules for inverse problems, with an operator and noise."""
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
@@ -14,11 +14,11 @@ from nas_lightning.randomness import mix_seed
 
 
 class Measurements(Dataset[tuple[Tensor, Tensor]]):
-    """Pairs of measurement and truth in memory.
+    """Pairs of measurements and true signals in memory.
 
     Args:
         y: Measurements (N, C, *m).
-        x: Truths (N, C, *n).
+        x: True signals (N, C, *n).
     """
 
     def __init__(self, y: Tensor, x: Tensor) -> None:
@@ -26,36 +26,36 @@ class Measurements(Dataset[tuple[Tensor, Tensor]]):
         self.x = x
 
     def __len__(self) -> int:
-        """N."""
+        """Return the number of pairs N."""
         return len(self.x)
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """The pair `(epoch, index)`, the same in every epoch: (C, *m) and (C, *n)."""
+        """Return pair `index`, (C, *m) and (C, *n), which is the same in every epoch."""
         _, index = key
         return self.y[index], self.x[index]
 
 
 class InverseData(HalvedData[Measurements], ABC):
-    """Find x, given the measurement y = A x + noise, for a search or a retraining.
+    """Signals or images x and their measurements y = A x + noise, for a search or a retraining.
 
-    A batch is `(y, x)`: measurements (B, 1, *m) and truths (B, 1, *n). Truths and noise are the
-    same in every epoch and do not depend on `seed`, so that runs with several seeds are
-    comparable; the split into halves and the order do.
+    A batch is `(y, x)`: measurements (B, 1, *m) and true signals (B, 1, *n). Signals and noise are
+    the same in every epoch and do not depend on `seed`, so that runs with different seeds are
+    comparable. The split into halves and the order do depend on `seed`.
 
     Args:
-        size: Samples n of a signal, or height and width of an image in pixels.
-        operator: A; a Gaussian blur if not given.
+        size: Number of samples n of a signal, or height and width of an image in pixels.
+        operator: A; `None` means a Gaussian blur.
         noise: Standard deviation of the noise, which is white and Gaussian.
         kwargs: Arguments of all data sets, see `HalvedData`.
 
     Raises:
-        UsageError: If an argument is out of range, or the operator is not for this size.
+        UsageError: An argument is out of range, or the operator does not accept this size.
     """
 
     dims: ClassVar[int]
-    """1 for signals, 2 for images."""
+    """Number of spatial dimensions: 1 for signals, 2 for images."""
     peak: ClassVar[float]
-    """What PSNR relates errors to."""
+    """Peak value in the definition of PSNR."""
 
     def __init__(
         self, size: int, operator: Operator | None = None, noise: float = 0.05, **kwargs: Any
@@ -68,11 +68,11 @@ class InverseData(HalvedData[Measurements], ABC):
         self.size = size
         self.operator = operator or Blur()
         self.noise = noise
-        self.operator(torch.zeros(1, 1, *[size] * self.dims))  # does it take this size?
+        self.operator(torch.zeros(1, 1, *[size] * self.dims))  # raises if the size does not fit
 
     @property
     def data_spec(self) -> dict[str, Any]:
-        """`in_channels`, `image_size` (n), `dims`, `peak`, and `operator` as plain data."""
+        """The sizes `in_channels`, `image_size` (n), `dims`, `peak`, and the plain `operator`."""
         return {
             "in_channels": 1,
             "image_size": self.size,
@@ -83,20 +83,20 @@ class InverseData(HalvedData[Measurements], ABC):
 
     @abstractmethod
     def truths(self, part: Part) -> Tensor:
-        """The training or the test signals or images (N, 1, *n)."""
+        """Return the training or the test signals or images (N, 1, *n)."""
 
     @torch.no_grad()
     def load(self, part: Part) -> Measurements:
-        """Measure the truths."""
+        """Apply the operator to the true signals and add noise."""
         x = self.truths(part)
         y = self.operator(x)
         generator = torch.Generator().manual_seed(mix_seed(1 if part == "train" else 2))
         return Measurements(y + self.noise * torch.randn(y.shape, generator=generator), x)
 
     def labels(self, loaded: Measurements) -> list[int]:
-        """There are no classes: all are of one."""
+        """Return zeros, since there are no classes."""
         return [0] * len(loaded)
 
     def dataset(self, loaded: Measurements, *, training: bool) -> Measurements:
-        """The pairs as they are."""
+        """Return the pairs, without augmentation."""
         return loaded

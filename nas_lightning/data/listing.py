@@ -1,4 +1,4 @@
-"""Which image files there are, in one folder per class."""
+"""Listing of image files in one folder per class."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -15,12 +15,12 @@ from nas_lightning.errors import DataError
 class FileList(Sequence[Path]):
     """Paths of many files below one folder, in one block of memory.
 
-    Python writes to an object whenever it is looked at, to count references, so that loader
-    processes would soon have a copy each of a list of paths. ImageNet's 1.28 million take some
-    400 megabytes as a list and 40 here, which the loader processes of a process share.
+    Python writes a reference count to every object that it reads, so each loader process would
+    soon have its own copy of a list of paths. The 1.28 million paths of ImageNet take about 400 MB
+    as a list. Here they take 40 MB, which loader processes share.
 
     Args:
-        folder: The folder.
+        folder: Common folder of the files.
         names: Names of the files, relative to the folder.
     """
 
@@ -29,7 +29,7 @@ class FileList(Sequence[Path]):
         self._names = np.array([os.fsencode(name) for name in names], dtype=np.bytes_)
 
     def __len__(self) -> int:
-        """Number of files."""
+        """Return the number of files."""
         return len(self._names)
 
     @overload
@@ -39,39 +39,39 @@ class FileList(Sequence[Path]):
     def __getitem__(self, index: slice) -> list[Path]: ...
 
     def __getitem__(self, index: int | slice) -> Path | list[Path]:
-        """The path of a file."""
+        """Return the path of a file, or a list of paths for a slice."""
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         return self.folder / os.fsdecode(self._names[index])
 
 
 def class_folders(folder: Path) -> tuple[str, ...]:
-    """Names of the class folders in a folder, sorted.
+    """Return the sorted names of the class folders in a folder.
 
     Raises:
-        DataError: The folder is missing or has none.
+        DataError: The folder is missing or has no class folders.
     """
     if not folder.is_dir():
         raise DataError(
-            f"The folder {str(folder)!r} was not found: set --data.root to a folder that holds "
+            f"The folder {str(folder)!r} was not found: set --data.root to a folder that contains "
             "'train' and 'test' or 'val', each with one folder per class."
         )
-    # hidden folders are left behind by notebooks and file managers
+    # notebooks and file managers create hidden folders
     names = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     if not names:
-        raise DataError(f"The folder {str(folder)!r} has no class folders: make one per class.")
+        raise DataError(f"The folder {str(folder)!r} has no class folders: create one per class.")
     return tuple(names)
 
 
 def list_images(folder: Path, classes: Sequence[str]) -> tuple[FileList, list[int]]:
-    """List the image files in class folders, and below them.
+    """List the image files in class folders and their subfolders.
 
     Args:
-        folder: Where the class folders are.
-        classes: Their names.
+        folder: Folder that contains the class folders.
+        classes: Names of the class folders.
 
     Returns:
-        The files, class by class and sorted in each, and their classes, counted from 0.
+        The files, class by class and sorted within each class, and their classes, counted from 0.
 
     Raises:
         DataError: A class has no images, or a folder cannot be read.
@@ -82,7 +82,7 @@ def list_images(folder: Path, classes: Sequence[str]) -> tuple[FileList, list[in
         found = sorted(_images(folder, name))
         if not found:
             raise DataError(
-                f"The class folder {str(folder / name)!r} holds no images "
+                f"The class folder {str(folder / name)!r} contains no images "
                 f"({', '.join(IMG_EXTENSIONS)}): add some or remove the folder."
             )
         names += found
@@ -91,15 +91,15 @@ def list_images(folder: Path, classes: Sequence[str]) -> tuple[FileList, list[in
 
 
 def _images(folder: Path, name: str) -> Iterator[str]:
-    """Images of one class, relative to `folder`.
+    """Yield the images of one class as paths relative to `folder`.
 
-    In subfolders too: Tiny ImageNet keeps its files in <class>/images. No file is asked what it
-    is: a million questions take minutes on a shared disk.
+    Subfolders are included, since Tiny ImageNet has its files in <class>/images. Files are
+    recognised by name only, because a million `stat` calls take minutes on a shared disk.
     """
     for path, _, files in os.walk(folder / name, onerror=_refuse):
         below = Path(path).relative_to(folder).as_posix()
         for file in files:
-            # hidden files, such as those of macOS in archives, only look like images
+            # hidden files, such as those of macOS in archives, are not images despite their suffix
             if file.lower().endswith(IMG_EXTENSIONS) and not file.startswith("."):
                 yield f"{below}/{file}"
 

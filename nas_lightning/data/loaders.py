@@ -1,4 +1,4 @@
-"""How loaders are made from a data set and a sampler."""
+"""Construction of a loader from a data set and a sampler."""
 
 from typing import Any
 
@@ -9,22 +9,22 @@ from torch.utils.data import DataLoader, Dataset
 from nas_lightning.data.sampler import EpochSampler
 from nas_lightning.randomness import mix_seed
 
-# what a batch becomes: images (batch, C, H, W) and classes (batch,), or measurements and truths
+# a batch consists of images (B, C, H, W) and classes (B,), or of measurements and true signals
 Loader = DataLoader[tuple[Tensor, Tensor]]
 
 
 class TrainLoader(Loader):
-    """A loader that Lightning takes for resumable, because the data module resumes it.
+    """A loader that Lightning considers resumable, because the data module resumes it.
 
-    Without these methods, Lightning warns at every resume in the middle of an epoch.
+    Without the two methods, Lightning warns whenever a run resumes in the middle of an epoch.
     """
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing: the data module keeps the position."""
+        """Return an empty state, since the data module stores the position."""
         return {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Do nothing: the position was applied when this loader was made."""
+        """Do nothing, since the position was set when this loader was created."""
 
 
 def make_loader(
@@ -35,7 +35,7 @@ def make_loader(
     *,
     training: bool,
 ) -> Loader:
-    """Make a loader of full batches for training, of all samples otherwise."""
+    """Build a loader of full batches for training, or of all samples otherwise."""
     kind = TrainLoader if training else DataLoader
     return kind(
         dataset,
@@ -45,6 +45,6 @@ def make_loader(
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         pin_memory=torch.cuda.is_available(),
-        # its own: otherwise creating an iterator draws from the global random state
+        # without a generator, creating an iterator would draw from the global random state
         generator=torch.Generator().manual_seed(mix_seed(sampler.seed)),
     )

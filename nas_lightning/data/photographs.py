@@ -1,4 +1,4 @@
-"""Patches of the photographs that come with scikit-learn: real data without a download."""
+"""Patches of the sample photographs of scikit-learn: real data without a download."""
 
 from typing import Any
 
@@ -13,25 +13,25 @@ from nas_lightning.errors import UsageError
 from nas_lightning.randomness import mix_seed
 
 HEIGHT, WIDTH = 427, 640  # of each photograph, in pixels
-TEST_COLUMN = 448  # test patches lie to the right of it, seven tenths of the width
+TEST_COLUMN = 448  # first column of the test patches, at seven tenths of the width
 _GREY = (0.299, 0.587, 0.114)  # luma of red, green and blue, ITU-R BT.601
 
 
 class Photographs(InverseData):
     """Grey patches of two photographs, a temple and a flower, with values from 0 to 1.
 
-    The patches tile the photographs: no two share a pixel, so neither do the halves of a search.
-    Training patches are from the left seven tenths of each photograph, test patches from the
-    rest: with patches of 32 pixels, 364 and 156. There is no augmentation. The peak of PSNR is 1.
+    The patches tile the photographs, so no two patches, and no two halves of a search, share a
+    pixel. Training patches are from the left seven tenths of each photograph and test patches from
+    the rest: 364 and 156 patches of 32 pixels. There is no augmentation. The peak of PSNR is 1.
 
     Args:
         size: Height and width of a patch in pixels.
-        train_size: Number of training patches, to be split as the mode says; all if not given.
-        test_size: Number of test patches; all if not given.
+        train_size: Number of training patches, before the split of `mode`; `None` means all.
+        test_size: Number of test patches; `None` means all.
         kwargs: Arguments of all inverse problems, see `InverseData`.
 
     Raises:
-        UsageError: If an argument is out of range, or the operator is not for this size.
+        UsageError: An argument is out of range, or the operator does not accept this size.
     """
 
     dims = 2
@@ -51,15 +51,15 @@ class Photographs(InverseData):
         if size > (widest := WIDTH - TEST_COLUMN):
             raise UsageError(f"size is {size}, but must be at most {widest}.")
         for part, wanted in (("train", train_size), ("test", test_size)):
-            there = 2 * len(self._corners(part))  # of two photographs
+            there = 2 * len(self._corners(part))  # two photographs
             if wanted is not None and not 1 <= wanted <= there:
                 raise UsageError(
-                    f"{part}_size is {wanted}, but must be 1 to {there}: the photographs hold no "
-                    f"more {part} patches of {size} by {size} pixels."
+                    f"{part}_size is {wanted}, but must be between 1 and {there}, the number of "
+                    f"{part} patches of {size} by {size} pixels in the photographs."
                 )
 
     def truths(self, part: Part) -> Tensor:
-        """The patches (N, 1, size, size), in an order that is shuffled once and for all."""
+        """Return the patches (N, 1, size, size) in a fixed random order."""
         colours = torch.from_numpy(np.stack(load_sample_images().images))  # (2, 427, 640, 3)
         grey = colours.float() @ torch.tensor(_GREY) / 255
         patches = torch.cat(
@@ -74,7 +74,7 @@ class Photographs(InverseData):
         return patches[order[:count], None]
 
     def _corners(self, part: str) -> list[tuple[int, int]]:
-        """Top and left of the patches of one photograph."""
+        """Return top and left of each patch of one photograph."""
         first, last = (0, TEST_COLUMN) if part == "train" else (TEST_COLUMN, WIDTH)
         return [
             (top, left)

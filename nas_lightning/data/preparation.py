@@ -1,4 +1,4 @@
-"""What a data set in memory does to its images, said once for both ways of loading them."""
+"""Augmentation and normalisation of images in memory, for single images and for batches."""
 
 from dataclasses import dataclass
 
@@ -18,13 +18,14 @@ from nas_lightning.data.transforms import NormalizeBytes
 
 @dataclass(frozen=True)
 class Preparation:
-    """From stored images to what the network sees.
+    """Settings of the steps from stored images to the input of the network.
 
     Args:
-        padding: Training: largest shift in pixels, filled with zeros.
-        flip: Training: whether to mirror left and right with probability one half.
-        mean: Mean of each channel, in the scale 0 .. 1; none: images are floats, taken as they are.
-        std: Standard deviation of each channel, likewise.
+        padding: In training, largest shift in pixels, filled with zeros.
+        flip: In training, flip images horizontally with probability one half.
+        mean: Mean of each channel, on a scale from 0 to 1. If empty, images are floats and are not
+            normalised.
+        std: Standard deviation of each channel, on a scale from 0 to 1.
     """
 
     padding: int = 0
@@ -33,11 +34,11 @@ class Preparation:
     std: tuple[float, ...] = ()
 
     def for_images(self, size: int, *, training: bool) -> list[nn.Module]:
-        """Steps for one image after the other; they draw from torch's generator.
+        """Return the steps for single images, which draw from the generator of PyTorch.
 
         Args:
             size: Height and width of an image in pixels.
-            training: Whether to augment.
+            training: Include augmentation.
         """
         steps: list[nn.Module] = []
         if training and self.padding:
@@ -49,12 +50,14 @@ class Preparation:
         return steps
 
     def for_batches(self, size: int, cutout: int, *, training: bool) -> BatchedSteps:
-        """The same for batches, and cutout; other draws, of the same distribution.
+        """Return the steps for batches, including cutout.
+
+        Their draws differ from those of `for_images` but have the same distribution.
 
         Args:
             size: Height and width of an image in pixels.
             cutout: Side of the square that training sets to zero, in pixels; 0 for none.
-            training: Whether to augment.
+            training: Include augmentation.
         """
         steps: list[BatchedStep] = []
         if training and self.padding:

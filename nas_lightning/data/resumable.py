@@ -1,4 +1,4 @@
-"""Data modules that go on exactly where a checkpoint stopped."""
+"""Base class of data modules that resume exactly at the position of a checkpoint."""
 
 from __future__ import annotations
 
@@ -12,55 +12,59 @@ from nas_lightning.training.position import training_position
 
 
 class ResumableData(LightningDataModule):
-    """Knows where the training is, and which process this one is.
+    """A data module that saves and restores the position of the training.
 
     Args:
-        seed: Seed of all that is drawn; by default the run's (`seed_everything`), or 0 if that was
-            never set.
+        seed: Seed of all random draws. The default is the seed of the run (`seed_everything`), or
+            0 if there is none.
     """
 
     def __init__(self, seed: int | None = None) -> None:
         super().__init__()
         self.seed = seed
-        # taken now: the same on every process, and what a resumed run finds again
+        # read at construction, when it is the same on every process and in a resumed run
         self._seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed
         self._resume: tuple[int, int] | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the training is: `epoch`, and `batch`, how many of its batches are done."""
+        """Return the position: `epoch`, and `batch`, the number of its batches that are done."""
         if self.trainer is None:
             return {}
         epoch, batch = training_position(self.trainer)
         return {"epoch": epoch, "batch": batch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Remember the position for the next `train_dataloader`."""
-        # Lightning also calls this when a checkpoint is tested: that is no reason to skip batches
-        # in a later training
+        """Store the position for the next `train_dataloader`."""
+        # Lightning also calls this when a checkpoint is tested, which must not skip batches in a
+        # later training
         if self.trainer is None or self.trainer.state.fn == "fit":
             self._resume = (state_dict["epoch"], state_dict["batch"])
 
     def _position(self) -> tuple[int, int]:
-        """Epoch and batches to begin with: of the checkpoint, else of the trainer."""
+        """Return epoch and batch at which to start, from the checkpoint or else the trainer."""
         resume, self._resume = self._resume, None
         if resume is not None:
             return resume
         return (0, 0) if self.trainer is None else training_position(self.trainer)
 
     def _world(self) -> tuple[int, int]:
-        """Rank and number of processes."""
+        """Return the rank and the number of processes."""
         return (
             (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
         )
 
 
 def check_trainer(trainer: Trainer) -> None:
-    """Refuse settings with which Lightning replaces the samplers, and with them the order."""
+    """Refuse trainer settings with which Lightning would replace the samplers.
+
+    Raises:
+        UsageError: There is such a setting.
+    """
     if trainer.overfit_batches > 0:  # type: ignore[attr-defined] # Lightning sets it elsewhere
         raise UsageError("overfit_batches replaces the sampler: use limit_train_batches instead.")
-    # Lightning offers no public way to ask
+    # Lightning offers no public way to read it
     if trainer.world_size > 1 and trainer._accelerator_connector.use_distributed_sampler:
         raise UsageError(
-            "The samples are dealt out to the processes by the data module: "
+            "The data module distributes the samples to the processes: "
             "set the trainer's use_distributed_sampler to false."
         )

@@ -1,4 +1,4 @@
-"""The order of the samples: a pure function of seed, epoch, rank, world size and start."""
+"""A sampler whose order is a pure function of seed, epoch, rank, world size and start."""
 
 from collections.abc import Iterator, Sequence
 
@@ -11,19 +11,19 @@ from nas_lightning.randomness import mix_seed
 class EpochSampler(Sampler[tuple[int, int]]):
     """Yields `(epoch, index)` pairs, so that augmentations can depend on the epoch in any worker.
 
-    No state is kept between epochs: a run that is resumed sees the order that an uninterrupted one
-    would have seen.
+    It keeps no state between epochs, so a resumed run has the same order as an uninterrupted one.
 
     Args:
-        indices: The samples of the data set to draw from.
-        num_samples: Samples per epoch, all ranks together; all of `indices` once if not given. If
-            it exceeds their number, further permutations follow.
+        indices: Indices of the samples in the data set.
+        num_samples: Number of samples per epoch over all ranks; `None` means all of `indices`
+            once. If it exceeds their number, further permutations follow.
         seed: Seed of the order.
-        rank: Which of the `world_size` processes this one is.
+        rank: Rank of this process.
         world_size: Number of processes that share the samples.
-        shuffle: True: a new permutation every epoch, and every rank gets
-            `num_samples // world_size`. False: the order given, dealt out completely, so that
-            ranks may differ by one sample and no sample is counted twice in a metric.
+        shuffle: If True, every epoch has a new permutation, and every rank gets
+            `num_samples // world_size` samples. If False, the order of `indices` is kept and all
+            samples are distributed. The ranks may then differ by one sample, and no sample is
+            counted twice in a metric.
     """
 
     def __init__(
@@ -47,33 +47,33 @@ class EpochSampler(Sampler[tuple[int, int]]):
         self._start = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration belongs to; Lightning calls this."""
+        """Set the epoch of the next iteration; Lightning calls this."""
         self.epoch = epoch
 
     def resume(self, epoch: int, start: int) -> None:
-        """Go on in `epoch` after its first `start` samples of this rank.
+        """Resume in `epoch` after its first `start` samples of this rank.
 
-        The offset belongs to that epoch, not to the next iteration: Lightning may create an
-        iterator more than once before it uses one.
+        The offset applies to that epoch rather than to the next iteration, since Lightning may
+        create several iterators before it uses one.
         """
         self.epoch = self._start_epoch = epoch
         self._start = start
 
     def __len__(self) -> int:
-        """Samples of this rank in a whole epoch, whatever `resume` said."""
+        """Return the number of samples of this rank in a complete epoch, even if resumed within."""
         if self.shuffle:
             return self.num_samples // self.world_size
         return len(range(self.rank, self.num_samples, self.world_size))
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        """Iterate over this rank's share of the epoch that was set last."""
+        """Iterate over this rank's share of the current epoch."""
         start = self._start if self.epoch == self._start_epoch else 0
         epoch = self.epoch
         share = self._positions()[self.rank :: self.world_size][: len(self)]
         return iter([(epoch, self.indices[i]) for i in share[start:]])
 
     def _positions(self) -> list[int]:
-        """Positions in `indices` in the order of the epoch, all ranks together."""
+        """Return positions in `indices` in the order of the epoch, for all ranks together."""
         size = len(self.indices)
         if not self.shuffle:
             return list(range(self.num_samples))

@@ -1,4 +1,4 @@
-"""Sums of a few cosines: the smallest inverse problem that is of interest."""
+"""Signals that are sums of a few cosines, for small inverse problems."""
 
 import math
 from typing import Any
@@ -11,27 +11,28 @@ from nas_lightning.data.inverse import InverseData
 from nas_lightning.errors import UsageError
 from nas_lightning.randomness import mix_seed
 
-_COSINES = 3  # at most
+_COSINES = 3  # largest number of cosines
 
 
 class Signals(InverseData):
-    """Made-up signals: an offset plus one to three cosines.
+    """Synthetic signals: an offset plus one to three cosines.
 
-    x_t = c + sum over k of a_k · cos(2π f_k t / n + φ_k), with all drawn uniformly: the number of
-    cosines from 1, 2, 3, amplitudes a from 0.5 .. 1.5, frequencies f from 1 .. 8 periods a signal
-    (so x is not periodic), phases φ from 0 .. 2π, the offset c from -0.5 .. 0.5. Inspired by
-    Geiping et al., "DARTS for Inverse Problems" (2021), whose exact setting was not at hand.
+    x_t = c + sum over k of a_k · cos(2π f_k t / n + φ_k). All parameters are drawn uniformly: the
+    number of cosines from {1, 2, 3}, amplitudes a from [0.5, 1.5], frequencies f from [1, 8]
+    periods per signal (not integers, so x is not periodic), phases φ from [0, 2π], and the offset
+    c from [-0.5, 0.5]. Inspired by Geiping et al., "DARTS for Inverse Problems" (2021), whose
+    exact setting was not available.
 
     The peak of PSNR is 2, about the mean over the signals of max |x|.
 
     Args:
-        size: Samples of a signal, n.
-        train_size: Number of training signals, to be split as the mode says.
+        size: Number of samples n of a signal.
+        train_size: Number of training signals, before the split of `mode`.
         test_size: Number of test signals.
         kwargs: Arguments of all inverse problems, see `InverseData`.
 
     Raises:
-        UsageError: If an argument is out of range, or the operator is not for this size.
+        UsageError: An argument is out of range, or the operator does not accept this size.
     """
 
     dims = 1
@@ -49,7 +50,7 @@ class Signals(InverseData):
         self.test_size = test_size
 
     def truths(self, part: Part) -> Tensor:
-        """The signals (N, 1, n), drawn from a seed of their own."""
+        """Return the signals (N, 1, n), drawn from a fixed seed."""
         count = self.train_size if part == "train" else self.test_size
         generator = torch.Generator().manual_seed(mix_seed(3 if part == "train" else 4))
 

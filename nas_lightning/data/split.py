@@ -10,16 +10,16 @@ from nas_lightning.randomness import mix_seed
 def split_indices(
     labels_or_size: Sequence[int] | int, fraction: float, seed: int
 ) -> tuple[list[int], list[int]]:
-    """Split `0 .. n - 1` in two.
+    """Split the indices from 0 to n - 1 in two.
 
     Args:
-        labels_or_size: The class of every sample: then each class is split in the same proportion,
-            up to one sample. Or the number of samples: then classes are not looked at.
+        labels_or_size: Class of every sample, to split each class in the same proportion, up to
+            one sample; or the number of samples n, to split without classes.
         fraction: Share of the second part, from 0 to 1; its size is `round(fraction * n)`.
-        seed: The same seed always gives the same split.
+        seed: Seed, which determines the split.
 
     Returns:
-        The first and the second part: sorted, disjoint, together everything.
+        The first and the second part, sorted and disjoint. Together they contain all indices.
     """
     labels = [0] * labels_or_size if isinstance(labels_or_size, int) else labels_or_size
     groups: dict[int, list[int]] = {}
@@ -38,9 +38,9 @@ def split_indices(
 
 
 def _shares(sizes: list[int], fraction: float) -> list[int]:
-    """Whole numbers near `fraction * size` whose sum is the rounded share of all.
+    """Return integers near `fraction * size` whose sum is the rounded share of all.
 
-    Everyone gets the rounded-down share; what is left goes to the largest remainders.
+    Each share is rounded down, and the rest goes to those with the largest remainders.
     """
     exact = [fraction * size for size in sizes]
     counts = [int(share) for share in exact]

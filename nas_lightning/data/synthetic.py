@@ -1,4 +1,4 @@
-"""Made-up images that a small network can learn: for trials and tests, without a disk."""
+"""Synthetic images that a small network can learn, for trials and tests."""
 
 from typing import Any
 
@@ -17,18 +17,18 @@ _NOISE = 0.5  # standard deviation; the patterns have about 1
 
 
 class Synthetic(InMemoryImages):
-    """Noisy copies of one pattern per class. The images do not depend on `seed`.
+    """Noisy copies of one pattern per class, which do not depend on `seed`.
 
     Args:
-        in_channels: Channels of an image.
-        num_classes: Number of classes; they are equally frequent.
+        in_channels: Number of channels of an image.
+        num_classes: Number of classes, which are equally frequent.
         image_size: Height and width of an image in pixels.
-        train_size: Number of training images, to be split as the mode says.
+        train_size: Number of training images, before the split of `mode`.
         test_size: Number of test images.
         kwargs: Arguments of all data sets, see `InMemoryImages`.
 
     Raises:
-        UsageError: If an argument is out of range.
+        UsageError: An argument is out of range.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Synthetic(InMemoryImages):
 
     @property
     def data_spec(self) -> dict[str, int]:
-        """As the arguments say."""
+        """The sizes that the arguments set."""
         return {
             "in_channels": self.in_channels,
             "num_classes": self.num_classes,
@@ -60,7 +60,7 @@ class Synthetic(InMemoryImages):
         }
 
     def load(self, part: Part) -> TensorImages:
-        """Make the training or the test images, floats (N, C, H, W)."""
+        """Generate the training or the test images, floats (N, C, H, W)."""
         size = self.train_size if part == "train" else self.test_size
         generator = torch.Generator().manual_seed(mix_seed(0))
         coarse = torch.randn(
@@ -68,12 +68,12 @@ class Synthetic(InMemoryImages):
         )
         patterns = F.interpolate(coarse, size=(self.image_size, self.image_size))
         labels = torch.arange(size) % self.num_classes
-        # another stream: the two parts share the patterns, not the noise
+        # a new seed: the two parts share the patterns, but not the noise
         generator.manual_seed(mix_seed(1 if part == "train" else 2))
         shape = (size, *patterns.shape[1:])
         images = patterns[labels] + _NOISE * torch.randn(shape, generator=generator)
         return TensorImages(images, labels.tolist())
 
     def preparation(self) -> Preparation:
-        """Nothing: mirrored or shifted patterns would not be those of the test set."""
+        """Return no steps, since flipped or shifted patterns do not occur in the test set."""
         return Preparation()

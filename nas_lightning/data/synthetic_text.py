@@ -1,4 +1,4 @@
-"""Made-up text that a small network can learn: for trials and tests, without a disk."""
+"""Synthetic text that a small network can learn, for trials and tests."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from nas_lightning.randomness import mix_seed
 
 @final
 class SyntheticText(TokenData):
-    """Words that count up, modulo the vocabulary, but for some that are drawn at random.
+    """Words that count up modulo the vocabulary size, except for some random ones.
 
-    The best perplexity that any model can have is `best_perplexity`; one that knows nothing has
-    `num_tokens`. The text does not depend on `seed`.
+    `best_perplexity` is the lowest perplexity that a model can reach; a uniform prediction has the
+    perplexity `num_tokens`. The text does not depend on `seed`.
 
     Args:
         num_tokens: Size of the vocabulary.
-        train_size: Words of the training text.
-        valid_size: Words of the validation text.
-        test_size: Words of the test text.
+        train_size: Number of words in the training text.
+        valid_size: Number of words in the validation text.
+        test_size: Number of words in the test text.
         noise: Share of words that are drawn uniformly from the vocabulary.
         kwargs: Arguments of all text data, see `TokenData`.
 
@@ -50,27 +50,27 @@ class SyntheticText(TokenData):
             if (value := getattr(self, name)) < 1:
                 raise UsageError(f"{name} is {value}, but must be at least 1.")
         if not 0 <= noise <= 1:
-            raise UsageError(f"noise is {noise}, but must lie in 0 .. 1.")
+            raise UsageError(f"noise is {noise}, but must lie between 0 and 1.")
 
     @property
     def best_perplexity(self) -> float:
-        """Exp of the entropy of a word, in nats, given the one before it."""
+        """Exponential of the entropy of a word, in nats, given the previous word."""
         wrong = torch.full((self.num_tokens,), self.noise / self.num_tokens, dtype=torch.float64)
         wrong[0] += 1 - self.noise
         return float(torch.special.entr(wrong).sum().exp())
 
     def load(self) -> Corpus:
-        """Make the three texts."""
+        """Generate the three texts."""
         sizes = (self.train_size, self.valid_size, self.test_size)
         train, valid, test = (self._text(size, part) for part, size in enumerate(sizes))
         return Corpus(train, valid, test, self.num_tokens)
 
     def _text(self, size: int, part: int) -> Tensor:
-        """Words (size,): each follows the one before it, or begins to count anew."""
+        """Generate words (size,), each the successor of the previous word or a random one."""
         generator = torch.Generator().manual_seed(mix_seed(part))
-        anew = torch.rand(size, generator=generator) < self.noise
-        anew[0] = True
+        restarts = torch.rand(size, generator=generator) < self.noise
+        restarts[0] = True
         drawn = torch.randint(self.num_tokens, (size,), generator=generator)
         place = torch.arange(size)
-        start = torch.where(anew, place, 0).cummax(0).values
+        start = torch.where(restarts, place, 0).cummax(0).values
         return (drawn[start] + place - start) % self.num_tokens

@@ -1,4 +1,4 @@
-"""Words of text files: Penn Treebank, WikiText, or one's own."""
+"""Text files as words: Penn Treebank, WikiText, or your own."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from nas_lightning.errors import DataError
 
 PARTS = ("train", "valid", "test")
 LAYOUTS = ("ptb.{}.txt", "wiki.{}.tokens", "{}.txt")
-"""Names of the three files: Penn Treebank, WikiText, one's own."""
+"""Names of the three files: Penn Treebank, WikiText, your own."""
 END = "<eos>"
-"""Stands behind the last word of each line."""
+"""Word that follows the last word of each line."""
 
 
 @final
 class TextData(TokenData):
-    """Three text files in a folder, words separated by blanks, one sentence or paragraph a line.
+    """Three text files in a folder, with words separated by spaces and one sentence per line.
 
     The files are `ptb.train.txt`, `wiki.train.tokens` or `train.txt`, and the same with `valid`
-    and `test`. Each line, an empty one too, ends with the word `<eos>`. The vocabulary is that of
-    all three files, numbered in the order of first appearance, as in the released code of AWD-LSTM
-    and DARTS: so no word of the test text is unknown, and a perplexity is comparable with theirs.
+    and `test`. Each line, even an empty one, ends with the word `<eos>`. The vocabulary comes from
+    all three files, in order of first appearance, as in the released code of AWD-LSTM and DARTS.
+    No word of the test text is thus unknown, and perplexities are comparable with theirs.
 
     Args:
-        root: The folder.
+        root: Folder of the three files.
         kwargs: Arguments of all text data, see `TokenData`.
 
     Raises:
         UsageError: An argument is out of range.
-        DataError: On first use: a file is missing, empty or no text.
+        DataError: On first use, a file is missing, empty or not text.
     """
 
     def __init__(self, root: str = "data", **kwargs: Any) -> None:
@@ -41,13 +41,13 @@ class TextData(TokenData):
         self.root = root
 
     def load(self) -> Corpus:
-        """Read the files; a few seconds for two million words."""
+        """Read the files, which takes a few seconds for two million words."""
         vocabulary: dict[str, int] = {}
         train, valid, test = (_read(path, vocabulary) for path in self._files())
         return Corpus(train, valid, test, len(vocabulary))
 
     def _files(self) -> list[Path]:
-        """Paths of the three files."""
+        """Return the paths of the three files."""
         folder = Path(self.root)
         layouts = [[folder / name.format(part) for part in PARTS] for name in LAYOUTS]
         for paths in layouts:
@@ -55,16 +55,18 @@ class TextData(TokenData):
             if not missing:
                 return paths
             if len(missing) < len(PARTS):
-                raise DataError(f"The folder {str(folder)!r} lacks {' and '.join(missing)}.")
+                raise DataError(
+                    f"The folder {str(folder)!r} lacks {' and '.join(missing)}: add it."
+                )
         wanted = ", ".join(name.format("train") for name in LAYOUTS)
         raise DataError(
-            f"No text was found in {str(folder)!r}: set --data.root to a folder that holds one of "
-            f"{wanted}, and the same with 'valid' and 'test'."
+            f"No text was found in {str(folder)!r}: set --data.root to a folder that contains one "
+            f"of {wanted}, and the same with 'valid' and 'test'."
         )
 
 
 def _read(path: Path, vocabulary: dict[str, int]) -> Tensor:
-    """Word indices of a file (N,); new words are added to the vocabulary."""
+    """Read the word indices (N,) of a file and add new words to the vocabulary."""
     indices: list[int] = []
     try:
         with path.open(encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""What all text data modules share: columns, sequences, streams of a search, exact resume."""
+"""Base class of text data modules, with columns, sequences and exact resume."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Corpus(NamedTuple):
     """Three texts over one vocabulary.
 
     Attributes:
-        train: Indices of the words of the training text (N,).
-        valid: Those of the validation text.
-        test: Those of the test text.
+        train: Word indices of the training text (N,).
+        valid: Word indices of the validation text.
+        test: Word indices of the test text.
         num_tokens: Size of the vocabulary.
     """
 
@@ -42,33 +42,32 @@ class Corpus(NamedTuple):
 class TokenData(ResumableData, ABC):
     """Text for a search or a retraining of a language model.
 
-    A text is cut into as many parts as a batch has columns, which are read side by side: each
-    batch goes on where the one before it stopped, so that a hidden state can be carried along. A
-    batch is `(words, following words)`, each of the shape (T, columns). An epoch reads the
-    training text once, in sequences of random length T; how these are drawn stands in
-    `nas_lightning.data.spans.drawn_spans`.
+    A text is cut into one contiguous part per column of a batch. Each batch continues where the
+    previous one ended, so that a hidden state can be carried along. A batch is `(words, following
+    words)`, each of shape (T, columns). An epoch reads the training text once, in sequences of
+    random length T, see `nas_lightning.data.spans.drawn_spans`.
 
-    In search mode a training batch is `{"train": …, "val": …}`: weights learn from the training
-    text, α from the *validation* text, as in DARTS. The latter is read in sequences of `bptt` from
-    its start in each epoch, and again as often as the training text needs; at its end the hidden
-    state is simply carried on. In retrain mode a batch is of the training text alone.
+    In search mode a training batch is `{"train": …, "val": …}`. As in DARTS, the weights learn from
+    the training text and α from the *validation* text. Each epoch reads the latter from its start,
+    in sequences of `bptt`, and repeats it as often as the training text requires, without resetting
+    the hidden state. In retrain mode a batch is from the training text alone.
 
-    Run the trainer with `use_distributed_sampler=False`: each process has columns of its own, so
-    the columns of all processes together are what a single one would need for the same run.
+    Set `use_distributed_sampler=False` in the trainer, since each process has its own columns. A
+    single process needs the columns of all processes together for the same run.
 
     Args:
-        batch_size: Columns of the training text per process (per device).
+        batch_size: Number of columns of the training text per process (device).
         mode: `search` or `retrain`.
-        arch_batch_size: Search mode: columns of the validation text that α learns from;
-            `batch_size` by default.
-        eval_batch_size: Columns of the validation text when it is evaluated.
-        test_batch_size: Columns of the test text.
+        arch_batch_size: In search mode, number of columns of the validation text from which α
+            learns; `None` means `batch_size`.
+        eval_batch_size: Number of columns of the validation text in evaluation.
+        test_batch_size: Number of columns of the test text.
         bptt: Mean length T of a sequence, in words.
-        bptt_jitter: Standard deviation of T; 5 in DARTS' retraining, 0 in its search.
-        half_probability: How often the mean is `bptt / 2`.
-        max_extra: T is at most `bptt + max_extra`.
-        seed: Seed of the lengths; by default the run's (`seed_everything`), or 0 if that was never
-            set.
+        bptt_jitter: Standard deviation of T; 5 in the retraining of DARTS, 0 in its search.
+        half_probability: Probability that the mean is `bptt / 2`.
+        max_extra: Largest excess of T over `bptt`.
+        seed: Seed of the lengths. The default is the seed of the run (`seed_everything`), or 0 if
+            there is none.
 
     Raises:
         UsageError: An argument is out of range.
@@ -106,30 +105,32 @@ class TokenData(ResumableData, ABC):
             if (value := getattr(self, name)) < 0:
                 raise UsageError(f"{name} is {value}, but must be 0 or more.")
         if not 0 <= half_probability <= 1:
-            raise UsageError(f"half_probability is {half_probability}, but must lie in 0 .. 1.")
+            raise UsageError(
+                f"half_probability is {half_probability}, but must lie between 0 and 1."
+            )
         self._read: Corpus | None = None
 
     @abstractmethod
     def load(self) -> Corpus:
-        """Open the texts; raises DataError if one is missing or broken."""
+        """Open the texts; raise DataError if one is missing or damaged."""
 
     @property
     def corpus(self) -> Corpus:
-        """The texts, opened once."""
+        """The three texts, which are opened once."""
         if self._read is None:
             self._read = self.load()
         return self._read
 
     @property
     def data_spec(self) -> dict[str, int]:
-        """`num_tokens`, the size of the vocabulary."""
+        """The size of the vocabulary, `num_tokens`."""
         return {"num_tokens": self.corpus.num_tokens}
 
     def setup(self, stage: str | None = None) -> None:
-        """Open the texts, once.
+        """Open the texts once.
 
         Raises:
-            DataError: One is missing or broken.
+            DataError: A text is missing or damaged.
             UsageError: The trainer would replace the samplers.
         """
         if self.trainer is not None:
@@ -137,7 +138,7 @@ class TokenData(ResumableData, ABC):
         _ = self.corpus
 
     def train_dataloader(self) -> CombinedLoader | Loader:
-        """Sequences of the training text; goes on where a loaded checkpoint stopped."""
+        """Return training sequences, starting at the position of a loaded checkpoint."""
         columns = self._columns("train", self.batch_size, "batch_size")
         position = self._position()
         sampler = SpanSampler(lambda epoch: self._drawn(columns.rows, epoch))
@@ -154,23 +155,23 @@ class TokenData(ResumableData, ABC):
         return CombinedLoader(loaders, mode="min_size")
 
     def val_dataloader(self) -> Loader:
-        """The validation text, in sequences of `bptt`."""
+        """Return the validation text in sequences of `bptt`."""
         return self._eval_loader("valid", self.eval_batch_size, "eval_batch_size")
 
     def test_dataloader(self) -> Loader:
-        """The test text, in sequences of `bptt`."""
+        """Return the test text in sequences of `bptt`."""
         return self._eval_loader("test", self.test_batch_size, "test_batch_size")
 
     def predict_dataloader(self) -> NoReturn:
-        """There is nothing to write: a distribution over all words for each word.
+        """Refuse, since a language model has no predictions to write.
 
         Raises:
             UsageError: Always.
         """
-        raise UsageError("a language model writes no predictions: `nas test` says its perplexity")
+        raise UsageError("a language model writes no predictions: `nas test` prints its perplexity")
 
     def _drawn(self, rows: int, epoch: int) -> list[Span]:
-        """The sequences of the training text in an epoch; the same on every process."""
+        """Return the training sequences of an epoch, the same on every process."""
         if not (self.bptt_jitter or self.half_probability):
             return equal_spans(rows, self.bptt)
         return drawn_spans(
@@ -190,7 +191,7 @@ class TokenData(ResumableData, ABC):
     def _columns(
         self, part: Literal["train", "valid", "test"], count: int, argument: str
     ) -> TextColumns:
-        """This process' columns of a text."""
+        """Return the columns of a text for this process."""
         rank, world_size = self._world()
         tokens = getattr(self.corpus, part)
         if len(tokens) < 2 * count * world_size:

@@ -1,4 +1,4 @@
-"""What happens to an image before the model sees it. All draws come from torch's CPU generator."""
+"""Transforms of single images. All random draws come from the CPU generator of PyTorch."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
-# from whatever the data set stores (a PIL image or a tensor) to a float tensor (C, H, W)
+# from a stored image (a PIL image or a tensor) to a float tensor (C, H, W)
 Transform = Callable[[Any], Tensor]
 
 
@@ -38,28 +38,28 @@ class Cutout(nn.Module):
 
 
 class ToRGB(nn.Module):
-    """Turns a PIL image of any mode (grey, 16-bit grey, palette, CMYK, with alpha) into RGB."""
+    """Converts a PIL image of any mode (grey, 16-bit grey, palette, CMYK, with alpha) to RGB."""
 
     def forward(self, image: Image.Image) -> Image.Image:
         """Return the image in mode RGB; transparency is dropped."""
         if image.mode.startswith("I;16"):
-            # PIL would clip everything above 255 to white: keep the upper of the two bytes instead
+            # keep the upper of the two bytes, since PIL would clip everything above 255 to white
             image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
         if "transparency" in image.info:
-            # straight to RGB, PIL warns about palettes with several transparent entries
+            # a direct conversion to RGB warns about palettes with several transparent entries
             image = image.convert("RGBA")
         return image.convert("RGB")
 
 
 class NormalizeBytes(nn.Module):
-    """Turns bytes into floats: scales to 0 .. 1, subtracts the mean, divides by the deviation.
+    """Converts bytes to floats: scales to [0, 1], subtracts the mean, divides by the deviation.
 
-    One multiplication and one addition; torchvision's two steps take six times as long on small
-    images.
+    It takes one multiplication and one addition. The two steps of torchvision take six times as
+    long on small images.
 
     Args:
-        mean: Mean of each channel, in the scale 0 .. 1.
-        std: Standard deviation of each channel, in the scale 0 .. 1.
+        mean: Mean of each channel, on a scale from 0 to 1.
+        std: Standard deviation of each channel, on a scale from 0 to 1.
     """
 
     scale: Tensor
@@ -77,7 +77,7 @@ class NormalizeBytes(nn.Module):
 
 
 def resized_crop_transform(size: int) -> list[nn.Module]:
-    """Steps for photographs in training: a random part of at least half the area, mirrored or not.
+    """Return steps for photographs in training: random crops of at least half the area, and flips.
 
     Args:
         size: Height and width of the result in pixels.
@@ -86,9 +86,9 @@ def resized_crop_transform(size: int) -> list[nn.Module]:
 
 
 def imagenet_transform(size: int) -> list[nn.Module]:
-    """Steps for ImageNet in training (DARTS): a random part, mirrored or not, in other colours.
+    """Return the steps of DARTS for ImageNet in training: random crops, flips and colour jitter.
 
-    The part has 8 to 100 % of the area and sides of 3:4 to 4:3.
+    A crop has 8 to 100 % of the area and an aspect ratio from 3:4 to 4:3.
 
     Args:
         size: Height and width of the result in pixels.
@@ -98,7 +98,9 @@ def imagenet_transform(size: int) -> list[nn.Module]:
 
 
 def centre_crop_transform(size: int) -> list[nn.Module]:
-    """Steps for photographs in evaluation: shorter side to 8/7 of `size` (256 to 224), centre crop.
+    """Return steps for photographs in evaluation: resizing and a centre crop.
+
+    The shorter side is resized to 8/7 of `size`, such as 256 pixels for a crop of 224.
 
     Args:
         size: Height and width of the result in pixels.

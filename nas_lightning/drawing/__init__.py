@@ -1,1 +1,1 @@
-"""Pictures of cells and of mixing weights."""
+"""Drawings of cells and of mixing weights."""

@@ -1,7 +1,7 @@
-"""Pictures of cells.
+"""Drawings of cells.
 
-Figures are built without pyplot, and colours and fonts are set here rather than read from
-matplotlib's configuration: drawing during a training run must not touch the user's own plots.
+Figures are made without pyplot, and colours and fonts are set here instead of read from
+matplotlib's configuration, because drawing during training must not change the user's own plots.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from nas_lightning.errors import NASError, UsageError
 TITLE_POINTS = 11.0
 TITLE_HEIGHT = 0.34  # inches, as below
 LEGEND_HEIGHT = 0.36
-SAMPLE = 0.3  # the line in front of a legend entry
+SAMPLE = 0.3  # length of the line before a legend entry
 INK = "#222222"
 GREY = "#a8a8a8"
 
@@ -57,11 +57,11 @@ METADATA: dict[str, dict[str, Any]] = {
     ".png": {},
     ".pdf": {"CreationDate": None},
 }
-# text stays text in SVG; fonts that publishers accept in PDF
+# SVG keeps text as text; PDF embeds fonts that publishers accept
 SETTINGS: Any = {"svg.fonttype": "none", "svg.hashsalt": "nas-lightning", "pdf.fonttype": 42}
 
 _FONT = FontProperties(family="DejaVu Sans", size=LABEL_POINTS)
-_saving = threading.Lock()  # SETTINGS hold for the whole process: one thread at a time
+_saving = threading.Lock()  # SETTINGS are global to the process: one thread at a time
 
 
 def draw_cell(cell: CellGenotype, title: str) -> Figure:
@@ -70,23 +70,24 @@ def draw_cell(cell: CellGenotype, title: str) -> Figure:
 
 
 def draw_genotype(genotype: Genotype) -> Figure:
-    """Draw the cells of a genotype, one above the other."""
-    titles = genotype.space.title
-    return _draw([(titles(kind), layout(cell)) for kind, cell in genotype.cells.items()])
+    """Draw the cells of a genotype, stacked vertically."""
+    title = genotype.space.title
+    return _draw([(title(kind), layout(cell)) for kind, cell in genotype.cells.items()])
 
 
 def save_drawing(genotype: Genotype, path: Path | str) -> Path:
-    """Draw a genotype to a file; the same genotype always gives the same SVG and PDF.
+    """Draw a genotype into a file. SVG and PDF files of equal genotypes are equal.
 
     Args:
-        genotype: What to draw.
-        path: Where; its ending, `.svg`, `.png` or `.pdf`, is the format. Missing folders are made.
+        genotype: The genotype.
+        path: The file. Its ending, `.svg`, `.png` or `.pdf`, chooses the format. Missing folders
+            are created.
 
     Returns:
         The path.
 
     Raises:
-        UsageError: Another ending.
+        UsageError: The path has another ending.
         NASError: The file cannot be written.
     """
     target = Path(path)
@@ -104,7 +105,7 @@ def save_drawing(genotype: Genotype, path: Path | str) -> Path:
 
 
 def family(primitive: str) -> str:
-    """The family of an operation: a key of `FAMILIES`."""
+    """Return the family of an operation, a key of `FAMILIES`."""
     if primitive in ACTIVATIONS:
         return "activation"
     if primitive == "none":
@@ -120,7 +121,7 @@ def family(primitive: str) -> str:
 
 
 def _draw(cells: Sequence[tuple[str, CellLayout]]) -> Figure:
-    """One figure with the cells in a column and a legend below."""
+    """Draw the cells below each other, with a legend at the bottom."""
     used = {family(c.primitive) for _, cell in cells for c in cell.curves if c.primitive}
     legend = [name for name in FAMILIES if name in used]
     entries = [SAMPLE + 0.25 + 0.9 * CHARACTER * len(name) for name in legend]
@@ -214,7 +215,7 @@ def _text(
     weight: str = "normal",
     math: bool = False,
 ) -> None:
-    """Text at a point; dollar signs are plain text unless `math`."""
+    """Write text at a point; dollar signs are plain text unless `math` is set."""
     font = _FONT.copy()
     font.set_size(size)
     font.set_weight(weight)

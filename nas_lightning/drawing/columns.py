@@ -1,6 +1,7 @@
-"""Who stands where in the columns of a layered drawing: few crossings, then straight edges.
+"""Positions in the columns of a layered drawing: first few crossings, then straight edges.
 
-Here y grows downwards, in inches, and items of a column are sorted by it.
+Here y grows downwards, in inches, and the items of a column are sorted by y. An edge that crosses a
+column has a dummy item in it, which keeps other items away (Sugiyama et al., 1981).
 """
 
 from __future__ import annotations
@@ -9,20 +10,24 @@ import random
 from dataclasses import dataclass, field
 from math import inf
 
-PORT = 0.13  # between two edges where they touch a node
-CLEARANCE = {"node": 0.13, "label": 0.035, "lane": 0.06}
-STARTS = 24  # orders that the search for few crossings starts from
-SWEEPS = 120  # over the columns, while their heights settle
+PORT = 0.13  # distance of two edges where they touch a node
+CLEARANCE = {"node": 0.13, "label": 0.035, "dummy": 0.06}
+STARTS = 24  # initial orders from which `order` reduces crossings
+SWEEPS = 120  # passes of `place` over the columns
 
 
 @dataclass(eq=False)
 class Item:
-    """What takes up height in a column: a state, a label, or the lane of a passing edge."""
+    """An item that takes up height in a column.
+
+    Its kind is `node` for a state, `label` for the name of an operation, or `dummy` for an edge
+    that crosses the column.
+    """
 
     kind: str
     width: float = 0.0
     height: float = 0.0
-    strength: float = 1.0  # how much its crossings and bends matter
+    strength: float = 1.0  # weight of its crossings and bends
     left: list[Item] = field(default_factory=list)
     right: list[Item] = field(default_factory=list)
     position: int = 0
@@ -30,7 +35,7 @@ class Item:
     pulls: list[tuple[Item, float, float]] = field(default_factory=list)
 
     def port(self, side: list[Item], neighbour: Item) -> float:
-        """Distance below the centre at which the edge to a neighbour touches this item."""
+        """Return how far below the centre the edge to a neighbour touches the item."""
         if self.kind != "node":
             return 0.0
         rank = sum(other.position < neighbour.position for other in side)
@@ -41,9 +46,10 @@ Columns = list[list[Item]]
 
 
 def order(columns: Columns) -> None:
-    """Sort every column so that few edges cross: barycentres, then swaps of neighbours.
+    """Sort every column so that few edges cross: by barycentres, then by swaps of neighbours.
 
-    The first item of the first column stays above the last: a mirrored order is as good.
+    Of two mirrored orders, which are equally good, the one is chosen that keeps the first item of
+    the first column above the last.
     """
     generator = random.Random(0)
     best, fewest = [list(column) for column in columns], inf
@@ -87,7 +93,7 @@ def _barycentre(item: Item, others: list[Item]) -> float:
 
 
 def _crossings(a: Item, b: Item) -> float:
-    """Weighted crossings between the edges of two items of a column if `a` comes before `b`."""
+    """Sum the weighted crossings between the edges of two items of a column, `a` above `b`."""
     return sum(
         min(a.strength, p.strength) * min(b.strength, q.strength)
         for ends, others in ((a.left, b.left), (a.right, b.right))
@@ -98,7 +104,7 @@ def _crossings(a: Item, b: Item) -> float:
 
 
 def _swap(column: list[Item]) -> bool:
-    """Swap neighbours where that removes crossings; whether any were."""
+    """Swap neighbours where that removes crossings; return True if any were swapped."""
     swapped = False
     for i in range(len(column) - 1):
         a, b = column[i], column[i + 1]
@@ -109,7 +115,7 @@ def _swap(column: list[Item]) -> bool:
 
 
 def place(columns: Columns) -> None:
-    """Set y so that edges are straight, under the distances that each column needs."""
+    """Set y so that edges are as straight as the distances within each column allow."""
     for column in columns:
         for item in column:
             ends = [(n, n.port(n.right, item) - item.port(item.left, n)) for n in item.left]
@@ -124,14 +130,17 @@ def place(columns: Columns) -> None:
 
 
 def _settle(column: list[Item]) -> None:
-    """Move a column to the weighted means of its neighbours: isotonic regression in blocks."""
+    """Move the items of a column to the weighted means of their neighbours.
+
+    This is isotonic regression by pooling adjacent violators.
+    """
     offset = 0.0
     blocks: list[tuple[float, float, list[tuple[Item, float]]]] = []
     previous: Item | None = None
     for item in column:
         if previous is not None:
             offset += _distance(previous, item)
-        # a weak pull to the axis holds items that nothing else holds
+        # a weak pull to y = 0 fixes items without other pulls
         weight = 0.02 + sum(w for _, _, w in item.pulls)
         mean = sum(w * (other.y + shift) for other, shift, w in item.pulls) / weight - offset
         members = [(item, offset)]
@@ -148,17 +157,22 @@ def _settle(column: list[Item]) -> None:
 
 
 def _distance(a: Item, b: Item) -> float:
-    """Least distance between the centres of two neighbours in a column."""
+    """Return the least distance between the centres of two neighbours in a column."""
     return (a.height + b.height) / 2 + CLEARANCE[a.kind] + CLEARANCE[b.kind]
 
 
-def straighten(columns: Columns, lanes: list[Item]) -> None:
-    """Draw an edge in as few level pieces as the room between its neighbours allows."""
-    if len(lanes) < 2:  # labels of short edges stay evenly spaced
+def straighten(columns: Columns, chain: list[Item]) -> None:
+    """Move an edge so that it has as few level pieces as the room between its neighbours allows.
+
+    Args:
+        columns: All columns.
+        chain: The dummies and the label of the edge, from left to right.
+    """
+    if len(chain) < 2:  # labels of short edges stay evenly spaced
         return
     run: list[Item] = []
     low, high = -inf, inf
-    for item in [*lanes, None]:
+    for item in [*chain, None]:
         if item is not None:
             column = next(c for c in columns if item in c)
             i = item.position
@@ -166,12 +180,12 @@ def straighten(columns: Columns, lanes: list[Item]) -> None:
             below = inf
             if i + 1 < len(column):
                 below = column[i + 1].y - _distance(item, column[i + 1])
-            if max(low, above) <= min(high, below) + 1e-6:  # rounding, where it is tight
+            if max(low, above) <= min(high, below) + 1e-6:  # allow for rounding
                 run.append(item)
                 low, high = max(low, above), min(high, below)
                 continue
-        level = min(max(sum(lane.y for lane in run) / len(run), low), high)
-        for lane in run:
-            lane.y = level
+        level = min(max(sum(member.y for member in run) / len(run), low), high)
+        for member in run:
+            member.y = level
         if item is not None:
             run, low, high = [item], above, below

@@ -1,4 +1,4 @@
-"""Heat maps of mixing weights: which operation each edge leans to."""
+"""Heat maps of mixing weights, to see which operation each edge prefers."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ def draw_weights(
     columns: Sequence[str],
     title: str,
 ) -> Figure:
-    """Draw mixing weights as a heat map from 0 to their maximum, every value written out.
+    """Draw mixing weights as a heat map from 0 to their maximum, with the value in every box.
 
     Args:
-        weights: (E, O), one row an edge. Values that are not finite are grey.
-        rows: E names of edges.
-        columns: O names of primitives.
-        title: Stands above.
+        weights: Weights (E, O), one row for each edge. Values that are not finite are grey.
+        rows: Names of the E edges.
+        columns: Names of the O primitives.
+        title: Title above the map.
 
     Raises:
-        ValueError: The names do not match the shape, or there is nothing to draw.
+        ValueError: The names do not match the shape, or the weights are empty.
     """
     values = np.asarray(weights, dtype=float)
     if values.shape != (len(rows), len(columns)) or not values.size:
@@ -53,7 +53,7 @@ def draw_weights(
     figure = Figure(figsize=size, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    # vector cells: an image would be smoothed in PDF and SVG
+    # a mesh stays sharp in PDF and SVG; an image would be smoothed
     mesh = axes.pcolormesh(
         shown, cmap=colours, norm=scale, edgecolors="white", linewidth=1.0, antialiased=True
     )
@@ -62,7 +62,7 @@ def draw_weights(
     fills = colours(scale(shown))  # (E, O, 4)
     for (row, column), value in np.ndenumerate(values):
         red, green, blue, _ = fills[row, column]
-        # the luminance at which black and white text are equally legible
+        # black and white text are equally legible at this luminance
         light = 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2 > 0.18
         axes.text(
             column + 0.5,

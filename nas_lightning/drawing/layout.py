@@ -1,9 +1,9 @@
-"""Where everything in the drawing of a cell goes: a layered layout, left to right, in inches.
+"""Layout of the drawing of a cell: layered, from left to right, in inches.
 
-Columns alternate: states (by the longest path from the inputs), then the labels of the edges
-between them. An edge owns a lane in every column that it passes, lanes and boxes of a column are
-kept apart, and curves bend only between columns, all with the same shape. So a curve never meets
-a box that is not its own, and two curves meet only where their order has to change.
+Columns alternate between states (by the longest path from the inputs) and the labels of the edges
+between them. An edge has a dummy item in every column that it crosses. Items of a column are kept
+apart, and curves bend only between columns, all with the same shape. So a curve never meets the box
+of something else, and two curves meet only where their order has to change.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Box:
     height: float
 
     def overlaps(self, other: Box) -> bool:
-        """Whether the two have an inner point in common."""
+        """Return True if the two boxes have an inner point in common."""
         return (
             2 * abs(self.x - other.x) < self.width + other.width
             and 2 * abs(self.y - other.y) < self.height + other.height
@@ -46,14 +46,15 @@ class Box:
 
 @dataclass(frozen=True)
 class Curve:
-    """An edge of the cell as it is drawn.
+    """The curve that draws an edge of the cell.
 
     Attributes:
-        source: State that it leaves.
-        target: State that it enters; the output is the state after the last node.
-        points: Control points of a chain of cubic Béziers: the first point, then three a segment.
-        primitive: The operation; None for a connector to the output.
-        label: Where the operation's name goes; None for a connector.
+        source: State that the edge leaves.
+        target: State that the edge enters; the output is the state after the last node.
+        points: Control points of a chain of cubic Bézier curves: the first point, then three for
+            each curve.
+        primitive: The operation; `None` for a connector to the output.
+        label: Box of the operation's name; `None` for a connector.
     """
 
     source: int
@@ -65,12 +66,14 @@ class Curve:
 
 @dataclass(frozen=True)
 class CellLayout:
-    """A drawing area of `width` by `height` inches, y upwards, and what stands in it.
+    """A drawing area of `width` by `height` inches and its contents; y grows upwards.
 
     Attributes:
-        nodes: Box of every state, by state; the last is the output.
+        width: Width in inches.
+        height: Height in inches.
+        nodes: Boxes of the states, in order; the last one is the output.
         curves: Edges in the order of the genotype, then the connectors to the output.
-        inputs: How many of the states are inputs of the cell.
+        inputs: Number of input states of the cell.
     """
 
     width: float
@@ -81,14 +84,15 @@ class CellLayout:
 
 
 def short_name(primitive: str) -> str:
-    """Name of an operation as a drawing shows it, such as `sep conv 3×3`."""
-    name = re.sub(r"(?<=\d)x(?=\d)", "×", primitive.rpartition(".")[2])  # of an import path
-    # a normal convolution, in the words of NAS-Bench-201
+    """Return the name of an operation for drawings, such as `sep conv 3×3`."""
+    name = primitive.rpartition(".")[2]  # of an import path
+    name = re.sub(r"(?<=\d)x(?=\d)", "×", name)
+    # `nor_conv` is NAS-Bench-201's name of an ordinary convolution
     return name.removesuffix("_connect").removeprefix("nor_").replace("_", " ")
 
 
 def layout(cell: CellGenotype) -> CellLayout:
-    """Place a cell's states, edges and labels. The same cell always gives the same layout."""
+    """Lay out a cell's states, edges and labels; equal cells always have equal layouts."""
     output = cell.inputs + len(cell.nodes)
     edges = [
         (edge.source, target, edge.primitive)
@@ -107,16 +111,16 @@ def layout(cell: CellGenotype) -> CellLayout:
     gaps = _label_gaps([(depth[s], depth[t]) for s, t, _ in edges], depth[output])
     chains: list[list[Item]] = []
     for i, (source, target, primitive) in enumerate(ends):
-        lanes = []
+        between = []
         for index in range(rank[source] + 1, rank[target]):
             if primitive is not None and index == 2 * gaps[i] + 1:
                 width = CHARACTER * len(short_name(primitive)) + 0.12
-                lane = Item("label", width, LABEL_HEIGHT)
+                item = Item("label", width, LABEL_HEIGHT)
             else:
-                lane = Item("lane", strength=0.3 if primitive is None else 1.0)
-            columns[index].append(lane)
-            lanes.append(lane)
-        chain = [states[source], *lanes, states[target]]
+                item = Item("dummy", strength=0.3 if primitive is None else 1.0)
+            columns[index].append(item)
+            between.append(item)
+        chain = [states[source], *between, states[target]]
         for a, b in pairwise(chain):
             a.right.append(b)
             b.left.append(a)
@@ -131,7 +135,10 @@ def layout(cell: CellGenotype) -> CellLayout:
 
 
 def _depths(cell: CellGenotype) -> list[int]:
-    """Longest path from the inputs to each state, the output last; 1 for a node without edges."""
+    """Return the longest path from the inputs to each state, the output last.
+
+    A node without edges has depth 1.
+    """
     depth = [0] * cell.inputs
     for node in cell.nodes:
         depth.append(1 + max((depth[edge.source] for edge in node), default=0))
@@ -139,7 +146,7 @@ def _depths(cell: CellGenotype) -> list[int]:
 
 
 def _label_gaps(spans: list[tuple[int, int]], layers: int) -> list[int]:
-    """The gap between layers that each edge is labelled in: near its end, unless crowded."""
+    """Choose the gap between layers for the label of each edge: near its end, unless crowded."""
     load = [0.0] * layers
     gaps = [0] * len(spans)
     for i in sorted(range(len(spans)), key=lambda i: spans[i][1] - spans[i][0]):
@@ -156,7 +163,7 @@ def _trace(
     chains: list[list[Item]],
     inputs: int,
 ) -> CellLayout:
-    """Give the columns their x positions and draw the curves through them."""
+    """Set the x positions of the columns and make the curves through them."""
     left: dict[Item, float] = {}
     right: dict[Item, float] = {}
     x = MARGIN
@@ -173,7 +180,7 @@ def _trace(
     height = max(item.y + item.height / 2 for item in items) + MARGIN - top
 
     def box(item: Item) -> Box:
-        # a head stands before the box of a state; labels are centred in their column
+        # the arrow head is left of a state's box; labels are centred in their column
         middle = (left[item] + right[item]) / 2
         if item.kind == "node":
             middle = right[item] - item.width / 2
@@ -203,15 +210,21 @@ def _trace(
 
 
 def _bend(column: list[Item]) -> float:
-    """Width of the bends after a column: wider where an edge climbs more."""
+    """Return the width of the bends after a column: the more an edge climbs, the wider."""
     climbs = (abs(item.y - other.y) for item in column for other in item.right)
     return min(0.7, 0.22 + 0.22 * max(climbs, default=0.0))
 
 
 def state_label(state: int, states: int, inputs: int) -> str:
-    """Text of a state in a drawing with so many states; mathtext where it has dollar signs."""
+    """Return the text of a state in a drawing; text between dollar signs is mathtext.
+
+    Args:
+        state: The state.
+        states: Number of states in the drawing, with the output.
+        inputs: Number of input states.
+    """
     if state == states - 1:
-        # papers write c_k for the next after c_{k-1}, h_t for recurrent cells
+        # papers write c_k after c_{k-1} and c_{k-2}; recurrent cells have one input
         return "out" if inputs == 1 else "$c_{k}$"
     name = state_name(state, inputs)
     return f"${name}$" if name.startswith("c_") else name

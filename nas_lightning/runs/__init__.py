@@ -1,1 +1,1 @@
-"""Runs of the command line: configuration, run directory, record, messages."""
+"""Runs of the command line: configuration, run directory, record and messages."""

@@ -1,9 +1,7 @@
-"""`nas fit | validate | test | predict`: LightningCLI with run directories of our own."""
+"""`nas fit | validate | test | predict`: LightningCLI with run directories."""
 
 from __future__ import annotations
 
-import logging
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +28,8 @@ from nas_lightning.callbacks import (
     RunCheckpoint,
     RunProgressBar,
 )
-from nas_lightning.runs.distribution import prepare_distribution
-from nas_lightning.slurm.environment import active_job, check_environment, trainer_arguments
-from nas_lightning.runs.failures import explained
-from nas_lightning.runs.header import header
-from nas_lightning.runs.fingerprint import config_hash
-from nas_lightning.runs.loggers import make_loggers
-from nas_lightning.runs.parser import NASArgumentParser, PackagedConfig, PrintPlan
+from nas_lightning.callbacks.search_monitor import SearchMonitor
+from nas_lightning.runs.checks import check_monitor, data_spec, refuse_strategies
 from nas_lightning.runs.directory import (
     CHECKPOINTS,
     claim,
@@ -44,16 +37,30 @@ from nas_lightning.runs.directory import (
     find_checkpoint,
     find_start,
 )
+from nas_lightning.runs.distribution import prepare_distribution
+from nas_lightning.runs.failures import explained
+from nas_lightning.runs.fingerprint import config_hash
+from nas_lightning.runs.header import header
+from nas_lightning.runs.loggers import make_loggers
+from nas_lightning.runs.parser import NASArgumentParser, PackagedConfig, PrintPlan
+from nas_lightning.runs.quiet import quiet
+from nas_lightning.runs.record import RunRecord
 from nas_lightning.runs.save_config import SaveConfig
 from nas_lightning.runs.shared_settings import Stages, write_stages
-from nas_lightning.errors import UsageError
-from nas_lightning.callbacks.search_monitor import SearchMonitor
-from nas_lightning.runs.record import RunRecord
-from nas_lightning.search import SearchModule, SearchStrategy
+from nas_lightning.search import SearchModule
+from nas_lightning.slurm.environment import active_job, check_environment, trainer_arguments
 
 
 class NASCLI(LightningCLI):
-    """LightningCLI with a run directory, loggers and callbacks that every run has."""
+    """LightningCLI with a run directory, and with loggers and callbacks for every run.
+
+    Args:
+        arguments: The command line, starting with the verb.
+
+    Attributes:
+        verb: The verb.
+        lock: The lock on the run directory while a fit runs.
+    """
 
     def __init__(self, arguments: list[str]) -> None:
         self.verb = arguments[0]
@@ -76,10 +83,10 @@ class NASCLI(LightningCLI):
             parser_class=NASArgumentParser,
             parser_kwargs={"prog": "nas"},
             seed_everything_default=0,
-            # our loaders shard by themselves; Lightning's sampler would undo their order
+            # our loaders shard by themselves; Lightning's sampler would change their order
             trainer_defaults={
                 "use_distributed_sampler": False,
-                "enable_model_summary": False,  # thousands of modules; we print what matters
+                "enable_model_summary": False,  # it would list thousands of modules
                 "callbacks": [RunProgressBar()],
             },
             auto_configure_optimizers=False,
@@ -87,15 +94,15 @@ class NASCLI(LightningCLI):
         )
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override] # static in Lightning
-        """Only the verb that runs: building a parser for each would take seconds."""
+        """Return only the verb that runs: building a parser for each would take seconds."""
         return {self.verb: LightningCLI.subcommands()[self.verb]}
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
-        """The parser; its `--config` also finds shipped configurations."""
+        """Return the parser, whose `--config` also finds shipped configurations."""
         kwargs.setdefault(
             "dump_header", [f"nas-lightning {__version__}, lightning {lightning.__version__}"]
         )
-        kwargs.setdefault("allow_abbrev", False)  # a misspelt option must not pass for another one
+        kwargs.setdefault("allow_abbrev", False)  # a misspelt option must not match another
         parser = self.parser_class(**kwargs)
         parser.add_argument(
             "-c",
@@ -106,12 +113,12 @@ class NASCLI(LightningCLI):
         return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add what every run has and link what is said once."""
+        """Add the options of every run, and link those that share a value."""
         parser.add_argument(
             "--run_dir",
             type=str,
             default="runs/default",
-            help="Where everything the run writes goes; never shared by two runs.",
+            help="Directory for all files of the run; never shared by two runs.",
         )
         parser.add_argument(
             "--threads",
@@ -123,7 +130,7 @@ class NASCLI(LightningCLI):
             "--pictures",
             type=bool,
             default=True,
-            help="Draw a search's cells and weights for TensorBoard, seconds an epoch.",
+            help="Draw a search's cells and weights for TensorBoard; takes seconds per epoch.",
         )
         if self.verb == "fit":
             parser.add_argument("--print_plan", action=PrintPlan)
@@ -152,19 +159,22 @@ class NASCLI(LightningCLI):
         return parser
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Read the configuration, and write the shared settings to their places."""
+        """Read the configuration and complete it."""
         super().parse_arguments(parser, args)
         self.complete(self.config[self.config.subcommand])
 
     def complete(self, config: Namespace) -> None:
-        """Complete the configuration of the run before anything is built."""
+        """Complete the configuration of the run before anything is built.
+
+        Here: write the settings under `stages` to their places.
+        """
         write_stages(config)
 
     def _parse_ckpt_path(self) -> None:
         """Find the checkpoint and claim the run directory before anything is built.
 
-        Lightning would let the checkpoint's hyper-parameters override the configuration here;
-        we keep the configuration and refuse a checkpoint that does not fit it.
+        Lightning would let the checkpoint's hyper-parameters override the configuration here. We
+        keep the configuration and refuse a checkpoint that does not fit it.
         """
         config = self.config[self.config.subcommand]
         run_dir = Path(config.run_dir)
@@ -178,12 +188,12 @@ class NASCLI(LightningCLI):
             return
         start = find_start(run_dir, config.ckpt_path, active_job())
         config.ckpt_path = None if start.checkpoint is None else str(start.checkpoint)
-        # one process holds the directory for all
+        # one process holds the directory for all of them
         if not config.trainer.fast_dev_run and getattr(rank_zero_only, "rank", 0) == 0:
             self.lock = claim(run_dir, start)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """The trainer, with the loggers and callbacks that every run has."""
+        """Return the trainer, with the loggers and callbacks of every run."""
         config = self._get(self.config, "trainer")
         run_dir = Path(self._get(self.config, "run_dir"))
         if config.logger is not False and not config.fast_dev_run:
@@ -195,10 +205,10 @@ class NASCLI(LightningCLI):
             )
         kwargs |= trainer_arguments(self._get(self.config_init, "trainer"))
         trainer = super().instantiate_trainer(**kwargs)
-        _refuse_strategies(trainer)
+        refuse_strategies(trainer)
         prepare_distribution(trainer, self.model)
         if trainer.fast_dev_run:  # type: ignore[attr-defined] # set by a connector
-            # Lightning would write last.ckpt all the same, into a directory that was not claimed
+            # Lightning would still write last.ckpt, into a directory that was not claimed
             trainer.callbacks = [  # type: ignore[attr-defined] # set by a connector
                 callback
                 for callback in trainer.callbacks  # type: ignore[attr-defined] # set by a connector
@@ -214,18 +224,12 @@ class NASCLI(LightningCLI):
             torch.set_num_threads(threads)
 
     def before_fit(self) -> None:
-        """Say what runs; refuse to choose a checkpoint by validation data that is not there.
+        """Check the checkpoint's metric, and print the run directory and the header of the run.
 
         Raises:
-            UsageError: That is asked for.
+            UsageError: There is no validation data to choose a checkpoint by.
         """
-        monitor = self._get(self.config, "checkpoint").monitor or ""
-        retrains = getattr(self.datamodule, "mode", None) == "retrain"
-        if retrains and "val_" in monitor and getattr(self.datamodule, "val_fraction", 1) == 0:
-            raise UsageError(
-                f"data.val_fraction 0 leaves no validation data for checkpoint.monitor {monitor}: "
-                f"set --checkpoint.monitor null, or a larger --data.val_fraction"
-            )
+        check_monitor(self._get(self.config, "checkpoint").monitor, self.datamodule)
         if self.trainer.is_global_zero:
             print(f"{'run directory':<24} {self._get(self.config, 'run_dir')}")
             print(header(self.model, self.datamodule), flush=True)
@@ -237,14 +241,14 @@ class NASCLI(LightningCLI):
         if trainer.loggers:
             callbacks.append(LearningRateMonitor(logging_interval="epoch"))
         if isinstance(self.model, SearchModule):
-            callbacks.append(SearchMonitor(run_dir, self._get(self.config, "pictures")))
+            callbacks.append(SearchMonitor(self._get(self.config, "pictures")))
         callbacks.append(PredictionWriter(run_dir))
         if self.subcommand == "fit":
             job = active_job()
             callbacks.append(GracefulStop(job))
             callbacks.append(LostProcess())
             callbacks.append(self._record(run_dir, None if job is None else job.id))
-            callbacks.append(RanksAgree())  # asked first, before anything is written
+            callbacks.append(RanksAgree())  # called first, before anything is written
         return callbacks
 
     def _record(self, run_dir: Path, job: str | None) -> RunRecord:
@@ -253,36 +257,11 @@ class NASCLI(LightningCLI):
         return RunRecord(run_dir, digest, checkpoint and Path(checkpoint), job)
 
     def plain_config(self) -> dict[str, Any]:
-        """The configuration of the run as plain data."""
+        """Return the configuration of the run as plain data."""
         parser = self._parser(self.subcommand)
         text = parser.dump(self.config[str(self.subcommand)], skip_none=False)
         found: dict[str, Any] = yaml.safe_load(text)
         return found
-
-
-def data_spec(data: LightningDataModule) -> dict[str, Any]:
-    """What a data module says of its sizes.
-
-    Raises:
-        UsageError: It says nothing.
-    """
-    spec = getattr(data, "data_spec", None)
-    if spec is None:
-        raise UsageError(
-            f"{type(data).__name__} must say the sizes of its data: give it an attribute "
-            f'data_spec = {{"in_channels": …, "num_classes": …, "image_size": …}}'
-        )
-    return dict(spec)
-
-
-def _refuse_strategies(trainer: Trainer) -> None:
-    """Lightning would drop such a callback without a word if the search has one of its class."""
-    for callback in trainer.callbacks:  # type: ignore[attr-defined] # set by a connector
-        if isinstance(callback, SearchStrategy):
-            raise UsageError(
-                f"trainer.callbacks: {type(callback).__name__} is a search strategy: list it under "
-                f"model.strategies of a SearchModule"
-            )
 
 
 def _checkpoint_folder(run_dir: str) -> str:
@@ -290,24 +269,6 @@ def _checkpoint_folder(run_dir: str) -> str:
 
 
 def run(arguments: list[str]) -> NASCLI:
-    """Run `nas VERB …` for one of Lightning's verbs."""
+    """Run `nas VERB …` for one of Lightning's verbs, and return the finished command."""
     quiet()
     return NASCLI(arguments)
-
-
-def quiet() -> None:
-    """Silence advertisements and warnings that a user can do nothing about."""
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for message in (
-        ".*does not have many workers.*",  # small data in memory needs none
-        "The `srun` command is available.*",  # we look for it ourselves, and say when it misses
-        ".*recommended to use `self.log.*sync_dist=True.*",  # α, β: the same in all processes
-        ".*is smaller than the logging interval.*",  # epochs are what is logged
-        ".*treespec.*is deprecated.*",  # Lightning 2.6 on torch 2.15
-        ".*args parameter is intended to run from within Python.*",  # we pass argv on purpose
-        ".*will override existing callbacks.*",
-        ".*exists and is not empty.*",  # checkpoints/ of a resumed run
-        ".*Total length of `list` across ranks is zero.*",  # val_fraction 0 is meant
-    ):
-        warnings.filterwarnings("ignore", message=message)

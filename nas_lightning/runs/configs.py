@@ -1,4 +1,4 @@
-"""Configurations and SLURM scripts that come with the package, and finding one by its name."""
+"""Configurations and SLURM scripts that come with the package, and the search for one by name."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from nas_lightning.errors import UsageError
 
 
 def config_folder() -> Path:
-    """Where the shipped configurations lie: inside the wheel, or beside the source tree."""
+    """Return the folder of the shipped configurations: in the wheel, or next to the source tree."""
     inside = Path(str(resources.files("nas_lightning"))) / "configs"
     return inside if inside.is_dir() else inside.parent.parent / "configs"
 
 
 def shipped() -> dict[str, Path]:
-    """Shipped configurations by file name."""
+    """Return the shipped configurations by file name."""
     return {path.name: path for path in sorted(config_folder().glob("*.yaml"))}
 
 
 def overlays() -> dict[str, Path]:
-    """Shipped methods by `methods/` and their file name: they go behind a search's own."""
+    """Return the shipped methods by `methods/NAME.yaml`; each is given after a search's own."""
     return {f"methods/{path.name}": path for path in sorted(config_folder().glob("methods/*.yaml"))}
 
 
 def scripts() -> dict[str, Path]:
-    """Shipped SLURM scripts by `slurm/` and their file name."""
+    """Return the shipped SLURM scripts by `slurm/NAME.sbatch`."""
     return {f"slurm/{path.name}": path for path in sorted(config_folder().glob("slurm/*.sbatch"))}
 
 
 def summary(path: Path) -> str:
-    """The first comment line of a configuration or script."""
+    """Return the first comment line of a configuration or script."""
     lines = path.read_text(encoding="utf-8").splitlines()
     return next(line for line in lines if not line.startswith("#!")).removeprefix("#").strip()
 
 
 def find_config(name: str) -> Path:
-    """A configuration: a file of the user's, else a shipped one; with or without `.yaml`.
+    """Find a configuration: a file of the user, else a shipped one; `.yaml` may be left out.
 
     Raises:
-        UsageError: There is none; names the nearest.
+        UsageError: There is none; the message names the nearest.
     """
     for path in (Path(name), Path(f"{name}.yaml")):
         if path.is_file():
@@ -52,13 +52,13 @@ def find_config(name: str) -> Path:
 
 
 def find_shipped(name: str) -> Path:
-    """A shipped configuration, method or script; `.yaml`, `slurm/` and `.sbatch` may be left out.
+    """Find a shipped configuration, method or script; `.yaml`, `slurm/`, `.sbatch` may be left out.
 
     Args:
         name: Its name.
 
     Raises:
-        UsageError: There is none; names the nearest.
+        UsageError: There is none; the message names the nearest.
     """
     script = f"slurm/{Path(name).stem}.sbatch"
     known = {**shipped(), **overlays(), **scripts()}
@@ -66,7 +66,7 @@ def find_shipped(name: str) -> Path:
 
 
 def _find(names: tuple[str, ...], known: dict[str, Path], near: Iterable[str]) -> Path:
-    """The first of the names that is known."""
+    """Return the path of the first name that is known."""
     for name in names:
         if name in known:
             return known[name]
@@ -76,7 +76,7 @@ def _find(names: tuple[str, ...], known: dict[str, Path], near: Iterable[str]) -
 
 
 def copy_config(name: str, folder: Path) -> Path:
-    """Copy a shipped configuration or script to a folder of the user's.
+    """Copy a shipped configuration or script to a folder of the user.
 
     Raises:
         UsageError: There is no such configuration, or the file exists already.
@@ -85,6 +85,6 @@ def copy_config(name: str, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / source.name
     if target.exists():
-        raise UsageError(f"{target} exists already and is left as it is")
+        raise UsageError(f"{target} exists already: remove it, or choose another folder")
     shutil.copyfile(source, target)
     return target

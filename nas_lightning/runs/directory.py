@@ -1,4 +1,4 @@
-"""The run directory: one run each, never shared."""
+"""The run directory: each holds one run and is never shared."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from nas_lightning.training.checkpoints import Last, read_checkpoint
-from nas_lightning.slurm.job import SlurmJob
 from nas_lightning.errors import UsageError
 from nas_lightning.runs.record import RUNNING, last_start
+from nas_lightning.slurm.job import SlurmJob
+from nas_lightning.training.checkpoints import Last, read_checkpoint
 
 CHECKPOINTS = "checkpoints"
 CONFIG = "config.yaml"
@@ -22,17 +22,16 @@ LOCK = ".lock"
 KEYWORDS = ("last", "best")
 AUTO = "auto"
 PATIENCE = 10
-"""Seconds in which the loading processes of a run that was killed let go of its directory."""
+"""Seconds to wait until the loading processes of a killed run release its directory."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """From where a fit starts.
+    """The start of a fit.
 
     Args:
-        checkpoint: The checkpoint that it goes on from; none to begin.
-        takes_over: Whether a run that stands in the directory is the same run, even if it has no
-            checkpoint yet.
+        checkpoint: The checkpoint that it resumes from; `None` means from the beginning.
+        takes_over: True if the run in the directory is this one, even if it has no checkpoint yet.
     """
 
     checkpoint: Path | None
@@ -40,18 +39,18 @@ class Start:
 
 
 def find_start(run_dir: Path, name: str | None, job: SlurmJob | None) -> Start:
-    """What `--ckpt_path` means for a fit.
+    """Return the start that `--ckpt_path` means for a fit.
 
     Args:
         run_dir: The run directory.
-        name: A path, `last`, `best`, `auto` (the last if there is one), or nothing to begin. A
-            job that SLURM put back into its queue goes on from its own last checkpoint, whatever
-            it was told to begin from.
+        name: A path, `last`, `best`, `auto` (the last if there is one), or `None` for the
+            beginning. A requeued SLURM job resumes from its own last checkpoint, whatever this
+            option says.
         job: The job that this process belongs to, if any.
 
     Raises:
         UsageError: The run directory has no such checkpoint.
-        CheckpointError: It is missing, damaged, or not a checkpoint of ours.
+        CheckpointError: It is missing, damaged, or not a checkpoint of nas-lightning.
     """
     again = job is not None and job.restarts > 0 and last_start(run_dir).get("job") == job.id
     if (again or name in (AUTO, "last")) and (path := _newest(run_dir)) is not None:
@@ -65,25 +64,25 @@ def find_start(run_dir: Path, name: str | None, job: SlurmJob | None) -> Start:
 
 
 def _newest(run_dir: Path) -> Path | None:
-    """The newest of the last checkpoints that can be read; says what is wrong with a newer one."""
+    """Return the newest last checkpoint that can be read; warn if a newer one cannot."""
     found = Last(run_dir / CHECKPOINTS).newest()
     if found is None:
         return None
     path, problem = found
     if problem is not None:
-        print(f"nas: warning: {problem}; going on from {path}", file=sys.stderr)
+        print(f"nas: warning: {problem}; resuming from {path}", file=sys.stderr)
     return path
 
 
 def claim(run_dir: Path, start: Start) -> FileLock:
-    """Make the run directory ours, unless it holds another run.
+    """Claim the run directory, unless it holds another run.
 
     Args:
         run_dir: The run directory.
-        start: From where the run starts.
+        start: The start of the run.
 
     Returns:
-        The lock that keeps others out; to be released at the end.
+        The lock that excludes other runs; release it at the end.
 
     Raises:
         UsageError: It holds another run, is in use by one, or cannot be written.
@@ -97,13 +96,13 @@ def claim(run_dir: Path, start: Start) -> FileLock:
     lock = _lock(run_dir)
     if (run_dir / CONFIG).exists() and not start.takes_over:
         lock.release()
-        go_on = "go on with it by --ckpt_path last, " if has_checkpoint(run_dir) else "remove it, "
+        advice = "resume it by --ckpt_path last, " if has_checkpoint(run_dir) else "remove it, "
         raise UsageError(
-            f"{run_dir} already holds a run: {go_on}or choose another directory by --run_dir"
+            f"{run_dir} already holds a run: {advice}or choose another directory by --run_dir"
         )
     files = Last(run_dir / CHECKPOINTS)
     if start.checkpoint == files.previous and files.last.exists():
-        # out of the way, or it would soon stand in the place of the one that is whole
+        # move it away: the next checkpoint would rename it to previous.ckpt, over the whole one
         files.last.replace(files.last.with_suffix(".damaged"))
     return lock
 
@@ -116,36 +115,36 @@ def _lock(run_dir: Path) -> FileLock:
     except Timeout as error:
         who = f"process {start['process']} on {start['host']}" if start else "another process"
         raise UsageError(
-            f"{run_dir} is in use by a run that goes on ({who}): wait for it or stop it, or "
+            f"{run_dir} is in use by a run ({who}): wait for it or stop it, or "
             f"choose another directory by --run_dir"
         ) from error
     return lock
 
 
 def _alive(start: dict[str, Any]) -> bool:
-    """Whether the process of a start is known to run still."""
+    """Return True if the process of a start is known to be running."""
     if start.get("outcome") != RUNNING or start["host"] != socket.gethostname():
         return False
     try:
         os.kill(start["process"], 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # somebody else's
+    except PermissionError:  # it belongs to another user
         return True
     return True
 
 
 def has_checkpoint(run_dir: Path) -> bool:
-    """Whether the run directory holds any checkpoint."""
+    """Return True if the run directory holds any checkpoint."""
     return any((run_dir / CHECKPOINTS).glob("*.ckpt"))
 
 
 def find_checkpoint(run_dir: Path, name: str) -> Path:
-    """A checkpoint by path, or `last` or `best` of the run directory, checked to be readable.
+    """Find a checkpoint by its path, or `last` or `best`, and check that it can be read.
 
     Raises:
         UsageError: The run directory has no such checkpoint.
-        CheckpointError: It is missing, damaged, or not a checkpoint of ours.
+        CheckpointError: It is missing, damaged, or not a checkpoint of nas-lightning.
     """
     if name not in KEYWORDS:
         path = Path(name)
@@ -159,7 +158,7 @@ def find_checkpoint(run_dir: Path, name: str) -> Path:
 
 
 def default_checkpoint(run_dir: Path) -> Path:
-    """The checkpoint that evaluation uses if none is named: the best, else the last.
+    """Return the checkpoint that evaluation uses by default: the best, else the last.
 
     Raises:
         UsageError: The run directory holds neither.

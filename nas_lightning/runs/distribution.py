@@ -1,4 +1,4 @@
-"""What a search needs of the processes that it runs on."""
+"""Prepare DDP for a search."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from nas_lightning.search import SearchModule
 
 
 def prepare_distribution(trainer: Trainer, module: LightningModule) -> None:
-    """Let DDP look for weights without a gradient, if a strategy of the search leaves some.
+    """Let DDP look for weights without a gradient if a strategy of the search leaves some.
 
-    That costs a pass over the graph in each step, so other searches go without. What the user
-    chose, by `ddp_find_unused_parameters_false` or `_true`, stays.
+    This costs a pass over the graph in each step, so it stays off for other searches. A choice of
+    the user, `ddp_find_unused_parameters_false` or `_true`, is kept.
     """
     if isinstance(module, SearchModule) and any(
         strategy.leaves_parameters_unused for strategy in module.strategies

@@ -1,31 +1,45 @@
-"""Exit codes of the command line, and the message in front of each."""
+"""Exit codes of the command line, and the message that goes with each."""
 
 from __future__ import annotations
 
 import os
 import sys
 import traceback
+from collections.abc import Callable
 
 from nas_lightning.errors import NASError
 from nas_lightning.runs.failures import explain, root_cause
 
+INTERRUPTED = 130
+"""Exit code of a command that the user stopped."""
+
+
+def exit_code(command: Callable[[], int | None]) -> int:
+    """Call a command and return its exit code, with one message if it fails.
+
+    Args:
+        command: Returns its exit code; `None` means 0.
+    """
+    try:
+        return command() or 0
+    except SystemExit as stop:  # argparse's help, or Ctrl-C as Lightning passes it on
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            return interrupted()
+        return stop.code if isinstance(stop.code, int) else 1
+    except KeyboardInterrupt:
+        return interrupted()
+    except Exception as error:  # noqa: BLE001 (the last resort of a program)
+        return report(error)
+
 
 def interrupted() -> int:
-    """Say that the user stopped it.
-
-    Returns:
-        The exit code.
-    """
+    """Print that the user stopped the command, and return the exit code."""
     print("nas: interrupted", file=sys.stderr)
-    return 130
+    return INTERRUPTED
 
 
 def report(error: BaseException) -> int:
-    """Say what went wrong.
-
-    Returns:
-        The exit code.
-    """
+    """Print what went wrong, and return the exit code."""
     if os.environ.get("NAS_DEBUG") == "1":
         traceback.print_exception(error)
     error = root_cause(error)
@@ -42,7 +56,7 @@ def report(error: BaseException) -> int:
 
 
 def first_process() -> bool:
-    """Whether this is the first process of a run, or the only one."""
-    # as Lightning asks, whose import would take seconds
+    """Return True if this is the first process of a run, or the only one."""
+    # the variables that Lightning reads; importing Lightning would take seconds
     numbers = (os.environ.get(name) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
     return int(next(filter(None, numbers), 0)) == 0

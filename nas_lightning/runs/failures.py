@@ -1,6 +1,6 @@
-"""What a failure means, in one line: the failures that are understood, one function each.
+"""One-line messages for failures: one function for each kind that is known.
 
-Nothing is imported here that takes long: a command that is wrong must say so at once.
+Nothing slow is imported here: a wrong command must fail at once.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nas_lightning.runs import memory
 from nas_lightning.errors import NASError, RunFailedError
+from nas_lightning.runs import memory
 
 
 @dataclass(frozen=True)
 class Run:
-    """The run that a failure ended; nothing is known of it where none had begun.
+    """The run that a failure ended; empty if none had begun.
 
     Attributes:
-        verb: What was to be done.
+        verb: The verb.
         config: The configuration.
     """
 
@@ -32,19 +32,19 @@ class Run:
 
     @classmethod
     def of(cls, cli: object) -> Run:
-        """The run of a command line, whose configuration may not be read yet."""
+        """Return the run of a command line, whose configuration may not be read yet."""
         verb = getattr(cli, "verb", "")
         config = getattr(cli, "config", {}).get(verb)
         return cls(verb, config.as_dict()) if config else cls()
 
     @property
-    def go_on(self) -> str:
-        """How a run goes on, as the end of a message."""
+    def advice(self) -> str:
+        """Advice to resume the run, as the end of a message."""
         if self.verb != "fit":
             return ""
         if not any(Path(self.config["run_dir"], "checkpoints").glob("last.ckpt")):
             return "; there is no checkpoint yet: start it again"
-        return "; the same command with --ckpt_path last goes on from its last checkpoint"
+        return "; the same command with --ckpt_path last resumes from its last checkpoint"
 
 
 DISK = {
@@ -54,51 +54,66 @@ DISK = {
     errno.EIO: "the disk has an error",
     errno.ESTALE: "the file server lost it",
 }
-"""What to do, by the system's error number."""
+"""Advice by the system's error number."""
 
 Explanation = Callable[[BaseException, Run], str | None]
-"""An error → its message, or nothing if it is of another kind."""
+"""An error → its message, or `None` if it is of another kind."""
+
+LOWER = "lower data.num_workers"
 
 
 # -- the failures ------------------------------------------------------------------------------
 
 
 def own(error: BaseException, _: Run) -> str | None:
-    """A failure of ours is its own message."""
+    """Return the text of an error of nas-lightning."""
     if not isinstance(error, NASError):
         return None
     text = str(error)
-    if "Original Traceback" in text:  # raised in a loader's worker: the last line says it
+    if "Original Traceback" in text:  # raised in a loading process: the last line is the error
         return text.strip().splitlines()[-1].partition(": ")[2]
     return text
 
 
 def out_of_memory(error: BaseException, run: Run) -> str | None:
-    """The memory of the GPU or of the machine ran out."""
+    """Explain that the memory of the GPU or of the machine ran out."""
     if not memory.is_out_of_memory(error):
         return None
     text = f"out of memory{memory.wanted(error)}: {memory.peak()}; {memory.lower(run.config)}"
-    if run.go_on.endswith("last checkpoint"):
-        return f"{text}{run.go_on}, also with another batch size; other sizes need a new run"
-    return text + run.go_on
+    if run.advice.endswith("last checkpoint"):
+        return f"{text}{run.advice}, also with another batch size; other sizes need a new run"
+    return text + run.advice
 
 
 def lost_worker(error: BaseException, run: Run) -> str | None:
-    """A process that loads data died."""
+    """Explain that a process that loads data died.
+
+    PyTorch reports a killed process by its signal, or, if it notices the loss itself first, as one
+    that "exited unexpectedly". Both get the same message.
+    """
     found = re.search(r"DataLoader worker \(pid\(?s?\)? ([\d, ]+)\) (.*)", str(error))
     if found is None:
         return None
-    fate = found[2].partition(".")[0]
-    cause = "the machine ran out of memory: lower data.num_workers"
-    if "Bus error" in fate:
-        cause = "/dev/shm is full: make it larger, or lower data.num_workers"
+    pid, fate = found[1], found[2]
     number = run.config.get("data", {}).get("init_args", {}).get("num_workers")
     present = "" if number is None else f" ({number})"
-    return f"a loading process (pid {found[1]}) {fate}; usually {cause}{present}{run.go_on}"
+    signal = re.search(r"killed by signal: ([^.]+)", fate)
+    code = re.search(r"exit code (-?\d+)", fate)
+    if signal and signal[1] == "Bus error":
+        text = f"was killed (Bus error); usually /dev/shm is full: make it larger, or {LOWER}"
+    elif signal and signal[1] != "Killed":
+        text = f"was killed ({signal[1]}); set data.num_workers to 0 to see where"
+        present = ""
+    elif code and int(code[1]) > 0:
+        text = f"exited with code {code[1]}; set data.num_workers to 0 to see why"
+        present = ""
+    else:
+        text = f"was killed; usually the machine ran out of memory: {LOWER}"
+    return f"a loading process (pid {pid}) {text}{present}{run.advice}"
 
 
 def lost_process(error: BaseException, run: Run) -> str | None:
-    """Another process of a run on several went away."""
+    """Explain that another process of a distributed run is gone."""
     talk = re.search(r"gloo|NCCL|TCPStore|torch\.distributed|ProcessGroup", str(error))
     lost = re.search(
         r"(Connection|connection) (reset|closed|refused)|Broken pipe|[Tt]imed out|[Tt]imeout"
@@ -109,28 +124,28 @@ def lost_process(error: BaseException, run: Run) -> str | None:
         return None
     known = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
     return (
-        f"another process of this run is gone{known}: what it said last stands above or in its "
-        f"own output; if it said nothing, usually its machine ran out of memory{run.go_on}"
+        f"another process of this run is gone{known}: read its last message above or in its own "
+        f"output; without a message, usually its machine ran out of memory{run.advice}"
     )
 
 
 def disk(error: BaseException, run: Run) -> str | None:
-    """A disk that takes nothing more."""
+    """Explain that a disk cannot be written."""
     if not isinstance(error, OSError) or error.errno not in DISK:
         return None
     where = os.fsdecode(error.filename or run.config.get("run_dir", "")) or "a file"
-    return f"{where} cannot be written: {error.strerror}; {DISK[error.errno]}{run.go_on}"
+    return f"{where} cannot be written: {error.strerror}; {DISK[error.errno]}{run.advice}"
 
 
 def file(error: BaseException, _: Run) -> str | None:
-    """A file that cannot be read or written."""
+    """Explain that a file cannot be read or written."""
     if isinstance(error, OSError) and error.filename:
         return f"{os.fsdecode(error.filename)}: {error.strerror}"
     return None
 
 
 def monitor(error: BaseException, _: Run) -> str | None:
-    """A checkpoint that watches what is not logged."""
+    """Explain that a monitored metric is not logged."""
     found = re.search(r"monitor='(.*?)'\)` could not find .*?\[(.*?)\]", str(error))
     if found is None:
         return None
@@ -139,30 +154,30 @@ def monitor(error: BaseException, _: Run) -> str | None:
 
 
 def settings(error: BaseException, _: Run) -> str | None:
-    """Settings of the trainer that do not go together."""
+    """Return the reason for which Lightning refuses settings of the trainer."""
     return str(error) if type(error).__name__ == "MisconfigurationException" else None
 
 
 ANYWHERE: tuple[Explanation, ...] = (own, lost_worker, lost_process, out_of_memory, disk)
-"""Of what strikes at any moment, so that other errors may follow from it."""
+"""Failures that can happen at any moment and cause other errors."""
 EXPLANATIONS: tuple[Explanation, ...] = (*ANYWHERE, file, monitor, settings)
-"""The first that knows an error explains it."""
+"""All kinds; the first that matches explains an error."""
 
 
-# -- finding the one that counts ---------------------------------------------------------------
+# -- the search for the root cause ---------------------------------------------------------------
 
 
 def explain(error: BaseException, run: Run | None = None) -> str | None:
-    """The message for a failure that is understood, nothing for others."""
+    """Return the message for a failure of a known kind, and `None` for others."""
     known = run or Run()
     return next(filter(None, (explanation(error, known) for explanation in EXPLANATIONS)), None)
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """The failure that counts, of an error and all that it was raised from.
+    """Return the cause of an error among all the errors that it was raised from.
 
-    That is one of ours, else one that strikes anywhere, else the error itself, or that of which
-    jsonargparse made a long text.
+    This is the first of a kind in `ANYWHERE`, in the order of that tuple. If there is none, it is
+    the error itself, or the one that jsonargparse wrapped into a long text.
     """
     chain = list(links(error))
     for explanation in ANYWHERE:
@@ -174,7 +189,7 @@ def root_cause(error: BaseException) -> BaseException:
 
 
 def links(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, what it was raised from, and so on."""
+    """Yield an error, the error that it was raised from, and so on."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
@@ -182,13 +197,14 @@ def links(error: BaseException | None) -> Iterator[BaseException]:
 
 @contextmanager
 def explained(cli: object) -> Iterator[None]:
-    """Explain failures within by what is known of the run.
+    """Explain failures inside the context, with the configuration of the run.
 
     Args:
-        cli: A command line with `verb` and, when it is read, `config`.
+        cli: A command line with `verb` and, once it is read, `config`.
 
     Raises:
-        RunFailedError: One that is understood and not ours; others pass through.
+        RunFailedError: A failure of a known kind that is not an error of nas-lightning; others
+            pass through.
     """
     try:
         yield

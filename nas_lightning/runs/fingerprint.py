@@ -1,4 +1,4 @@
-"""What of a configuration makes a run what it is, and what differs between two."""
+"""The settings that identify a run: their hash, and the differences between two runs."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-# where a run lies and from where it goes on: not what it is
+# the place of a run and the checkpoint that it resumes from do not identify it
 PLACES = ("run_dir", "ckpt_path", "weights_only", "trainer.default_root_dir", "checkpoint.dirpath")
 
 
 def flat(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Every value of a configuration by its dotted key, less those that only say where it lies."""
+    """Return the values of a configuration by dotted key, without those in `PLACES`."""
     found: dict[str, Any] = {}
 
     def walk(prefix: str, value: object) -> None:
@@ -27,13 +27,13 @@ def flat(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
-    """Sixteen hexadecimal digits that are the same for runs of the same settings."""
+    """Return sixteen hexadecimal digits that are equal for runs of equal settings."""
     text = json.dumps(flat(config), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Settings that differ, a line each."""
+    """Return the settings that differ, one line each."""
     one, two = flat(before), flat(now)
     return [
         f"{key}: {one.get(key)} before, {two.get(key)} now"

@@ -1,4 +1,4 @@
-"""What a run is, in a few lines."""
+"""Describe a run in a few lines."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from nas_lightning.search.settings import differences
 
 
 def header(model: LightningModule, data: LightningDataModule) -> str:
-    """The size of the network.
+    """Return the lines that a run prints at its start: the size of the network, and more.
 
-    Of a search also the plan, slot by slot; of a retraining the settings in which it differs from
-    the search that found its genotype, if that is known.
+    A search adds its plan, slot by slot. A retraining adds the settings in which it differs from
+    the search that found its genotype, if that search is known.
     """
     if isinstance(model, SearchModule):
         size = f"{count_parameters(model.supernet):,} weights"

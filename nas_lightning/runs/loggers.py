@@ -1,4 +1,4 @@
-"""What a run logs to: TensorBoard or the user's choice, and always CSV."""
+"""The loggers of a run: TensorBoard or the user's choice, and always CSV."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from nas_lightning.training.checkpoints import read_checkpoint
 from nas_lightning.files import replacing
+from nas_lightning.training.checkpoints import read_checkpoint
 
 
 class WholeCSVLogger(CSVLogger):
-    """Lightning's table of metrics, replaced in one step whenever rows are added.
+    """Lightning's CSV logger, which here replaces the table atomically whenever rows are added.
 
-    Lightning itself writes all of it anew when a new column comes up: a process that is killed just
-    then would lose what it had logged.
+    Lightning itself rewrites the table when a new column appears: a process that is killed at that
+    moment would lose its metrics.
     """
 
     @rank_zero_only
@@ -36,14 +36,14 @@ class WholeCSVLogger(CSVLogger):
 
 
 def make_loggers(given: object, run_dir: Path, verb: str, checkpoint: str | None) -> list[Logger]:
-    """The user's loggers, or TensorBoard; and CSV, a folder of its own for each start.
+    """Return the user's loggers, or TensorBoard, and a CSV logger with a new folder.
 
     Args:
-        given: What the configuration names, as objects.
+        given: The loggers of the configuration, as objects.
         run_dir: The run directory.
         verb: `fit`, `test`, …, the name of the CSV folder.
-        checkpoint: What a fit goes on from, if it does: TensorBoard then hides what a run that was
-            killed had logged behind it.
+        checkpoint: The checkpoint that a fit resumes from, if any. TensorBoard then hides what a
+            killed run had logged after it.
     """
     chosen = given if isinstance(given, list) else [given] if isinstance(given, Logger) else []
     if not chosen:
@@ -60,7 +60,7 @@ def make_loggers(given: object, run_dir: Path, verb: str, checkpoint: str | None
 
 
 def _logged_steps(checkpoint: str) -> int:
-    """How many steps, as loggers count them, had been made when a checkpoint was written."""
+    """Return the number of steps before a checkpoint, as loggers count them."""
     loops = read_checkpoint(checkpoint)["loops"]["fit_loop"]
     done: int = loops["epoch_loop.batch_progress"]["total"]["processed"]
     return done

@@ -1,4 +1,4 @@
-"""What to lower when the memory runs out: the settings that fill it, with their values."""
+"""Advice when the memory runs out: the settings that need it, with their values."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 from nas_lightning.runs.fingerprint import flat
 
 SIZES = ("batch_size", "channels", "hidden", "layers", "cells", "image_size", "bptt")
-"""Settings that memory grows with, those first that are lowered at the least loss."""
+"""Settings that memory grows with; those that cost least to lower come first."""
 HUNGRY = ("Unrolled", "AmendedGradient", "Neumann")
 """Strategies whose architecture gradient needs more memory than one of first order."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed: of a GPU, of PyTorch on the CPU, of Python or the system."""
+    """Return True if an allocation failed: on a GPU, in PyTorch, in Python or in the system."""
     text = str(error)
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
@@ -27,10 +27,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def lower(config: Mapping[str, Any]) -> str:
-    """What to lower, as `lower data.batch_size (256) or model.supernet.channels (16)`, and so on.
+    """Return advice such as `lower data.batch_size (256) or model.supernet.channels (16)`.
 
     Args:
-        config: Of the run; may be empty.
+        config: Configuration of the run; may be empty.
     """
     values = {key.replace(".init_args", ""): value for key, value in flat(config).items()}
     sizes = [
@@ -53,7 +53,7 @@ def lower(config: Mapping[str, Any]) -> str:
 
 
 def peak() -> str:
-    """The most memory that this process held, of all that there is."""
+    """Describe the peak memory of this process, and the memory of its device."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         device = torch.cuda.current_device()
@@ -68,7 +68,7 @@ def peak() -> str:
 
 
 def wanted(error: BaseException) -> str:
-    """How much was asked for, as far as the error says: ` (18.6 GiB more were asked for)`."""
+    """Return the size in an error, such as ` (18.6 GiB more were asked for)`, or an empty text."""
     text = str(error)
     if found := re.search(r"tried to allocate (\d+) bytes", text):
         return f" ({_gib(int(found[1]))} more were asked for)"
@@ -78,7 +78,7 @@ def wanted(error: BaseException) -> str:
 
 
 def _strategies(given: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Name and arguments of the strategies of a configuration."""
+    """Yield the name and the arguments of each strategy of a configuration."""
     for item in given if isinstance(given, list) else ():
         if isinstance(item, Mapping):
             yield str(item.get("class_path")).rpartition(".")[2], item.get("init_args") or {}

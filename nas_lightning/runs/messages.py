@@ -1,8 +1,8 @@
-"""What jsonargparse says of a wrong key or value, in one line: where, what, and the nearest.
+"""One-line messages for wrong keys and values: the place, the problem, and the nearest name.
 
-Its messages nest: a class's arguments are parsed by a parser of their own, whose message then
-stands inside the outer one's, beside a complaint for every other type that was tried. Each level
-is reduced to `where: what` here, so the next one only puts its own key in front.
+Messages of jsonargparse nest: a class's arguments are parsed by a parser of their own, and the
+outer message contains its message and one complaint for every other type that was tried. Each
+level is reduced to `where: what` here, so that the next level only adds its own key in front.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TYPES = {
     "dict": "a mapping",
 }
 REQUIRED = "is required"
-INNER = re.compile(r"([a-z_][\w.\[\]]*): (.+)")  # what a parser further in has made
+INNER = re.compile(r"([a-z_][\w.\[\]]*): (.+)")  # the message of an inner parser
 MANY = 25
 
 
@@ -34,8 +34,8 @@ def tidy(message: str, types: Mapping[str, Any]) -> str:
     """Reduce a parser's message to `where: what`.
 
     Args:
-        message: What jsonargparse says.
-        types: Every key that the parser knows, with its type.
+        message: The message of jsonargparse.
+        types: All keys of the parser, with their types.
     """
     text = message.strip()
     key = ""
@@ -58,7 +58,7 @@ def tidy(message: str, types: Mapping[str, Any]) -> str:
 
 
 def nearest(wrong: str, known: Iterable[str]) -> str:
-    """A hint at the known name that is nearest to a wrong one; empty if none is near."""
+    """Return a hint at the known name that is nearest to a wrong one; empty if none is near."""
     last = {name.rsplit(".", 1)[-1]: name for name in known}
     close = difflib.get_close_matches(wrong, last.values(), 1, 0.75)
     short = difflib.get_close_matches(wrong.rsplit(".", 1)[-1], last, 1)
@@ -67,7 +67,7 @@ def nearest(wrong: str, known: Iterable[str]) -> str:
 
 
 def _reasons(text: str) -> list[str]:
-    """Why each of the types that were tried does not fit, less those that say nothing."""
+    """Return the reason for each type that was tried, without those that do not help."""
     if "Union subtypes" not in text:
         return [" ".join(text.split())]
     listed = re.findall(r"^ {4}- (.+)$", text, re.MULTILINE)
@@ -76,7 +76,7 @@ def _reasons(text: str) -> list[str]:
 
 
 def _expected(reason: str) -> str | None:
-    """`a whole number` for `Expected a <class 'int'>`; the choices for a literal."""
+    """Return `a whole number` for `Expected a <class 'int'>`, and the choices of a literal."""
     if found := re.match(r"Expected a <class '([\w.]+)'>", reason):
         return TYPES.get(found[1], found[1])
     if found := re.match(r"Expected a typing.Literal\[(.*?)\]", reason):
@@ -85,7 +85,7 @@ def _expected(reason: str) -> str | None:
 
 
 def _other(key: str, reason: str, types: Mapping[str, Any]) -> str:
-    """Everything but a wrong type."""
+    """Reduce a message about anything but a wrong type."""
     if found := re.search(r"(?:[Oo]ption|key) '([^']+)' is not accepted$", reason) or re.search(
         r"does not accept option '([^']+)'", reason
     ):
@@ -111,10 +111,10 @@ def _other(key: str, reason: str, types: Mapping[str, Any]) -> str:
 
 
 def _choices(wrong: str, known: Iterable[str]) -> str:
-    """The nearest known name, or all of them if there are few."""
+    """Return a hint at the nearest known name, or all names if there are few."""
     names = sorted(name for name in known if name.rpartition(".")[2] not in ("help", "config"))
     if not names:
-        return "none is known here (is class_path missing?)"
+        return "no key is known here (is class_path missing?)"
     if hint := nearest(wrong, names):
         return hint
     if len(names) > MANY:
@@ -123,7 +123,7 @@ def _choices(wrong: str, known: Iterable[str]) -> str:
 
 
 def class_names(kind: Any) -> list[str]:
-    """Names of the classes of this package that fit a type, without abstract ones."""
+    """Return the names of this package's concrete classes that fit a type."""
     if inner := typing.get_args(kind):
         return sorted({name for part in inner for name in class_names(part)})
     if not inspect.isclass(kind) or kind in (int, float, bool, str, type(None)):
@@ -141,7 +141,7 @@ def _subclasses(kind: type[Any]) -> Iterator[type[Any]]:
 
 
 def _value(text: str) -> Any:
-    """A value from its text: a literal if it is one, the text itself otherwise."""
+    """Return the value of a literal, or the text itself if it is none."""
     if found := re.fullmatch(r"NestedArg\(key='([^']*)', val=(.*)\)", text):
         value = _value(found[2])
         for part in reversed(found[1].split(".")):
@@ -154,7 +154,7 @@ def _value(text: str) -> Any:
 
 
 class _Namespaces(ast.NodeTransformer):
-    """Makes `Namespace(a=1)` a dictionary."""
+    """Turn `Namespace(a=1)` into a dictionary."""
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
@@ -163,7 +163,7 @@ class _Namespaces(ast.NodeTransformer):
 
 
 def _locate(where: str, given: Any) -> str:
-    """The key with the way to it inside the value that was given, if there is one only."""
+    """Return the key with its path inside the given value, if there is only one such path."""
     first = re.split(r"[.\[]", where)[0]
     ways = list(_ways(first, given))
     return where if len(ways) != 1 else _join(ways[0], where[len(first) :].removeprefix("."))

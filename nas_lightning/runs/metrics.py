@@ -1,4 +1,4 @@
-"""The metrics of a run as one table, over all its starts."""
+"""The metrics of a run as one table over all its starts."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ Row = dict[str, float]
 
 
 def read_metrics(run_dir: Path) -> list[Row]:
-    """The rows that a run has logged, in order, as if it had never been interrupted.
+    """Read the rows that a run has logged, in order, as if it had never been interrupted.
 
-    What a killed run had logged behind the checkpoint that it later went on from is left out: the
-    next start logged it again.
+    Rows that a killed run had logged after the checkpoint it later resumed from are left out: the
+    next start logged them again.
 
     Args:
         run_dir: The run directory.
 
     Returns:
-        Rows of values by name. `step` counts the batches before; a row holds only what was logged
-        together.
+        Rows of values by name. `step` is the number of batches before the row; a row holds only
+        the values that were logged together.
     """
     rows: list[Row] = []
     for start in read_record(run_dir).get("starts", []):

@@ -1,4 +1,4 @@
-"""The argument parser: shipped configurations by name, and errors of one line with a hint."""
+"""The argument parser: shipped configurations by name, and one-line errors with a hint."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import yaml
 from jsonargparse._actions import ActionConfigFile
 from lightning.pytorch.cli import LightningArgumentParser
 
+from nas_lightning.errors import UsageError
 from nas_lightning.runs.configs import find_config
 from nas_lightning.runs.messages import REQUIRED, tidy
-from nas_lightning.errors import UsageError
 
 MISSING = {
     "model.genotype": "a genotype file or a published name is required: --model.genotype "
@@ -26,7 +26,7 @@ MISSING["data"] = MISSING["model"]
 
 
 class PackagedConfig(ActionConfigFile):
-    """`--config` that also finds shipped configurations by their bare names."""
+    """`--config`, which also finds shipped configurations by their bare names."""
 
     def __call__(
         self,
@@ -35,12 +35,12 @@ class PackagedConfig(ActionConfigFile):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        """Read one configuration over what was read before.
+        """Read one configuration; its values replace those read before.
 
         Raises:
-            UsageError: There is none, or it is wrong; names the file.
+            UsageError: There is none, or it is wrong; the message names the file.
         """
-        # a text with a line break or a colon and blank is YAML itself, which is allowed too
+        # text with a line break, or a colon and a blank, is itself YAML, which is allowed too
         if not isinstance(values, str) or re.search(r"\n|: ", values):
             super().__call__(parser, cfg, values, option_string)  # type: ignore[no-untyped-call] # of jsonargparse
             return
@@ -53,7 +53,7 @@ class PackagedConfig(ActionConfigFile):
 
 
 class PrintPlan(Action):
-    """`--print_plan`: stands here for the help, and is taken off the command line before."""
+    """`--print_plan`: listed here for the help; removed from the command line before parsing."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, **_: Any) -> None:
         text = "Print the plan of the search and the size of its network, and exit."
@@ -64,7 +64,7 @@ class PrintPlan(Action):
 
 
 class NASArgumentParser(LightningArgumentParser):
-    """Lightning's parser with messages for people."""
+    """Lightning's parser with readable messages."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Report an error in the command line or a configuration.
@@ -77,12 +77,13 @@ class NASArgumentParser(LightningArgumentParser):
         types = self._types()
         text = tidy(message, types)
         where, _, what = text.partition(": ")
-        if what == REQUIRED and "run_dir" in types:  # not a class's own parser: the key is whole
+        # the parser of a class has no run_dir, and its keys are not complete
+        if what == REQUIRED and "run_dir" in types:
             text = f"{where}: {MISSING.get(where, f'{what}: set it by --{where}')}"
         raise UsageError(text) from ex
 
     def _types(self) -> dict[str, Any]:
-        """Every key that the parser and its subcommands accept, with its type."""
+        """Return all keys of the parser and its subcommands, with their types."""
         parsers = [
             self,
             *getattr(getattr(self, "_subcommands_action", None), "choices", {}).values(),
@@ -95,7 +96,7 @@ def check_yaml(path: Path) -> None:
     """Check that a configuration can be read and has keys.
 
     Raises:
-        UsageError: It has not; names the line.
+        UsageError: It cannot; the message names the line.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""The record of a run, `run.json`: what ran, where, for how long, and how it ended."""
+"""The record of a run, `run.json`: settings, machine, time and outcome of each start."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from lightning.pytorch.loggers import CSVLogger
 
 import nas_lightning
 from nas_lightning.callbacks import RunInterruptedError, RunRequeuedError
-from nas_lightning.training.position import training_position
 from nas_lightning.files import write_text
+from nas_lightning.training.position import training_position
 from nas_lightning.training.stage import Stage
 
 NAME = "run.json"
@@ -31,11 +31,11 @@ VERSION = 1
 RUNNING, FINISHED, STOPPED, REQUEUED, FAILED, KILLED = (
     "running", "finished", "stopped", "requeued", "failed", "killed",
 )  # fmt: skip
-"""How a start ended. One that still says `running` and is not, was killed."""
+"""Outcomes of a start. A start that is recorded as running and does not run was killed."""
 
 
 def read_record(run_dir: Path) -> dict[str, Any]:
-    """The record of a run directory, empty if there is none that can be read."""
+    """Return the record in a run directory; empty if there is none that can be read."""
     try:
         found = json.loads((run_dir / NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -44,22 +44,21 @@ def read_record(run_dir: Path) -> dict[str, Any]:
 
 
 def last_start(run_dir: Path) -> dict[str, Any]:
-    """The newest start of a run directory's record, empty if there is none."""
+    """Return the newest start in a run directory's record; empty if there is none."""
     starts: list[dict[str, Any]] = read_record(run_dir).get("starts", [])
     return starts[-1] if starts else {}
 
 
 class RunRecord(Callback):
-    """Keep `run.json` up to date: at the start, behind each epoch, and at the end.
+    """Keep `run.json` up to date: at the start, after each epoch, and at the end.
 
-    A run that goes on adds a start to `starts`; what is said of the run itself stays. Times are in
-    seconds, memory in MiB: the largest that was allocated on the accelerator, or, without one,
-    that the first process ever held.
+    A resumed run adds a start to `starts`; the other entries stay. Times are in seconds. Memory is
+    in MiB: the peak allocation on the accelerator or, without one, the peak of the first process.
 
     Args:
         folder: The run directory.
-        config_hash: What tells configurations apart.
-        checkpoint: What the run goes on from, if it does.
+        config_hash: Hash of the configuration.
+        checkpoint: The checkpoint that the run resumes from, if any.
         job: Number of the SLURM job, if it is one.
     """
 
@@ -110,7 +109,7 @@ class RunRecord(Callback):
         epoch, batch = training_position(trainer)
         self.start["from"] = {"epoch": epoch, "batch": batch}
         self.start["first_step"] = trainer.fit_loop.epoch_loop.total_batch_idx + 1
-        self._clock.go_on()
+        self._clock.resume()
         self._update(trainer)
 
     def on_train_batch_end(
@@ -127,20 +126,20 @@ class RunRecord(Callback):
         self._clock.samples += size * trainer.world_size
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop the clock: validation is no training."""
+        """Stop the clock: validation does not count as training."""
         self._clock.halt()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Go on with the clock."""
+        """Start the clock again."""
         if not trainer.sanity_checking:
-            self._clock.go_on()
+            self._clock.resume()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write down what is known."""
+        """Update the record."""
         self._update(trainer)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write down the end, also of a run that had come to its end before."""
+        """Record the end, also of a run that had already ended before."""
         self._clock.halt()
         self.start["outcome"] = FINISHED
         self._update(trainer)
@@ -148,13 +147,13 @@ class RunRecord(Callback):
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Write down what ended it, if that can still be written."""
+        """Record what ended the run, if the file can still be written."""
         self._clock.halt()
         self.start["outcome"] = _outcome(exception)
         self.start["message"] = " ".join(str(exception).split()) or type(exception).__name__
         try:
             self._update(trainer)
-        except OSError as error:  # a full disk or a lost directory may be what ended the run
+        except OSError as error:  # a full disk or a lost directory may have ended the run
             print(f"nas: {self.folder / NAME} was not written: {error}", file=sys.stderr)
 
     def _update(self, trainer: Trainer) -> None:
@@ -179,10 +178,10 @@ class RunRecord(Callback):
 
 
 class _Clock:
-    """Time since the start, and of it the time in training.
+    """The time since the start, and the part of it spent in training.
 
     Attributes:
-        samples: Samples that were trained on, of all processes.
+        samples: Number of training samples so far, over all processes.
     """
 
     def __init__(self) -> None:
@@ -191,7 +190,7 @@ class _Clock:
         self._trained = 0.0
         self._since: float | None = None
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         self._since = time.monotonic()
 
     def halt(self) -> None:
@@ -207,12 +206,12 @@ class _Clock:
 
     @property
     def rate(self) -> float:
-        """Samples a second in training."""
+        """Samples per second of training."""
         return self.samples / self.training if self.training else 0.0
 
 
 def environment(trainer: Trainer) -> dict[str, Any]:
-    """What the run ran on."""
+    """Describe the software and hardware of a run."""
     device = trainer.strategy.root_device
     return {
         "nas_lightning": nas_lightning.__version__,
@@ -231,10 +230,10 @@ def environment(trainer: Trainer) -> dict[str, Any]:
 
 
 def git_revision(folder: Path) -> str | None:
-    """The commit that is checked out around a folder, with `+` if files differ from it.
+    """Return the commit that is checked out around a folder, with `+` if files differ from it.
 
     Returns:
-        None outside a checkout, or without git.
+        `None` outside a checkout, or without git.
     """
     try:
         command = ["git", "-C", str(folder), "describe", "--always", "--dirty=+", "--abbrev=40"]
@@ -245,11 +244,11 @@ def git_revision(folder: Path) -> str | None:
 
 
 def peak_memory(device: torch.device) -> float:
-    """The most memory held so far, in MiB: allocated on a GPU, else of this process."""
+    """Return the peak memory so far, in MiB: allocated on a GPU, else of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return largest / (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, KiB elsewhere
+    return largest / (2**20 if sys.platform == "darwin" else 2**10)  # bytes on macOS, else KiB
 
 
 def _outcome(exception: BaseException) -> str:

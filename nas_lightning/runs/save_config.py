@@ -9,28 +9,28 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from nas_lightning.runs.fingerprint import changes
 from nas_lightning.runs.directory import CONFIG, has_checkpoint
+from nas_lightning.runs.fingerprint import changes
 
 
 class SaveConfig(SaveConfigCallback):
     """Keep the resolved configuration of a fit: as a file and as text in TensorBoard."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Save it; evaluation leaves the run's configuration alone."""
+        """Save it if the run is a fit; evaluation does not change the saved configuration."""
         if stage == "fit":
             if trainer.is_global_zero:
                 self._tell_changes(Path(trainer.default_root_dir) / CONFIG)
             super().setup(trainer, pl_module, stage)
 
     def _tell_changes(self, saved: Path) -> None:
-        """Say which settings of a run that goes on are not what they were."""
+        """Print the settings of a resumed run that have changed."""
         if not saved.is_file():
             return
         before = yaml.safe_load(saved.read_text(encoding="utf-8"))
         now = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
         if found := changes(before, now):
-            print("\n  ".join(["goes on with other settings:", *found]), flush=True)
+            print("\n  ".join(["resumes with other settings:", *found]), flush=True)
 
     def on_exception(
         self,
@@ -38,7 +38,7 @@ class SaveConfig(SaveConfigCallback):
         pl_module: LightningModule,
         exception: BaseException,
     ) -> None:
-        """Give the run directory free again if the run failed before it had a checkpoint."""
+        """Release the run directory if the run failed before it had a checkpoint."""
         saved = Path(trainer.default_root_dir) / CONFIG
         if not self.already_saved or not saved.exists():
             return
@@ -48,7 +48,7 @@ class SaveConfig(SaveConfigCallback):
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Show it in TensorBoard."""
         text = self.parser.dump(self.config, skip_none=False)
-        indented = "\n".join(f"    {line}" for line in text.splitlines())  # Markdown: as it is
+        indented = "\n".join(f"    {line}" for line in text.splitlines())  # code in Markdown
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_text("config", indented)

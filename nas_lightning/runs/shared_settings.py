@@ -1,4 +1,4 @@
-"""`stages`: settings that are said once for search and retraining."""
+"""`stages`: settings that are given once for search and retraining."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from typing import Any
 from jsonargparse import Namespace, dict_to_namespace
 
 from nas_lightning.errors import UsageError
-from nas_lightning.spaces import default_network, load_genotype
 from nas_lightning.hparams import to_config
 from nas_lightning.retrain import RetrainModule
 from nas_lightning.search import SearchModule
+from nas_lightning.spaces import default_network, load_genotype
 
 
 @dataclass
 class Stages:
     """Settings for search and retraining alike. They win over values given elsewhere.
 
-    Put them into one file and give it to both. Each is written to where the run keeps it, over
-    whatever stands there.
+    Put them into one file and give it to both. Each replaces the value at its own place in the
+    configuration.
 
     Args:
-        channels: C of the first cell, of the supernet or of the network.
-        layers: Number of cells, of the supernet or of the network.
+        channels: C of the first cell of the supernet or network.
+        layers: Number of cells of the supernet or network.
         drop_path: Probability of dropping a path at the end of the run.
-        auxiliary_weight: Weight of the auxiliary head's loss; 0 builds none.
+        auxiliary_weight: Weight of the auxiliary head's loss; 0 means no head.
         cutout: Side in pixels of the square that training blanks in each image.
-        weight_decay: Of the optimizer of the network's weights.
+        weight_decay: Weight decay of the optimizer of the network's weights.
     """
 
     channels: int | None = None
@@ -44,9 +44,9 @@ OPTIMIZER = {SearchModule: "weight_optimizer", RetrainModule: "optimizer"}
 
 
 def write_stages(config: Namespace) -> None:
-    """Write the shared settings of a run's configuration to where the run keeps them.
+    """Write the shared settings of a configuration to their places.
 
-    They are emptied: what is saved of the configuration has every value in one place only.
+    They are then emptied, so that the saved configuration has every value in one place only.
 
     Raises:
         UsageError: The run has no such setting.
@@ -76,7 +76,7 @@ def write_stages(config: Namespace) -> None:
 
 
 def stage_kind(config: Namespace) -> type[SearchModule] | type[RetrainModule] | None:
-    """Whether a run's configuration is of a search or of a retraining."""
+    """Return the class of the run: search or retraining; `None` for others."""
     module, _, name = config.model.class_path.rpartition(".")
     found = getattr(importlib.import_module(module), name)
     kinds: tuple[type[SearchModule], type[RetrainModule]] = (SearchModule, RetrainModule)
@@ -84,7 +84,7 @@ def stage_kind(config: Namespace) -> type[SearchModule] | type[RetrainModule] | 
 
 
 def _places(kind: type[SearchModule] | type[RetrainModule]) -> dict[str, str]:
-    """Where a run keeps each setting."""
+    """Return the key of each setting in the configuration of a run."""
     network, optimizer = NETWORK[kind], OPTIMIZER[kind]
     return {
         "channels": f"model.init_args.{network}.init_args.channels",
@@ -97,7 +97,7 @@ def _places(kind: type[SearchModule] | type[RetrainModule]) -> dict[str, str]:
 
 
 def _default_network(genotype: Any) -> Namespace:
-    """The configuration of the network that is built when none is configured."""
+    """Return the configuration of the network that is built by default."""
     found: Namespace = dict_to_namespace(to_config(default_network(load_genotype(genotype).space)))
     return found
 

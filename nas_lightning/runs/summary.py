@@ -1,4 +1,4 @@
-"""`nas info RUN_DIR`: what a run was and how it went."""
+"""The summary of a run, for `nas info RUN_DIR`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nas_lightning.runs.record import NAME, read_record
 
 
 def run_summary(run_dir: Path) -> dict[str, Any]:
-    """The record of a run, with the last value of each metric of an epoch.
+    """Return the record of a run, with the last value of each metric logged by epoch.
 
     Raises:
         UsageError: The folder holds no record.
@@ -23,7 +23,7 @@ def run_summary(run_dir: Path) -> dict[str, Any]:
 
 
 def describe_run(run_dir: Path) -> str:
-    """The same for people.
+    """Return the summary of a run as text.
 
     Raises:
         UsageError: The folder holds no record.
@@ -58,7 +58,7 @@ def _place(where: dict[str, int] | None) -> str:
 
 
 def _last(rows: list[Row]) -> Row:
-    """The last value of each metric that has one an epoch, less single α and β."""
+    """Return the last value of each metric logged by epoch, without single α and β."""
     values: Row = {}
     for row in rows:
         if "epoch" in row:

@@ -1,9 +1,11 @@
-"""The search: its plan, its two steps, and the base class of strategies."""
+"""The search: its plan, its two steps and the base class of strategies."""
 
 from nas_lightning.search.bilevel import ArchGradient, BilevelProblem, first_order
 from nas_lightning.search.discretize import Discretizer, one_hot, strongest_edges
+from nas_lightning.search.genotype_writer import GenotypeWriter
 from nas_lightning.search.module import SearchModule
-from nas_lightning.search.plan import (
+from nas_lightning.search.plan import SearchPlan, no_sampling
+from nas_lightning.search.slots import (
     ARCH_GRADIENT,
     ARCH_OPTIMIZER,
     CELL_EXECUTION,
@@ -13,9 +15,7 @@ from nas_lightning.search.plan import (
     OP_SAMPLING,
     OUTER_BATCH,
     PARTIAL_CHANNELS,
-    SearchPlan,
     Slot,
-    no_sampling,
 )
 from nas_lightning.search.strategy import ArchStep, SearchStrategy
 
@@ -33,6 +33,7 @@ __all__ = [
     "ArchStep",
     "BilevelProblem",
     "Discretizer",
+    "GenotypeWriter",
     "SearchModule",
     "SearchPlan",
     "SearchStrategy",

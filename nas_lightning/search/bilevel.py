@@ -1,4 +1,4 @@
-"""The bilevel problem of one step, and the architecture gradient that DARTS takes first."""
+"""The bilevel problem of one step, and the first-order architecture gradient of DARTS."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class BilevelProblem:
     """min over α of outer(w*(α), α) subject to w*(α) = argmin over w of inner(w, α), on a batch.
 
     Attributes:
-        inner: The inner loss (), of the weight half, at the parameters as they are.
-        outer: The outer loss (), of the architecture half, at the parameters as they are.
+        inner: Computes the inner loss () on the weight half, at the present parameters.
+        outer: Computes the outer loss () on the architecture half, at the present parameters.
         weights: Network weights w by name.
         arch: Architecture parameters α, β by name.
         weight_optimizer: Optimizer of the weights, for estimators that look one step ahead.
@@ -33,10 +33,11 @@ class BilevelProblem:
     def grad(
         self, loss: Tensor, parameters: Sequence[Tensor], retain_graph: bool = False
     ) -> tuple[Tensor, ...]:
-        """The derivative of a loss, averaged over all processes.
+        """Return the derivative of a loss, averaged over all processes.
 
-        `torch.autograd.grad` passes DDP's hooks by, so every derivative must come through here.
-        It is zero for parameters that the loss does not depend on, such as operations not drawn.
+        Compute every derivative by this method: `torch.autograd.grad` does not call DDP's hooks.
+        The derivative is zero for parameters that the loss does not depend on, such as those of
+        operations that were not drawn.
         """
         derivative = torch.autograd.grad(
             loss, list(parameters), retain_graph=retain_graph, materialize_grads=True
@@ -45,11 +46,11 @@ class BilevelProblem:
 
 
 ArchGradient = Callable[[BilevelProblem], tuple[Tensor, ...]]
-"""Problem → architecture gradient, one tensor for each of `problem.arch`, in that order."""
+"""Problem → architecture gradient, a tensor for each parameter of `problem.arch`, in order."""
 
 
 def first_order(problem: BilevelProblem) -> tuple[Tensor, ...]:
-    """The direct term d outer / dα at the present weights (DARTS, first order).
+    """Return the direct term d outer / dα at the present weights (DARTS, first order).
 
     One forward and backward pass.
     """

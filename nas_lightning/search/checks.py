@@ -1,4 +1,4 @@
-"""Whether a trainer and its data fit a search."""
+"""Check that a trainer and its data fit a search."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from nas_lightning.search.strategy import SearchStrategy
 
 
 def check_run(trainer: Trainer, strategies: Sequence[SearchStrategy]) -> None:
-    """Check the settings of a run.
+    """Check the settings of a run of a search.
 
     Raises:
-        UsageError: fp16 is asked for, the data is not set to search, or DDP waits for gradients
-            that a strategy does not make.
+        UsageError: The precision is fp16, the data module is not in the mode `search`, or DDP waits
+            for gradients that a strategy does not compute.
     """
     if trainer.precision == "16-mixed":
         raise UsageError("precision 16-mixed loses architecture gradients: use bf16-mixed")

@@ -1,4 +1,4 @@
-"""Second derivatives along a direction in the weights, and an implicit term made of them."""
+"""Second derivatives along a direction in the weights, and sums of direct and implicit terms."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from torch import Tensor
 from nas_lightning.search.bilevel import BilevelProblem
 
 TINY = 1e-12
-"""Norms below this count as zero: there is no direction to step in."""
+"""Norms below this count as zero, because they give no direction to step in."""
 
 
 def norm(tensors: Sequence[Tensor]) -> Tensor:
-    """Norm of all tensors together ()."""
+    """Return the norm of all tensors together ()."""
     total: Tensor = torch.linalg.vector_norm(torch.cat([t.flatten() for t in tensors]))
     return total
 
 
 def dot(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
-    """Inner product of two lists of tensors ()."""
+    """Return the inner product of two lists of tensors ()."""
     return torch.stack([(a * b).sum() for a, b in zip(first, second, strict=True)]).sum()
 
 
 @contextmanager
 def moved(weights: Sequence[Tensor], direction: Sequence[Tensor], by: float) -> Iterator[None]:
-    """Move weights along a direction for the duration; they come back bit for bit."""
+    """Move weights along a direction inside the context, and restore them bit for bit after it."""
     kept = [weight.detach().clone() for weight in weights]
     try:
         with torch.no_grad():
@@ -48,10 +48,10 @@ def central_difference(
     direction: Sequence[Tensor],
     epsilon: float,
 ) -> tuple[Tensor, ...]:
-    """Derivative along `direction` in w of the inner loss's gradient by `parameters`.
+    """Return the derivative along `direction` in w of the inner loss's gradient by `parameters`.
 
     Two forward and backward passes, at w ± e · direction with e = epsilon / |direction| (the
-    rule of DARTS' released code). It is exact on quadratics.
+    rule of DARTS' released code). It is exact for quadratics.
     """
     size = float(norm(direction))
     if size < TINY:
@@ -70,12 +70,12 @@ Product = Callable[[Sequence[Tensor], Sequence[Tensor]], tuple[Tensor, ...]]
 
 
 def second_derivative(problem: BilevelProblem, exact: bool, epsilon: float) -> Product:
-    """Products with H = d² inner / dw² and B = d² inner / dα dw at the present weights.
+    """Return products with H = d² inner / dw² and B = d² inner / dα dw at the present weights.
 
     Args:
         problem: The inner loss.
-        exact: By double backward: one forward and backward pass now, one backward pass a product,
-            and the memory of a graph of gradients. Otherwise `central_difference`.
+        exact: Use double backward: one forward and backward pass now, one backward pass for each
+            product, and the memory of a graph of gradients. Otherwise use `central_difference`.
         epsilon: Length of the finite-difference steps in w.
     """
     if not exact:
@@ -84,7 +84,7 @@ def second_derivative(problem: BilevelProblem, exact: bool, epsilon: float) -> P
     slope = torch.autograd.grad(problem.inner(), weights, create_graph=True, materialize_grads=True)
 
     def product(parameters: Sequence[Tensor], direction: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        # of this process's slope: `problem.grad` takes the mean, which is linear
+        # `slope` is that of this process: `problem.grad` takes the mean, which is linear
         return problem.grad(dot(slope, direction), parameters, retain_graph=True)
 
     return product
@@ -92,13 +92,13 @@ def second_derivative(problem: BilevelProblem, exact: bool, epsilon: float) -> P
 
 @dataclass(frozen=True)
 class TwoTerms:
-    """An architecture gradient, and how its direct and its implicit term compare.
+    """An architecture gradient, and a comparison of its direct and its implicit term.
 
     Attributes:
         gradient: Sum of the terms, one tensor for each architecture parameter.
-        cosine: Cosine of the two (); 0 if one of them vanishes.
-        ratio: Norm of the implicit term over that of the direct one, before clipping ().
-        clipped: Whether the clip applied, 0 or 1 ().
+        cosine: Cosine of the two terms (); 0 if one of them vanishes.
+        ratio: Norm of the implicit term over the norm of the direct term, before clipping ().
+        clipped: 1 if the implicit term was clipped, else 0 ().
     """
 
     gradient: tuple[Tensor, ...]
@@ -112,8 +112,8 @@ def two_terms(direct: Sequence[Tensor], implicit: Sequence[Tensor], clip: float 
 
     Args:
         direct: d outer / dα.
-        implicit: An estimate of the rest.
-        clip: Its largest norm in units of |direct|; none for no clipping.
+        implicit: An estimate of the implicit term.
+        clip: Largest norm of the implicit term in units of |direct|; `None` for no clipping.
     """
     size, reference = norm(implicit), norm(direct)
     cosine = dot(direct, implicit) / (size * reference).clamp_min(TINY)

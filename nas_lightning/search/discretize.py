@@ -1,14 +1,16 @@
-"""From mixing weights to a genotype, and from a genotype back to one-hot mixing weights."""
+"""Turn mixing weights into a genotype, and a genotype into one-hot mixing weights."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from nas_lightning import __version__
 from nas_lightning.architecture import Cell, CellGenotype, Genotype, NodeInput, SearchSpace
-from nas_lightning.supernet import Mixing
+from nas_lightning.supernet import ArchitectureParameters, Mixing
 
 Discretizer = Callable[[SearchSpace, Mixing], Genotype]
 """Mixing weights → genotype."""
@@ -17,17 +19,34 @@ Discretizer = Callable[[SearchSpace, Mixing], Genotype]
 def strongest_edges(space: SearchSpace, mixing: Mixing) -> Genotype:
     """Keep the strongest edges of each node and the best operation on each.
 
-    A space without `inputs_per_node` keeps all edges, in their order. Strength of edge l is the
-    largest of ops[l, m] · edges[l] over the operations m that are not excluded; the weights are
-    normalised over all operations before (DARTS, section 2.4; with edge weights PC-DARTS,
-    section 3.2). An edge weight scales a whole row: it can change which edges are kept, never
-    the operation on an edge. Ties go to the lower index.
+    A space without `inputs_per_node` keeps all edges, in their order. The strength of edge l is
+    the largest of ops[l, m] · edges[l] over the operations m that are not excluded. The weights
+    were normalised over all operations (DARTS, section 2.4; with edge weights PC-DARTS, section
+    3.2). An edge weight scales a whole row, so it can change the choice of edges but not the
+    choice of the operation on an edge. Ties go to the lower index.
     """
     cells = {
         cell.kind: _strongest(cell, mixing.ops[cell.kind], mixing.edges[cell.kind], space)
         for cell in space.cells
     }
     return Genotype(space, cells)
+
+
+def derive(
+    arch: ArchitectureParameters, discretizer: Discretizer, origin: Mapping[str, Any]
+) -> Genotype:
+    """Return the genotype of architecture parameters, with their mixing weights.
+
+    Args:
+        arch: α, β.
+        discretizer: Turns the mixing weights into cells.
+        origin: Provenance of the genotype; the version of this package is added.
+    """
+    with torch.no_grad():
+        mixing = arch()
+    cells = discretizer(arch.space, mixing).cells
+    provenance = {"version": __version__, **origin}
+    return Genotype(arch.space, cells, provenance, mixing.to_dict())
 
 
 def _strongest(cell: Cell, ops: Tensor, edges: Tensor, space: SearchSpace) -> CellGenotype:
@@ -49,12 +68,12 @@ def _strongest(cell: Cell, ops: Tensor, edges: Tensor, space: SearchSpace) -> Ce
 
 
 def one_hot(space: SearchSpace, genotype: Genotype, device: torch.device) -> Mixing:
-    """Mixing weights under which a supernet computes just the cells of a genotype.
+    """Return mixing weights under which a supernet computes exactly the cells of a genotype.
 
     Args:
-        space: The supernet's space.
-        genotype: Cells whose operations are all searched in the space.
-        device: Where the weights go.
+        space: Space of the supernet.
+        genotype: Cells; all of their operations are searched in the space.
+        device: Device of the weights.
     """
     ops, edges, active = {}, {}, {}
     for cell in space.cells:
@@ -66,6 +85,6 @@ def one_hot(space: SearchSpace, genotype: Genotype, device: torch.device) -> Mix
                 op[row, cell.primitives.index(kept.primitive)] = 1.0
                 edge[row] = 1.0
         ops[cell.kind], edges[cell.kind] = op, edge
-        # the others would count as zero: not running them saves most of the time
+        # all others have weight zero: not running them saves most of the time
         active[cell.kind] = tuple(tuple(torch.nonzero(row)[:, 0].tolist()) or (0,) for row in op)
     return Mixing(ops, edges, active)

@@ -1,48 +1,40 @@
-"""Passes of a step that are captured once and replayed from then on, as CUDA graphs.
+"""Capture the passes of a step once, and replay them as CUDA graphs.
 
-A pass of a supernet is thousands of small kernels, and starting them takes Python longer than the
+A pass of a supernet is thousands of small kernels, and Python takes longer to start them than the
 GPU takes to run them. A graph starts all of them at once. Only the passes are captured: losses and
-gradients. Optimizers, schedules, clipping, checks and strategies run between them as ever.
+gradients. Optimizers, schedules, clipping, checks and strategies run between them as usual.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from nas_lightning.search.bilevel import first_order
-from nas_lightning.search.plan import ARCH_GRADIENT, OP_SAMPLING, no_sampling
-
-if TYPE_CHECKING:
-    from nas_lightning.search.module import SearchModule
-    from nas_lightning.search.strategy import SearchStrategy
-    from nas_lightning.supernet import SupernetFactory
-    from nas_lightning.tasks import Task
-
 T = TypeVar("T")
 WARM = 3
-"""Passes that run by themselves before one is captured: libraries choose their kernels in them, and
-constants are made."""
+"""Number of direct runs before a pass is captured. Libraries choose their kernels in them, and
+constants are created."""
 
 Replay = Callable[[], object]
-"""Computes again what was captured, into the same tensors."""
+"""Computes a captured function again, into the same tensors."""
 Capture = Callable[[Callable[[], Any]], tuple[Any, Replay]]
-"""Captures a function of no arguments: what it returns, and how to compute that again. Nothing is
+"""Captures a function of no arguments. Returns the function's result and a replay; nothing is
 computed until the first replay."""
 Key = tuple[tuple[tuple[torch.Size, torch.dtype, torch.device], ...], Hashable]
+"""Shapes, types and devices of a batch, and the choices of Python."""
 
 
 class CudaGraphs:
-    """Captures as CUDA graphs, which share their memory: only one of them runs at a time.
+    """Captures functions as CUDA graphs that share their memory.
 
-    So each may write over what another one returned.
+    Only one of them may run at a time, and each may overwrite the results of another one.
     """
 
     def __init__(self) -> None:
@@ -51,8 +43,8 @@ class CudaGraphs:
     def __call__(self, function: Callable[[], T]) -> tuple[T, Replay]:
         """See `Capture`."""
         graph = torch.cuda.CUDAGraph()
-        # data loaders pin memory in a thread of their own meanwhile: in the mode `global`, that
-        # breaks the capture
+        # data loaders pin memory in their own thread meanwhile, which breaks a capture in the
+        # mode `global`
         with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
             returned = function()
         return returned, graph.replay
@@ -60,13 +52,13 @@ class CudaGraphs:
 
 @dataclass(frozen=True)
 class _Captured(Generic[T]):
-    """A pass that was captured.
+    """A captured pass.
 
     Attributes:
-        key: Shapes of the batch, and what Python decided.
-        batch: The tensors that it reads.
-        returned: The tensors that it writes.
-        replay: Computes them.
+        key: Shapes of the batch, and the choices of Python.
+        batch: Tensors that the pass reads.
+        returned: Tensors that the pass writes.
+        replay: Computes the pass.
     """
 
     key: Key
@@ -76,14 +68,14 @@ class _Captured(Generic[T]):
 
 
 class Graphs:
-    """Passes of a search by name, each captured when it has run a few times.
+    """Passes of a search by name. Each is captured after a few direct runs.
 
     Args:
-        capture: How.
-        warm: Passes of a name and shape before it is captured.
+        capture: Captures a pass.
+        warm: Number of direct runs of a name and shape before it is captured.
 
     Attributes:
-        replayed: How often passes were replayed, by name.
+        replayed: Number of replays, by name.
     """
 
     def __init__(self, capture: Capture, warm: int = WARM) -> None:
@@ -96,25 +88,25 @@ class Graphs:
     def run(
         self, name: str, function: Callable[[Any], T], batch: Any, decided: Hashable = None
     ) -> T:
-        """What a function of a batch returns.
+        """Return the result of a function of a batch.
 
-        The first shape that has run often enough is captured; batches of other shapes, such as a
-        smaller last one, run by themselves.
+        The first shape that has run often enough is captured. Batches of other shapes, such as a
+        smaller last one, run directly.
 
         Args:
-            name: Of the pass.
-            function: From the batch to tensors. Everything else that it reads is either changed in
-                place, such as weights, or never, or named by `decided`.
+            name: Name of the pass.
+            function: From the batch to tensors. Everything else that it reads is constant, changed
+                in place, such as weights, or named by `decided`.
             batch: Tensors in tuples, lists and dictionaries.
-            decided: What Python decided of the pass; others than the captured one run by
-                themselves.
+            decided: The choices of Python that the pass depends on. A pass with other choices than
+                the captured one runs directly.
 
         Returns:
-            What the function returns. The next replay, of any name, writes it over.
+            The result of the function. The next replay, of any name, overwrites it.
         """
         leaves, form = tree_flatten(batch)
         if not all(isinstance(leaf, Tensor) for leaf in leaves):
-            self._give_up(name, "its batch is not made of tensors alone")
+            self._give_up(name, "its batch does not consist of tensors alone")
             return function(batch)
         key = (tuple((leaf.shape, leaf.dtype, leaf.device) for leaf in leaves), decided)
         if name not in self._captured:
@@ -134,7 +126,7 @@ class Graphs:
         return returned_now
 
     def _try(self, name: str, key: Key, batch: list[Tensor], function: Callable[[], Any]) -> None:
-        """Capture a pass; not if that fails, for want of memory or a kernel that cannot be."""
+        """Capture a pass. Give up if memory is too small or a kernel cannot be captured."""
         try:
             returned, replay = self._capture(function)
         except RuntimeError as error:
@@ -143,37 +135,7 @@ class Graphs:
             self._captured[name] = _Captured(key, batch, returned, replay)
 
     def _give_up(self, name: str, reason: str) -> None:
-        """Capture no pass of a name from here on, and say so; one that was captured stays."""
+        """Warn, and capture no pass of this name from now on. A pass that is captured stays."""
         if name not in self._captured:
-            rank_zero_warn(f"the {name} cannot be captured and runs by itself: {reason}")
+            rank_zero_warn(f"the {name} cannot be captured and runs directly: {reason}")
             self._captured[name] = None
-
-
-def decided(module: SearchModule, learned: Iterable[str]) -> Hashable:
-    """What Python decided of the passes of a search and may decide anew, see `Graphs.run`.
-
-    Args:
-        module: The search.
-        learned: Names of the parameters that a gradient is taken of.
-    """
-    supernet = module.supernet
-    return tuple(learned), supernet.training, tuple(part.training for part in module.buffered)
-
-
-def forbids_graphs(module: SearchModule) -> str | None:
-    """Why passes of a search cannot be captured; none if they can.
-
-    A graph repeats what Python decided when it was captured: numbers, draws of the host and which
-    operations run.
-    """
-    if module.plan[ARCH_GRADIENT] is not first_order:
-        return "the architecture gradient reads numbers on the host"
-    if module.plan[OP_SAMPLING] is not no_sampling:
-        return "operations are drawn on the host"
-    if module.drop_path:
-        return "drop path changes from epoch to epoch"
-    parts: list[Task | SupernetFactory | SearchStrategy] = [module.task, module.factory]
-    for part in parts + module.strategies:
-        if not part.replayable:
-            return f"{type(part).__name__} may change what a step computes"
-    return None

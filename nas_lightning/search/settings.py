@@ -1,4 +1,4 @@
-"""Settings that a search and the retraining of its genotype can have in common."""
+"""Settings that a search and the retraining of its genotype can share."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ SHARED = (
     "weight_decay",
     "label_smoothing",
 )
-"""What a cell's worth may depend on: sizes and regularisation of the network around it."""
+"""Settings that a cell's performance may depend on: sizes and regularisation of its network."""
 
 
 def shared_settings(
     stage: Stage, factory: object, optimizer: OptimizerCallable, data: object
 ) -> dict[str, Any]:
-    """Those of the shared settings that a stage has, by name.
+    """Return the shared settings that a stage has, by name.
 
     Args:
         stage: A search or a retraining.
-        factory: What its network is built by.
+        factory: Factory of its network.
         optimizer: Optimizer of its weights.
-        data: Its data module, or none.
+        data: Its data module, or `None`.
     """
     defaults = optimizer([nn.Parameter(torch.zeros(1))]).defaults
     sources = (stage, factory, stage.task, data)
@@ -47,6 +47,6 @@ def shared_settings(
 
 
 def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Where two stages differ, among the settings that both have."""
+    """Return the settings that two stages both have and that differ, with both values."""
     both = [name for name in SHARED if name in first and name in second]
     return {name: (first[name], second[name]) for name in both if first[name] != second[name]}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
@@ -12,19 +12,19 @@ from torch import Tensor
 from nas_lightning.architecture import Genotype
 from nas_lightning.errors import UsageError
 from nas_lightning.hparams import describe
-
-if TYPE_CHECKING:
-    from nas_lightning.search.module import SearchModule
-    from nas_lightning.search.plan import SearchPlan, Slot
+from nas_lightning.search.plan import SearchPlan
+from nas_lightning.search.slots import Slot
 
 
 @dataclass(frozen=True)
 class ArchStep:
-    """What an architecture step did, by parameter name (`alpha.normal`, …); read-only copies.
+    """The effect of an architecture step, by parameter name (`alpha.normal`, …).
+
+    All tensors are read-only copies.
 
     Attributes:
         before: Values before the optimizer's step.
-        after: Values behind it.
+        after: Values after the optimizer's step.
         gradients: The architecture gradient, averaged over all processes, without weight decay.
     """
 
@@ -34,53 +34,58 @@ class ArchStep:
 
 
 class SearchStrategy(Callback):
-    """A part of a search method, a Lightning callback that belongs to a `SearchModule`.
+    """A part of a search method: a Lightning callback that belongs to a `SearchModule`.
 
-    It is listed in the module's `strategies`, never in `trainer.callbacks`: so it is a
-    hyper-parameter, and a checkpoint rebuilds it. Structure is decided in `configure`, at
-    construction. Every argument of a subclass's constructor is kept under its own name.
+    List it in the module's `strategies`, never in `trainer.callbacks`. It is then a
+    hyper-parameter, and a checkpoint rebuilds it. `configure` decides the structure of the search
+    at construction. A subclass must keep every constructor argument under its own name.
+
+    The argument `module` of the hooks is the `SearchModule`. Subclasses may annotate it so; this
+    class cannot, because `SearchModule` imports it.
     """
 
     requires: ClassVar[tuple[Slot[Any], ...]] = ()
     """Slots that some strategy must fill."""
 
     leaves_parameters_unused: ClassVar[bool] = False
-    """Some weights get no gradient in a weight step, which DDP must be told."""
+    """True if some weights get no gradient in a weight step, which DDP must be told."""
 
     steps_alpha_and_beta: ClassVar[bool] = False
-    """It needs α and β to be stepped together."""
+    """True if α and β must be stepped together."""
 
     replayable: ClassVar[bool] = False
-    """Its steps may be captured as CUDA graphs: what losses and gradients are computed from is
-    changed in place or not at all, and never decided by Python from step to step."""
+    """True if the steps may be captured as CUDA graphs. Everything that losses and gradients are
+    computed from is then constant or changed in place, and Python decides nothing from step to
+    step."""
 
     @property
     def differentiates_twice(self) -> bool:
-        """Whether it takes derivatives of derivatives of the supernet."""
+        """True if the strategy takes second derivatives of the supernet."""
         return False
 
     def configure(self, plan: SearchPlan) -> None:
-        """Fill or wrap slots of the plan; called once, at construction of the module."""
+        """Fill or wrap slots of the plan. Called once, when the module is constructed."""
 
-    def allow_arch_step(self, module: SearchModule) -> bool:
-        """Whether α and β may be stepped in this batch; all strategies must agree."""
+    def allow_arch_step(self, module: Any) -> bool:
+        """Return True if α and β may be stepped in this batch. All strategies must agree."""
         return True
 
-    def on_after_arch_step(self, module: SearchModule, step: ArchStep) -> None:
-        """Act behind an architecture step, before projection."""
+    def on_after_arch_step(self, module: Any, step: ArchStep) -> None:
+        """Called after each architecture step, before α and β are projected."""
 
-    def choose_genotype(self, module: SearchModule, genotype: Genotype) -> Genotype:
-        """Replace the genotype that the search gives; `genotype` is what it would give else.
+    def choose_genotype(self, module: Any, genotype: Genotype) -> Genotype:
+        """Return the genotype of the search; by default the given one, read off α and β.
 
-        What it is chosen from belongs into `state_dict`: it is asked of loaded checkpoints too.
+        Keep everything that the choice depends on in `state_dict`, because this hook is also
+        called on loaded checkpoints.
         """
         return genotype
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Check that the strategy is where it belongs.
+        """Check that the strategy is listed in the module's `strategies`.
 
         Raises:
-            UsageError: It stands in `trainer.callbacks`, where nothing would come of it.
+            UsageError: It is listed in `trainer.callbacks`, where it would have no effect.
         """
         if self not in getattr(pl_module, "strategies", ()):
             name = type(self).__name__
@@ -90,5 +95,12 @@ class SearchStrategy(Callback):
             )
 
     def __repr__(self) -> str:
-        """Constructor call."""
+        """Return the constructor call."""
         return describe(self)
+
+
+def load_states(strategies: Iterable[SearchStrategy], checkpoint: Mapping[str, Any]) -> None:
+    """Load the states of strategies from a checkpoint that Lightning saved."""
+    for strategy in strategies:
+        if state := checkpoint.get("callbacks", {}).get(strategy.state_key):
+            strategy.load_state_dict(state)

@@ -1,1 +1,1 @@
-"""Jobs of SLURM: the one that a run is in, and scripts for new ones."""
+"""SLURM: the job that a run belongs to, and scripts for new jobs."""

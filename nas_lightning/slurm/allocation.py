@@ -1,7 +1,7 @@
-"""Whether the processes that SLURM started are those that the trainer is told to expect.
+"""The check that SLURM started the processes that the trainer expects.
 
-A trainer that waits for a process which nobody started waits for ever. So every difference is
-found before anything is loaded, and said with the two numbers and the option that changes one.
+A trainer that expects a process that was never started waits for ever. So every difference is
+reported before anything is loaded, with both numbers and the option that changes one.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from nas_lightning.slurm.job import SlurmJob
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a configuration asks of the machine.
+    """The devices and nodes that a configuration asks for.
 
     Args:
-        devices: Processes on each node, none for as many as there are.
-        nodes: Nodes.
-        gpus: Whether the processes need a GPU each.
+        devices: Processes on each node; `None` means one for each device.
+        nodes: Number of nodes.
+        gpus: True if each process needs a GPU.
     """
 
     devices: int | None = None
@@ -28,7 +28,7 @@ class Wanted:
 
 
 def count_devices(devices: object) -> int | None:
-    """The number that `trainer.devices` means, none if it leaves the number open.
+    """Return the number that `trainer.devices` means, or `None` if it leaves the number open.
 
     Args:
         devices: `4`, `"4"`, `"0,2"`, `"0,"`, `[0, 2]`; open: `"auto"`, `-1`, `"-1"`.
@@ -42,15 +42,15 @@ def count_devices(devices: object) -> int | None:
 
 
 def check_allocation(job: SlurmJob, wanted: Wanted, visible_gpus: int) -> None:
-    """Check that a job started what the trainer expects.
+    """Check that a job started the processes that the trainer expects.
 
     Args:
         job: The job.
-        wanted: What the configuration asks for.
-        visible_gpus: GPUs that this process sees.
+        wanted: Devices and nodes of the configuration.
+        visible_gpus: Number of GPUs that this process sees.
 
     Raises:
-        UsageError: It did not; says which numbers differ and which option to change.
+        UsageError: It did not; the message names both numbers and the option to change.
     """
     if not job.launched:
         _check_srun(job)
@@ -63,8 +63,8 @@ def check_allocation(job: SlurmJob, wanted: Wanted, visible_gpus: int) -> None:
 def _check_srun(job: SlurmJob) -> None:
     if job.tasks > 1 and not job.in_step:
         raise UsageError(
-            f"SLURM job {job.id} has {job.tasks} tasks, but srun did not start this process and "
-            f"nothing would start the others: put srun before it (srun nas fit …), or "
+            f"SLURM job {job.id} has {job.tasks} tasks, but srun did not start this process, so "
+            f"the others would never start: put srun before it (srun nas fit …), or "
             f"srun --ntasks=1 for a single process"
         )
 
@@ -73,8 +73,8 @@ def _check_tasks(job: SlurmJob, wanted: Wanted) -> None:
     if job.tasks > 1 and job.tasks_per_node is None:
         each = job.tasks // job.nodes
         raise UsageError(
-            f"SLURM job {job.id} says --ntasks={job.tasks} and not how many tasks run on each "
-            f"node: give --ntasks-per-node={each} in place of --ntasks"
+            f"SLURM job {job.id} has --ntasks={job.tasks} but no number of tasks for each node: "
+            f"give --ntasks-per-node={each} instead of --ntasks"
         )
     if job.nodes != wanted.nodes:
         raise UsageError(

@@ -1,6 +1,6 @@
-"""The script that SLURM runs for a search or a retraining: `sbatch` takes it as it is.
+"""The script of a job, ready for `sbatch`.
 
-It is made of a request, and of nothing else: no file is read, no cluster asked.
+It depends on the request only: no file is read, and no cluster is asked.
 """
 
 from __future__ import annotations
@@ -13,29 +13,29 @@ from nas_lightning.errors import UsageError
 
 TIME = re.compile(r"(?:(?P<d>\d+)-)?(?P<a>\d+)(?::(?P<b>\d+))?(?::(?P<c>\d+))?")
 SRUN = ("--kill-on-bad-exit=1", "--cpus-per-task=$SLURM_CPUS_PER_TASK")
-"""One process fails, all end, and the job does not wait for it until its time is over. The CPUs of
-a task are repeated since `srun` no longer takes them from `sbatch`."""
+"""Options of `srun`. If one process fails, all end, instead of waiting for it until the time limit.
+The CPUs of a task are repeated because `srun` no longer takes them from `sbatch`."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a job asks SLURM for.
+    """The resources that a job requests from SLURM.
 
     Args:
         name: Name of the job.
         logs: Folder of its logs.
-        nodes: Nodes.
-        gpus: GPUs on each node, and as many processes; 0 for a job on CPUs.
+        nodes: Number of nodes.
+        gpus: GPUs on each node, with one process each; 0 means a job on CPUs.
         tasks: Processes on each node.
         cpus: CPU cores for each process.
-        memory: Memory of a node as SLURM writes it, 0 for all of it, none for SLURM's default.
-        time: Time limit as SLURM writes it, such as `24:00:00` or `2-12`.
-        lead: Seconds ahead of the limit at which SLURM warns, so that the run can save.
-        partition: Partition, none for SLURM's default.
-        account: Account, none for SLURM's default.
+        memory: Memory of a node in SLURM's form; 0 means all, `None` SLURM's default.
+        time: Time limit in SLURM's form, such as `24:00:00` or `2-12`.
+        lead: Seconds before the limit at which SLURM warns, so that the run can save.
+        partition: Partition; `None` means SLURM's default.
+        account: Account; `None` means SLURM's default.
 
     Raises:
-        UsageError: The time is none, or too short for the warning.
+        UsageError: The time is malformed, or too short for the warning.
     """
 
     name: str
@@ -54,12 +54,12 @@ class Request:
         """Check the time."""
         if seconds(self.time) < 2 * self.lead:
             raise UsageError(
-                f"--time {self.time} is too short for a warning {self.lead} s ahead of its end: "
+                f"--time {self.time} is too short for a warning {self.lead} s before its end: "
                 f"raise it, or lower --lead"
             )
 
     def directives(self) -> dict[str, str | None]:
-        """What stands behind `#SBATCH --`, none for an option without a value."""
+        """Return the options for `#SBATCH --`; the value `None` means an option without a value."""
         given = {
             "job-name": self.name,
             "partition": self.partition,
@@ -78,13 +78,13 @@ class Request:
 
 
 def seconds(time: str) -> int:
-    """The seconds of a time limit in any of SLURM's forms.
+    """Return the seconds of a time limit in any of SLURM's forms.
 
     Args:
         time: `MINUTES`, `MINUTES:SECONDS`, `HOURS:MINUTES:SECONDS`, `DAYS-HOURS` and so on.
 
     Raises:
-        UsageError: It is in none of them.
+        UsageError: It has none of these forms.
     """
     if not (found := TIME.fullmatch(time)):
         raise UsageError(f"--time {time}: give hours:minutes:seconds, or days-hours")
@@ -97,13 +97,13 @@ def seconds(time: str) -> int:
 
 
 def script(request: Request, command: list[str], path: str, origin: str) -> str:
-    """The script of a job.
+    """Return the script of a job.
 
     Args:
-        request: What it asks for.
-        command: What runs in each process.
-        path: Folder of the program, put ahead of others on the job's PATH.
-        origin: The command that made the script.
+        request: The resources that it requests.
+        command: The command that each process runs.
+        path: Folder of the program, put first on the job's PATH.
+        origin: The command that wrote the script.
     """
     lines = [
         f"#SBATCH --{name}" + ("" if value is None else f"={value}")

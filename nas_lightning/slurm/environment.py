@@ -1,4 +1,4 @@
-"""How the processes of a run find each other: what Lightning is told inside a SLURM job."""
+"""Settings of Lightning inside a SLURM job, by which the processes of a run find each other."""
 
 from __future__ import annotations
 
@@ -22,14 +22,18 @@ TORCHRUN = "TORCHELASTIC_RUN_ID"
 
 
 def wanted(trainer: Namespace) -> Wanted:
-    """What the trainer's part of a configuration asks of the machine."""
+    """Return the devices and nodes that a configuration asks for."""
     gpus = trainer.accelerator in ("gpu", "cuda")
     gpus = gpus or (trainer.accelerator == "auto" and torch.cuda.is_available())
     return Wanted(count_devices(trainer.devices), trainer.num_nodes, gpus)
 
 
 def active_job(environ: Mapping[str, str] = os.environ) -> SlurmJob | None:
-    """The SLURM job whose processes a run is made of; none outside, and none under `torchrun`."""
+    """Return the SLURM job whose tasks are the processes of a run.
+
+    Returns:
+        `None` outside SLURM and under `torchrun`.
+    """
     return None if TORCHRUN in environ else slurm_job(environ)
 
 
@@ -41,30 +45,30 @@ def check_environment(trainer: Namespace, run_dir: Path) -> None:
         run_dir: The run directory.
 
     Raises:
-        UsageError: The job did not start what the trainer waits for, or the run directory holds a
-            checkpoint that Lightning would take up by itself.
+        UsageError: The job did not start the processes that the trainer expects, or the run
+            directory holds a checkpoint that Lightning would resume from by itself.
     """
     if (job := active_job()) is None:
         return
     check_allocation(job, wanted(trainer), torch.cuda.device_count())
     if found := next(run_dir.glob("hpc_ckpt_*.ckpt"), None):
         raise UsageError(
-            f"{found} was not written by nas, and Lightning would go on from it: remove it, or "
+            f"{found} was not written by nas, and Lightning would resume from it: remove it, or "
             f"choose another directory by --run_dir"
         )
 
 
 def trainer_arguments(trainer: Namespace) -> dict[str, Any]:
-    """What the trainer is given inside a SLURM job beside its configuration.
+    """Return the arguments that the trainer needs inside a SLURM job, besides its configuration.
 
-    Left to itself, Lightning takes a SLURM job for one that it must requeue, saves in the middle
-    of a batch, and later goes on from files that another job wrote. We requeue ourselves.
+    By default Lightning requeues a SLURM job itself: it saves in the middle of a batch, and later
+    resumes from files that another job wrote. We requeue the job ourselves instead.
 
     Args:
         trainer: The trainer's part of the configuration, with plugins as objects.
 
     Returns:
-        Arguments of `Trainer`; none outside SLURM.
+        Arguments of `Trainer`; empty outside SLURM.
 
     Raises:
         UsageError: The plugins of the configuration name a SLURM environment that requeues.
@@ -76,7 +80,7 @@ def trainer_arguments(trainer: Namespace) -> dict[str, Any]:
     chosen = next((item for item in plugins if isinstance(item, ClusterEnvironment)), None)
     if isinstance(chosen, SLURMEnvironment) and chosen.auto_requeue:
         raise UsageError(
-            "trainer.plugins: give SLURMEnvironment auto_requeue: false, or leave it out: nas "
+            "trainer.plugins: give SLURMEnvironment auto_requeue: false, or leave it out; nas "
             "requeues its jobs itself"
         )
     if chosen is not None:

@@ -1,4 +1,4 @@
-"""The SLURM job that a process belongs to, read from its environment, and putting it back."""
+"""The SLURM job that a process belongs to, read from its environment, and its requeueing."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ PATIENCE = 60
 """Seconds to wait for an answer of SLURM's controller."""
 
 INTERACTIVE_NAMES = ("bash", "interactive")
-"""Names that SLURM gives to jobs in which somebody sits at a shell."""
+"""Names that SLURM gives to interactive shells."""
 
 INTERACTIVE_STEP = "4294967290"
-"""Number of the step in which `salloc` runs its shell on a node, on clusters set up that way."""
+"""Number of the step in which `salloc` runs its shell on a node, on clusters configured so."""
 
 
 class RequeueError(NASError):
-    """SLURM did not put a job back into its queue."""
+    """SLURM did not requeue a job."""
 
 
 @dataclass(frozen=True)
 class SlurmJob:
-    """What SLURM tells a process about its job.
+    """A SLURM job, as one of its processes sees it.
 
     Args:
-        id: As `scontrol` takes it: "12", or "12_3" for a task of an array.
+        id: Number as `scontrol` takes it: "12", or "12_3" for a task of an array.
         name: Name of the job.
-        restarts: How often the job was put back into the queue and started again.
-        tasks: Processes that SLURM starts: of the step if in one, else those asked for.
-        nodes: Nodes of the step, else of the job.
-        tasks_per_node: `--ntasks-per-node` as it was asked for, if it was.
+        restarts: Number of times that the job was requeued and started again.
+        tasks: Processes that SLURM starts: of the step inside one, else those requested.
+        nodes: Nodes of the step inside one, else of the job.
+        tasks_per_node: `--ntasks-per-node` as requested, if it was.
         rank: Number of this process among the tasks.
-        batch: Whether a script runs the job (`sbatch`): only such a job can be requeued.
-        in_step: Whether `srun` started this process.
+        batch: True if a script runs the job (`sbatch`): only such a job can be requeued.
+        in_step: True if `srun` started this process.
     """
 
     id: str
@@ -51,19 +51,19 @@ class SlurmJob:
 
     @property
     def launched(self) -> bool:
-        """Whether SLURM started one process for each device, so that they are to work together.
+        """True if SLURM started one process for each device, so that they work together.
 
-        It did not in a shell that `srun --pty bash` opened: that shell is one task, and what is
+        It did not in a shell that `srun --pty bash` opened: that shell is one task, and a program
         called from it starts its own processes.
         """
         return self.in_step and (self.tasks > 1 or self.name not in INTERACTIVE_NAMES)
 
 
 def slurm_job(environ: Mapping[str, str] = os.environ) -> SlurmJob | None:
-    """The job that a process belongs to, nothing outside SLURM.
+    """Return the job that a process belongs to, or `None` outside SLURM.
 
     Args:
-        environ: Its environment.
+        environ: The environment of the process.
     """
     if not (number := environ.get("SLURM_JOB_ID")):
         return None
@@ -84,13 +84,13 @@ def slurm_job(environ: Mapping[str, str] = os.environ) -> SlurmJob | None:
 
 
 def requeue(job: SlurmJob) -> None:
-    """Put a job back into the queue. SLURM ends its processes and starts its script anew.
+    """Requeue a job: SLURM ends its processes and starts its script again.
 
     Raises:
         RequeueError: SLURM's command is missing, does not answer, or refuses.
     """
     command = ["scontrol", "requeue", job.id]
-    advice = f"; submit it again to go on, it was not requeued (`{' '.join(command)}`)"
+    advice = f"; submit it again to resume, it was not requeued (`{' '.join(command)}`)"
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=PATIENCE, check=False

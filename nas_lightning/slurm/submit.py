@@ -1,4 +1,4 @@
-"""Hand jobs to SLURM, by submitit."""
+"""Submission of jobs to SLURM by submitit."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:  # an extra that may be missing
     from submitit import AutoExecutor
 
 SUBMITITS_OWN = ("job-name", "nodes", "ntasks-per-node", "cpus-per-task", "output", "open-mode")
-"""Directives that submitit writes itself, from arguments of its own."""
+"""Directives that submitit writes itself, from its own arguments."""
 
 
 class SubmitError(NASError):
-    """SLURM did not take a job."""
+    """SLURM refused a job."""
 
     @classmethod
     @contextmanager
@@ -37,23 +37,23 @@ class SubmitError(NASError):
 
 
 def configured(request: Request, **more: Any) -> AutoExecutor:
-    """What hands jobs to SLURM that ask for what a request says.
+    """Return an executor whose jobs have the resources of a request.
 
     Args:
-        request: The request, for each job.
+        request: The request of each job.
         more: Further parameters of submitit.
 
     Raises:
         UsageError: submitit or SLURM is not installed here.
     """
     executor = _open(request.logs)
-    # what submitit has no name for, or another form, as it stands in the script of --dry-run
+    # directives that submitit has no argument for, in the form of the script of --dry-run
     additional = {
         name: True if value is None else value
         for name, value in request.directives().items()
         if name not in SUBMITITS_OWN
     }
-    cpus = ("$SLURM_CPUS_PER_TASK", str(request.cpus))  # submitit quotes what it passes on
+    cpus = ("$SLURM_CPUS_PER_TASK", str(request.cpus))  # submitit quotes its arguments
     executor.update_parameters(
         name=request.name,
         nodes=request.nodes,
@@ -68,13 +68,13 @@ def configured(request: Request, **more: Any) -> AutoExecutor:
 
 
 def _open(folder: str) -> AutoExecutor:
-    """The executor of a folder for scripts and logs, if jobs can be handed over from here."""
+    """Return the executor for a folder of scripts and logs, if jobs can be submitted from here."""
     try:
         from submitit import AutoExecutor
     except ImportError as error:
         raise UsageError(
             "SLURM jobs need submitit: pip install 'nas-lightning[slurm]'; or, for a single run, "
-            "give what nas submit --dry-run prints to sbatch"
+            "pass the output of nas submit --dry-run to sbatch"
         ) from error
     if shutil.which("sbatch") is None:
         raise UsageError(

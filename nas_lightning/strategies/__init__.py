@@ -1,4 +1,4 @@
-"""Search strategies, one idea a file."""
+"""Search strategies, one idea per file."""
 
 from nas_lightning.strategies.amended import AmendedGradient
 from nas_lightning.strategies.backtracking import Backtracking

@@ -22,15 +22,15 @@ def amended_gradient(
     exact: bool = False,
     epsilon: float = 0.01,
 ) -> TwoTerms:
-    """g1 - η B H v at the present weights.
+    """Compute g1 - η B H v at the current weights.
 
     g1 = d outer / dα, v = d outer / dw, H = d² inner / dw², B = d² inner / dα dw.
 
     Args:
         problem: Inner and outer loss.
         coefficient: η.
-        clip: Largest norm of η B H v in units of |g1|; none for no clipping.
-        exact: By double backward instead of finite differences.
+        clip: Largest norm of η B H v in units of |g1|; `None` means no clipping.
+        exact: Use double backward instead of finite differences.
         epsilon: Length of the finite-difference steps in w.
     """
     arch, weights = list(problem.arch.values()), list(problem.weights.values())
@@ -45,20 +45,22 @@ def amended_gradient(
 class AmendedGradient(SearchStrategy):
     """Amend the architecture gradient by an estimate of its implicit term (Bi et al., 2019).
 
-    The true gradient is g1 - B H⁻¹ v; the amendment replaces H⁻¹ by η H, which needs no inverse.
-    That the two terms are within 90 degrees holds only under conditions, see
-    `docs/methods/amended.md`. Fills: architecture gradient. Cost: 5 forward and backward passes
-    an architecture step in place of 1 (`exact`: 2 forward and 4 backward passes, and the memory
-    of a graph of gradients). Computed in full precision whatever the trainer's.
+    The true gradient is g1 - B H⁻¹ v. The amendment replaces H⁻¹ by η H, which needs no inverse.
+    The angle between the amendment and the true implicit term is below 90 degrees only under
+    conditions, see `docs/methods/amended.md`. Fills: architecture gradient. Cost: 5 forward and
+    backward passes per architecture step instead of 1 (`exact`: 2 forward and 4 backward passes,
+    and the memory of a graph of gradients). Computed in full precision at any precision of the
+    trainer.
 
-    Logged, as means over an epoch: `amended/cosine` of the two terms, `amended/ratio` of their
-    norms before clipping, and how often it was `amended/clipped`.
+    Logs, as means over an epoch, the cosine of g1 and the amendment (`amended/cosine`), the ratio
+    of their norms before clipping (`amended/ratio`) and the share of clipped steps
+    (`amended/clipped`).
 
     Args:
-        coefficient: η. It multiplies H, so it is not free of scale.
-        clip: Largest norm of the amendment in units of |g1|; none for no clipping.
-        exact: By double backward instead of finite differences.
-        epsilon: Length of the finite-difference steps in w; 0.01 as in DARTS' code.
+        coefficient: η. Its best value depends on the scale of H.
+        clip: Largest norm of the amendment in units of |g1|; `None` means no clipping.
+        exact: Use double backward instead of finite differences.
+        epsilon: Length of the finite-difference steps in w; 0.01 as in the code of DARTS.
 
     Raises:
         UsageError: An argument is out of range.
@@ -81,15 +83,15 @@ class AmendedGradient(SearchStrategy):
 
     @property
     def differentiates_twice(self) -> bool:
-        """With `exact`."""
+        """True with `exact`."""
         return self.exact
 
     def configure(self, plan: SearchPlan) -> None:
-        """Take the gradient over."""
+        """Fill the architecture gradient."""
         plan.fill(ARCH_GRADIENT, self.amended, by=self)
 
     def amended(self, problem: BilevelProblem) -> tuple[Tensor, ...]:
-        """The amended gradient, in full precision."""
+        """Compute the amended gradient in full precision."""
         device = next(iter(problem.weights.values())).device.type
         with torch.autocast(device, enabled=False):
             self._last = amended_gradient(
@@ -98,7 +100,7 @@ class AmendedGradient(SearchStrategy):
         return self._last.gradient
 
     def on_after_arch_step(self, module: SearchModule, step: ArchStep) -> None:
-        """Log what the amendment did."""
+        """Log cosine, ratio and clipping of the amendment."""
         assert self._last is not None
         names = ("cosine", "ratio", "clipped")
         logged = {f"amended/{name}": getattr(self._last, name) for name in names}

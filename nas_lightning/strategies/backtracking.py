@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from nas_lightning.search import SearchModule
 
 SMALLEST = 1e-8
-"""Differences and values of α below this are not divided by; their terms count as zero."""
+"""Smallest |α| and |Δα| that is used as a divisor; terms with smaller ones count as zero."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,11 @@ class Backtracked:
     """Result of the rule for one cell kind.
 
     Attributes:
-        alpha: α behind backtracking (E, O).
-        selected: Whether each edge was backtracked (E,).
+        alpha: α after backtracking (E, O).
+        selected: True for each edge that was backtracked (E,).
         kappa: Size of the correction before clipping, relative to α^t: (E,) in the edge
             reading, (E, O) in the element reading.
-        clipped: Whether it was clipped or dropped as not finite, same shape.
+        clipped: True where the correction was clipped or, if not finite, dropped; same shape.
     """
 
     alpha: Tensor
@@ -38,12 +38,13 @@ class Backtracked:
 
 
 def threshold(epoch: int, start: int, rate: float, edges: int) -> int:
-    """ζ, the number of edges that are backtracked (IDARTS, equation 14, with the running epoch).
+    """Return ζ, the number of edges that are backtracked (IDARTS, equation 14).
 
-    As printed, (14) is a constant, but the text says that ζ grows during the search, so the S in
-    it must be the running epoch: floor((epoch - start) · rate · edges), within 0 and `edges`.
+    Equation 14 as printed is a constant, but the text says that ζ grows during the search. Its S
+    must therefore be the current epoch: floor((epoch - start) · rate · edges), clipped to between
+    0 and `edges`.
     """
-    # the small term keeps products such as 0.7 * 10 from falling below their whole number
+    # the small term keeps a product that rounds to just below an integer from losing one
     zeta = math.floor((epoch - start) * rate * edges + 1e-9)
     return min(max(zeta, 0), edges)
 
@@ -57,7 +58,7 @@ def backtrack(
     clip: float | None = None,
     reading: Literal["edge", "element"] = "edge",
 ) -> Backtracked:
-    """One application of IDARTS' equations 12 and 13 to the α of a cell kind.
+    """Apply equations 12 and 13 of IDARTS once to the α of a cell kind.
 
     With ρ[l, m] = Δβ[l] / Δα[l, m] and g = d outer / dβ:
 
@@ -69,12 +70,12 @@ def backtrack(
 
     Args:
         before: α (E, O) and β (E,) before the optimizer's step.
-        after: The same behind it.
+        after: α (E, O) and β (E,) after the optimizer's step.
         beta_gradient: g (E,).
         zeta: ζ.
         coefficient: η.
-        clip: Largest |κ|, where κ is ηγ, or ηgρ in the element reading.
-        reading: Which of the two.
+        clip: Largest |κ|, where κ is ηγ, or ηgρ in the element reading; `None` means no clipping.
+        reading: One of the two rules above.
     """
     (alpha0, beta0), (alpha1, beta1) = before, after
     delta = alpha1 - alpha0
@@ -101,28 +102,28 @@ def backtrack(
 class Backtracking(SearchStrategy):
     """Move the α of weakly weighted edges by the change of β (IDARTS, ICCV 2021, eqs. 5-14).
 
-    Behind the architecture step of each batch from epoch `start` on, the ζ edges of smallest
-    |β| get α ← α^{t+1} + η γ α^t. The paper's derivation does not type-check, so `reading` and
-    `space` say which of its possible meanings is taken; at the published coefficient the rule
-    is nearly inert (see `docs/methods/idarts.md`). Requires: edge relaxation. Hooks:
-    `on_after_arch_step`. Cost: none. Adam's moments and β are not touched.
+    After the architecture step of each batch, from epoch `start` on, the ζ edges of smallest |β|
+    get α ← α^{t+1} + η γ α^t. The shapes in the paper's derivation do not match, so `reading` and
+    `space` select one of its possible meanings. At the published coefficient the rule has almost
+    no effect (see `docs/methods/idarts.md`). Requires: edge relaxation. Hooks:
+    `on_after_arch_step`. Cost: none. The moments of Adam and β are not changed.
 
-    Logged, as means over an epoch, by cell kind: `backtracking/zeta`, how often each edge was
-    chosen, quantiles of |κ| over the chosen edges, the share that was clipped, and the size of
-    the correction relative to the optimizer's step.
+    Logs, as means over an epoch and by cell kind: ζ (`backtracking/…/zeta`), the share of steps in
+    which each edge was chosen, quantiles of |κ| over the chosen edges, the share of clipped
+    corrections, and the size of the correction relative to the optimizer's step.
 
     Args:
-        start: T, the epoch from which on edges are backtracked.
-        rate: λ, by which ζ grows: ζ = floor((epoch - T) λ E).
+        start: T, the first epoch with backtracking.
+        rate: λ, the growth rate in ζ = floor((epoch - T) λ E).
         coefficient: η = η1 · η2; in the paper 6e-4 · 0.04 on CIFAR, 6e-3 · 0.04 on ImageNet.
-        clip: Largest |κ| (κ = ηγ); none for no clipping. Without it, values of α near zero
-            make rare but enormous jumps.
+        clip: Largest |κ| (κ = ηγ); `None` means no clipping. Without clipping, values of α near
+            zero cause rare but enormous jumps.
         reading: `edge` scales a whole row of α, `element` adds the term of equation 5.
-        space: `logits` applies the rule to α itself, `simplex` to its softmax and takes
-            logarithms back.
+        space: `logits` applies the rule to α itself, `simplex` applies it to the softmax of α and
+            takes logarithms afterwards.
 
     Raises:
-        UsageError: A negative rate or clip.
+        UsageError: `rate` is negative or `clip` is not positive.
     """
 
     replayable = True
@@ -140,7 +141,10 @@ class Backtracking(SearchStrategy):
         space: Literal["logits", "simplex"] = "logits",
     ) -> None:
         if rate < 0 or (clip is not None and clip <= 0):
-            raise UsageError(f"Backtracking: rate {rate} and clip {clip} must be positive")
+            raise UsageError(
+                f"Backtracking: rate must not be negative and clip must be positive, found "
+                f"rate {rate} and clip {clip}"
+            )
         self.start = start
         self.rate = rate
         self.coefficient = coefficient
@@ -149,7 +153,7 @@ class Backtracking(SearchStrategy):
         self.space: Literal["logits", "simplex"] = space
 
     def on_after_arch_step(self, module: SearchModule, step: ArchStep) -> None:
-        """Apply the rule to every cell kind and log what it did."""
+        """Apply the rule to every cell kind and log its effect."""
         for cell in module.space.cells:
             zeta = threshold(module.current_epoch, self.start, self.rate, len(cell.edges))
             module.streams.mean(module, {f"backtracking/{cell.kind}/zeta": float(zeta)})
@@ -181,12 +185,12 @@ class Backtracking(SearchStrategy):
             return done
         weights = done.alpha.clamp_min(1e-6)
         weights = weights / weights.sum(dim=1, keepdim=True)
-        # logarithms plus the old offset: an edge that was not chosen gets its α^{t+1} back
+        # the offset undoes the normalisation; an edge that was not chosen keeps its α^{t+1}
         logits = torch.where(done.selected[:, None], weights.log() + offset, step.after[alpha])
         return Backtracked(logits, done.selected, done.kappa, done.clipped)
 
     def _log(self, module: SearchModule, kind: str, done: Backtracked, ratio: Tensor) -> None:
-        # edges that were not chosen count as nan: to pick the others would wait for the device
+        # edges that were not chosen become nan; selecting the others would wait for the device
         kappa, clipped = (
             values.reshape(len(done.alpha), -1) for values in (done.kappa, done.clipped)
         )

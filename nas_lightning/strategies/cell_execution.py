@@ -1,4 +1,4 @@
-"""How the cells of the supernet are computed."""
+"""Strategies that change how the cells of the supernet are computed."""
 
 import dataclasses
 from typing import final
@@ -9,29 +9,31 @@ from nas_lightning.supernet import CellExecution, reference_cell, reference_prep
 
 @final
 class ReferenceCell(SearchStrategy):
-    """Compute every cell edge by edge, as the papers write it, which is slower.
+    """Compute every cell edge by edge, as the papers describe it.
 
-    It equals the fast cell to rounding; for comparisons and doubts. Fills: cell execution.
+    It is slower than the fast cell, with the same results up to rounding, and is meant for
+    comparisons. Fills: cell execution.
     """
 
     replayable = True
 
     def configure(self, plan: SearchPlan) -> None:
-        """Set the reference cell."""
+        """Fill the cell execution with the reference cell."""
         execution = CellExecution(reference_cell, reference_preprocess, channels_last=False)
         plan.fill(CELL_EXECUTION, execution, by=self)
 
 
 @final
 class CheckpointCells(SearchStrategy):
-    """Keep only what enters each cell for the backward pass and compute the rest anew.
+    """Keep only the inputs of each cell for the backward pass and recompute the rest.
 
-    Gradient checkpointing (Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016) by
-    cell: less memory for one more forward pass, and the same numbers. Wraps: cell execution.
+    This is gradient checkpointing (Chen et al., "Training Deep Nets with Sublinear Memory Cost",
+    2016) by cell: less memory for one more forward pass, with equal results. Wraps: cell
+    execution.
     """
 
     def configure(self, plan: SearchPlan) -> None:
-        """Checkpoint whatever computes the cells."""
+        """Turn on checkpointing for the cell execution of the plan."""
         plan.wrap(CELL_EXECUTION, _checkpointed, by=self)
 
 

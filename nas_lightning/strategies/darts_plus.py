@@ -1,4 +1,4 @@
-"""Stop a search before skip connections take the cell over (DARTS+)."""
+"""Early stopping before skip connections dominate the cell (DARTS+)."""
 
 from __future__ import annotations
 
@@ -13,30 +13,31 @@ from nas_lightning.strategies.stopping import EarlyStop
 
 SKIP = "skip_connect"
 WITHOUT_WEIGHTS = frozenset({"none", SKIP, "max_pool_3x3", "avg_pool_3x3"})
-"""Operations that are not ranked: they do not learn."""
+"""Operations without weights, which are not ranked."""
 
 
 @final
 class DartsPlus(EarlyStop):
-    """Stop the search early by what the cells look like (DARTS+: Liang et al., 2019).
+    """Stop the search early, depending on the cells (DARTS+: Liang et al., 2019).
 
-    Looked at behind every epoch that stepped α, so not in a warm-up; the genotype is that of the
-    epoch in which the search stops. Hooks: `on_after_arch_step` and `on_train_epoch_end`. Cost:
-    none; saves the epochs that do not run.
+    The criterion is checked at the end of every epoch in which α was stepped, so not during a
+    warm-up. The genotype is that of the epoch in which the search stops. Hooks:
+    `on_after_arch_step` and `on_train_epoch_end`. Cost: none; saves the remaining epochs.
 
-    Logged with `criterion: ranking`: `darts_plus/unchanged`, in epochs.
+    Logs, with `criterion: ranking`, the number of epochs without a change
+    (`darts_plus/unchanged`).
 
     Args:
-        criterion: `skips`: stop when the cell of that kind in the genotype has at least `skips`
-            skip connections. `ranking`: stop when on every edge of every cell the order, by
-            weight, of the operations that learn has been the same at the ends of
-            `stable_epochs` + 1 such epochs in a row.
-        skips: So many skip connections are too many.
-        kind: The cell in which they are counted.
-        stable_epochs: How often in a row the ranking must be found unchanged.
+        criterion: `skips` stops when the cell `kind` of the genotype has at least `skips` skip
+            connections. `ranking` stops when, on every edge of every cell, the order by weight of
+            the operations with weights was the same at the ends of `stable_epochs` + 1 such
+            epochs in a row.
+        skips: Number of skip connections that stops the search.
+        kind: Kind of the cell in which skip connections are counted.
+        stable_epochs: Number of successive epochs in which the ranking must not change.
 
     Raises:
-        UsageError: A number is below 1, or the space has no such cell.
+        UsageError: A number is below 1, or the space has no cell of that kind.
     """
 
     replayable = True
@@ -60,7 +61,7 @@ class DartsPlus(EarlyStop):
         self._stepped = False
 
     def configure(self, plan: SearchPlan) -> None:
-        """Check that there is such a cell."""
+        """Check that the space has a cell of kind `kind`."""
         if self.criterion == "skips" and self.kind not in plan.space.kinds:
             raise UsageError(
                 f"DartsPlus counts in the {self.kind} cell, but the space {plan.space.name!r} "
@@ -68,11 +69,11 @@ class DartsPlus(EarlyStop):
             )
 
     def on_after_arch_step(self, module: SearchModule, step: ArchStep) -> None:
-        """See that α moved in this epoch."""
+        """Note that α was stepped in this epoch."""
         self._stepped = True
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look at the cells, and end the search if it is over."""
+        """Check the criterion and stop the search if it is met."""
         assert isinstance(pl_module, SearchModule)
         if self._stepped and not self.stopped:
             if self.criterion == "skips":
@@ -90,7 +91,7 @@ class DartsPlus(EarlyStop):
         module.log("darts_plus/unchanged", float(self._unchanged), rank_zero_only=True)
 
     def state_dict(self) -> dict[str, Any]:
-        """The last ranking, for how long it has been the same, and whether α moved since."""
+        """Return the last ranking, its age in epochs, and True if α was stepped since."""
         own = {
             "ranking": self._ranking,
             "unchanged": self._unchanged,
@@ -99,7 +100,7 @@ class DartsPlus(EarlyStop):
         return {**super().state_dict(), **own}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Restore a result of `state_dict`."""
         super().load_state_dict(state_dict)
         self._ranking, self._unchanged = state_dict["ranking"], state_dict["unchanged"]
         self._stepped = state_dict["stepped"]
@@ -107,7 +108,11 @@ class DartsPlus(EarlyStop):
 
 @torch.no_grad()
 def rank(module: SearchModule) -> list[list[int]]:
-    """On every edge of every cell the operations that learn, numbered, strongest first."""
+    """Return, for every edge of every cell, the ranks of the operations with weights.
+
+    Each row lists the indices among the operations with weights, from the largest mixing weight
+    to the smallest.
+    """
     ranking: list[list[int]] = []
     mixing = module.arch()
     for cell in module.space.cells:

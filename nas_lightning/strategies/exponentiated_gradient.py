@@ -24,14 +24,14 @@ from nas_lightning.supernet import ArchitectureParameters, SimplexEdges, Simplex
 class ExponentiatedGradientOptimizer(Optimizer):
     """w ← w · exp(-lr · gradient), clamped at 1e-5 and normalised (Li et al., ICLR 2021).
 
-    Mirror descent with the entropy as its mirror map. It has no momentum and wants no weight
-    decay. Computed as softmax(log w - lr · gradient), so that no learning rate and no gradient
-    can overflow.
+    This is mirror descent with the entropy as mirror map. It has no momentum and no weight decay.
+    The update is computed as softmax(log w - lr · gradient), so that no learning rate and no
+    gradient can overflow.
 
     Args:
-        params: Points of simplices in their last dimension, or groups of them. A group may have
-            `segments`, for each parameter the lengths of simplices that stand side by side, or
-            none.
+        params: Parameters whose last dimension is a point of a simplex, or groups of them. A group
+            may have `segments`: for each parameter, the lengths of the simplices that its last
+            dimension consists of, or `None` for a single one.
         lr: Learning rate.
 
     Raises:
@@ -53,7 +53,7 @@ class ExponentiatedGradientOptimizer(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """One update of every parameter that has a gradient."""
+        """Update every parameter that has a gradient."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -73,19 +73,20 @@ class ExponentiatedGradientOptimizer(Optimizer):
 class ExponentiatedGradient(SearchStrategy):
     """Learn α on the simplex by exponentiated gradient (GAEA, Li et al., ICLR 2021).
 
-    α are the mixing weights themselves, equal at the start. Steps multiply instead of adding,
-    which drives weights towards the corners: less is lost at discretisation. Fills: operation
+    α are the mixing weights themselves and start equal. Steps are multiplicative and drive the
+    weights towards the corners of the simplex, so that discretisation loses less. Fills: operation
     relaxation, architecture optimizer and, with `edges`, edge relaxation. Cost: none.
 
     Args:
         lr: Learning rate of α.
-        edges: Give every node a simplex of edge weights β too.
+        edges: Also give every node a simplex of edge weights β.
         edge_lr: Learning rate of β.
-        entropy: Weight of the penalty sum over edges and operations of α log(O α), which pulls
-            towards equal weights; 0 in the published settings of GAEA-DARTS and GAEA-PC-DARTS.
+        entropy: Weight of the penalty, the sum over edges and operations of α log(O α), which
+            pulls towards equal weights. It is 0 in the published settings of GAEA-DARTS and
+            GAEA-PC-DARTS.
 
     Raises:
-        UsageError: A negative rate or weight.
+        UsageError: A learning rate or `entropy` is negative.
     """
 
     replayable = True
@@ -102,7 +103,7 @@ class ExponentiatedGradient(SearchStrategy):
         self._segments: list[list[int]] = []
 
     def configure(self, plan: SearchPlan) -> None:
-        """Put α, and with `edges` β, on the simplex and step them there."""
+        """Fill relaxations and optimizer, so that α and, with `edges`, β stay on the simplex."""
         self._segments = [list(cell.fan_in) for cell in plan.space.cells]
         plan.fill(OP_RELAXATION, SimplexOps(), by=self)
         if self.edges:
@@ -112,7 +113,7 @@ class ExponentiatedGradient(SearchStrategy):
             plan.add_penalty(self._penalty, by=self)
 
     def exponentiated_gradient(self, groups: Any) -> Optimizer:
-        """The optimizer of the groups that a search makes, `alpha` and perhaps `beta`."""
+        """Build the optimizer of the parameter groups `alpha` and, if there is one, `beta`."""
         own: dict[str, dict[str, Any]] = {
             "alpha": {"lr": self.lr},
             "beta": {"lr": self.edge_lr, "segments": self._segments},

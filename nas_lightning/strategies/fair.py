@@ -1,4 +1,4 @@
-"""Independent sigmoid weights in place of a softmax, read off by a threshold (Fair DARTS)."""
+"""Independent sigmoid weights instead of a softmax, discretised by a threshold (Fair DARTS)."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 
 class SigmoidOps(OpRelaxation):
-    """A sigmoid of every α by itself: operations of an edge do not compete (Fair DARTS)."""
+    """An independent sigmoid of every α: the operations of an edge do not compete (Fair DARTS)."""
 
     def initial(self, cell: Cell, generator: torch.Generator) -> Tensor:
-        """Zeros (E, O), so that every weight starts at one half."""
+        """Return zeros (E, O), so that every weight starts at one half."""
         return torch.zeros(len(cell.edges), len(cell.primitives))
 
     def weights(self, alpha: Tensor) -> Tensor:
-        """Each between 0 and 1 (E, O); rows do not sum to one."""
+        """Return weights (E, O) between 0 and 1, whose rows do not sum to one."""
         return alpha.sigmoid()
 
 
@@ -39,21 +39,22 @@ class SigmoidOps(OpRelaxation):
 class FairDARTS(SearchStrategy):
     """Weight operations by independent sigmoids, pushed towards 0 or 1 (Chu et al., ECCV 2020).
 
-    Cells are read off by a threshold, so that a node keeps any number of inputs, perhaps none.
-    The paper searches without `none`: leave it out of the supernet's primitives. Fills: operation
-    relaxation, operation sampling (none: such weights are no probabilities) and discretizer. Adds
-    a penalty: -weight · mean over all α of (σ(α) - 1/2)², or of |σ(α) - 1/2|. Cost: none.
+    Cells are discretised by a threshold, so a node keeps any number of inputs, perhaps none. The
+    paper searches without `none`: leave it out of the supernet's primitives. Fills: operation
+    relaxation, operation sampling (with no sampling, since the weights are not probabilities) and
+    discretizer. Adds a penalty: -weight · mean over all α of (σ(α) - 1/2)² or of |σ(α) - 1/2|.
+    Cost: none.
 
     Args:
-        keep: `sparse`: the two strongest edges of a node (as many as the space says), each with
-            its best operation. `edge`: every edge with its two best operations. Of these remain
-            those that reach the threshold.
+        keep: `sparse` keeps the strongest edges of a node (as many as the space prescribes), each
+            with its best operation. `edge` keeps every edge with its two best operations. Both
+            then drop the operations below the threshold.
         threshold: Smallest σ(α) of an operation that is kept.
-        weight: Of the penalty.
-        distance: `l2` or `l1`, the two penalties above.
+        weight: Weight of the penalty.
+        distance: `l2` or `l1`, the first or the second penalty above.
 
     Raises:
-        UsageError: The threshold is no weight, or the penalty's weight is negative.
+        UsageError: `threshold` is not in [0, 1], or `weight` is negative.
     """
 
     replayable = True
@@ -67,8 +68,8 @@ class FairDARTS(SearchStrategy):
     ) -> None:
         if not 0 <= threshold <= 1 or weight < 0:
             raise UsageError(
-                f"FairDARTS: threshold {threshold} must lie between 0 and 1, and weight {weight} "
-                f"must not be negative"
+                f"FairDARTS: threshold must lie between 0 and 1 and weight must not be negative, "
+                f"found threshold {threshold} and weight {weight}"
             )
         self.keep: Literal["sparse", "edge"] = keep
         self.threshold = threshold
@@ -76,24 +77,24 @@ class FairDARTS(SearchStrategy):
         self.distance: Literal["l2", "l1"] = distance
 
     def configure(self, plan: SearchPlan) -> None:
-        """Take relaxation, sampling and discretizer over, and add the penalty."""
+        """Fill relaxation, sampling and discretizer, and add the penalty."""
         plan.fill(OP_RELAXATION, SigmoidOps(), by=self)
         plan.fill(OP_SAMPLING, no_sampling, by=self)
         plan.fill(DISCRETIZER, self.above_threshold, by=self)
         plan.add_penalty(self.zero_one, by=self)
 
     def zero_one(self, arch: ArchitectureParameters) -> Tensor:
-        """The term that is added to the outer loss ()."""
+        """Return the penalty (), which is added to the outer loss."""
         weights = torch.cat([ops.flatten() for ops in arch().ops.values()])
         distances = (weights - 0.5).abs()
         mean = distances.mean() if self.distance == "l1" else distances.square().mean()
         return -self.weight * mean
 
     def above_threshold(self, space: SearchSpace, mixing: Mixing) -> Genotype:
-        """Operations whose weight reaches the threshold, strongest first in a node.
+        """Build a genotype of the operations that reach the threshold, by node, strongest first.
 
-        The threshold is for the weight of the operation alone; strength is times that of the
-        edge, if there are edge weights. Ties go to the lower index.
+        The threshold applies to the weight of the operation alone. Strength is this weight times
+        that of the edge, if there are edge weights. Ties go to the lower index.
         """
         cells = {}
         for cell in space.cells:

@@ -1,4 +1,4 @@
-"""Operations drawn with Gumbel noise: softly (SNAS), or one an edge (GDAS)."""
+"""Operations sampled with Gumbel noise: soft weights (SNAS) or one operation per edge (GDAS)."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ if TYPE_CHECKING:
     from nas_lightning.architecture import Cell
 
 SMALLEST = 1e-20
-"""Probabilities below this count as this, so that logarithms and their gradients are finite."""
+"""Lower bound of probabilities, which keeps logarithms and their gradients finite."""
 MARGIN = torch.finfo(torch.float64).eps
-"""Uniform draws keep this distance from 0 and 1: the noise stays within -3.6 and 36.1."""
+"""Smallest distance of uniform draws from 0 and 1, which keeps the noise in [-3.6, 36.1]."""
 
 
 def gumbel(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Standard Gumbel noise -log(-log u), of the shape, type and device of `like`.
+    """Draw standard Gumbel noise -log(-log u) with the shape, dtype and device of `like`.
 
     Args:
         like: Any tensor.
-        generator: On the CPU; what it gives does not depend on the device of `like`.
+        generator: Generator on the CPU, so that the draws do not depend on the device of `like`.
     """
     uniform = torch.rand(like.shape, dtype=torch.float64, generator=generator)
     return uniform.clamp(MARGIN, 1 - MARGIN).log().neg().log().neg().to(like, non_blocking=True)
 
 
 class GumbelSoftmax(OpRelaxation):
-    """Draws of the concrete distribution: softmax((log p + g) / τ) on every edge.
+    """Samples of the concrete distribution: softmax((log p + g) / τ) on every edge.
 
-    p are the weights of another relaxation, which must be probabilities: rows that sum to one. g
-    is standard Gumbel noise, drawn anew for each edge and each kind of cell in every training
-    step. The largest entry is entry m with probability p_m at any τ; a low τ brings the draw near
-    to one-hot (Maddison et al.; Jang et al.; both ICLR 2017). Validation and discretisation read p.
+    p are the weights of another relaxation, which must be probabilities, so that rows sum to one.
+    g is standard Gumbel noise, drawn in every training step for each edge of each cell kind. At
+    any τ, entry m is the largest with probability p_m; a low τ makes the sample nearly one-hot
+    (Maddison et al.; Jang et al.; both ICLR 2017). Validation and discretisation use p.
 
     Args:
-        inner: α → p.
+        inner: Relaxation α → p.
         temperature: τ.
     """
 
@@ -53,38 +53,38 @@ class GumbelSoftmax(OpRelaxation):
         self.temperature = temperature
 
     def initial(self, cell: Cell, generator: torch.Generator) -> Tensor:
-        """That of the inner relaxation (E, O)."""
+        """Return the initial α (E, O) of the inner relaxation."""
         return self.inner.initial(cell, generator)
 
     def weights(self, alpha: Tensor) -> Tensor:
-        """The probabilities p (E, O)."""
+        """Return the probabilities p (E, O)."""
         return self.inner.weights(alpha)
 
     def sample(self, alpha: Tensor, generator: torch.Generator) -> Tensor:
-        """A draw (E, O) whose rows sum to one; differentiable in α."""
+        """Draw a sample (E, O) whose rows sum to one; differentiable in α."""
         logits = self.weights(alpha).clamp_min(SMALLEST).log()
         return ((logits + gumbel(logits, generator)) / self.temperature).softmax(dim=-1)
 
     def project_(self, alpha: Tensor) -> None:
-        """As the inner relaxation does."""
+        """Project α like the inner relaxation."""
         self.inner.project_(alpha)
 
 
 class HardGumbel(GumbelSoftmax):
-    """The largest entry of such a draw as exactly one-hot weights, with the draw's gradient."""
+    """One-hot weights of the largest entry of a Gumbel softmax sample, with the soft gradient."""
 
     one_hot = True
 
     def sample(self, alpha: Tensor, generator: torch.Generator) -> Tensor:
-        """One-hot rows (E, O); the gradient is that of the soft draw (straight-through)."""
+        """Draw one-hot rows (E, O) with the gradient of the soft sample (straight-through)."""
         soft = super().sample(alpha, generator)
         hard = F.one_hot(soft.argmax(dim=-1), soft.shape[-1]).to(soft)
-        # in this order: the difference is exactly zero, so the values are exactly one-hot
+        # in this order the difference is exactly zero, so the values are exactly one-hot
         return hard + (soft - soft.detach())
 
 
 class GumbelSampling(SearchStrategy, ABC):
-    """Draw operations at a temperature that falls linearly over the run.
+    """Sample operations at a temperature that falls linearly over the run.
 
     Args:
         tau: τ in the first epoch.
@@ -95,29 +95,29 @@ class GumbelSampling(SearchStrategy, ABC):
     """
 
     relaxation: ClassVar[type[GumbelSoftmax]]
-    """What draws."""
+    """Class of the relaxation that samples."""
 
     def __init__(self, tau: float, tau_end: float) -> None:
         if min(tau, tau_end) <= 0:
             name = type(self).__name__
-            raise UsageError(f"{name}: tau {tau} and tau_end {tau_end} must be positive")
+            raise UsageError(f"{name}: tau and tau_end must be positive, found {tau} and {tau_end}")
         self.tau = tau
         self.tau_end = tau_end
 
     def configure(self, plan: SearchPlan) -> None:
-        """Draw from whatever relaxation the plan has in the end."""
+        """Fill the operation sampling, for whichever relaxation the plan ends up with."""
         plan.fill(OP_SAMPLING, self.sampled, by=self)
 
     def sampled(self, inner: OpRelaxation) -> OpRelaxation:
-        """Draws from the inner relaxation's weights."""
+        """Return a relaxation that samples from the weights of the inner one."""
         return self.relaxation(inner, self.tau)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Set τ; a run that goes on within an epoch skips that epoch's start."""
+        """Set τ, since a run resumed within an epoch skips the start of that epoch."""
         self._anneal(trainer, pl_module)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Set τ of the epoch, a function of the epoch alone."""
+        """Set τ, which depends on the epoch alone."""
         self._anneal(trainer, pl_module)
 
     def _anneal(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -129,15 +129,15 @@ class GumbelSampling(SearchStrategy, ABC):
 
 @final
 class SNAS(GumbelSampling):
-    """Mix with soft draws of the concrete distribution (SNAS: Xie et al., ICLR 2019).
+    """Mix operations by soft samples of the concrete distribution (SNAS: Xie et al., ICLR 2019).
 
-    Weights of operations are softmax((log p + g) / τ), p the softmax of α (or, with
-    `ExponentiatedGradient`, α itself). All operations run. The paper trains α and weights on the
-    same loss: list `SingleLevel` beside it. Fills: operation sampling. Cost: none.
+    The mixing weights are softmax((log p + g) / τ), where p is the softmax of α (or, with
+    `ExponentiatedGradient`, α itself). All operations run. The paper trains α and the weights on
+    the same loss: add `SingleLevel` for this. Fills: operation sampling. Cost: none.
 
     Args:
         tau: τ in the first epoch.
-        tau_end: τ in the last epoch; between them it falls linearly.
+        tau_end: τ in the last epoch; τ changes linearly in between.
 
     Raises:
         UsageError: A temperature is not positive.
@@ -151,17 +151,17 @@ class SNAS(GumbelSampling):
 
 @final
 class GDAS(GumbelSampling):
-    """Run one drawn operation an edge, with the gradient of a soft draw (GDAS, CVPR 2019).
+    """Run one sampled operation per edge, with the gradient of a soft sample (GDAS, CVPR 2019).
 
-    The weights are the one-hot argmax of softmax((log p + g) / τ), their gradient is that of the
-    softmax: the weight of the operation that ran depends on all α of its edge, so all of them
-    learn. p is the softmax of α (or, with `ExponentiatedGradient`, α itself). Fills: operation
-    sampling. Cost: one operation an edge runs in place of all, in time and in memory. Weights of
-    the others get no gradient in a step, which DDP must be told.
+    The mixing weights are the one-hot argmax of softmax((log p + g) / τ), with the gradient of the
+    softmax. The weight of the operation that runs thus depends on all α of its edge, and all of
+    them learn. p is the softmax of α (or, with `ExponentiatedGradient`, α itself). Fills:
+    operation sampling. Cost: time and memory of one operation per edge instead of all. The other
+    operations get no gradient in a step; under DDP, `find_unused_parameters` is set for this.
 
     Args:
         tau: τ in the first epoch.
-        tau_end: τ in the last epoch; between them it falls linearly.
+        tau_end: τ in the last epoch; τ changes linearly in between.
 
     Raises:
         UsageError: A temperature is not positive.

@@ -23,7 +23,7 @@ def neumann_gradient(
     exact: bool = False,
     epsilon: float = 0.01,
 ) -> tuple[TwoTerms, Tensor]:
-    """g1 - ξ B · (sum over j = 0 … K of (I - ξH)^j v) at the present weights.
+    """Compute g1 - ξ B · (sum over j = 0 … K of (I - ξH)^j v) at the current weights.
 
     g1 = d outer / dα, v = d outer / dw, H = d² inner / dw², B = d² inner / dα dw. If every
     eigenvalue of H lies between 0 and 2/ξ, the sum times ξ tends to H⁻¹ v as K grows.
@@ -31,13 +31,14 @@ def neumann_gradient(
     Args:
         problem: Inner and outer loss.
         rate: ξ.
-        terms: K, products with H; 0 leaves -ξ B v.
-        clip: Largest norm of the implicit term in units of |g1|; none for no clipping.
-        exact: By double backward instead of finite differences.
+        terms: K, the number of products with H. With 0, the implicit term is -ξ B v.
+        clip: Largest norm of the implicit term in units of |g1|; `None` means no clipping.
+        exact: Use double backward instead of finite differences.
         epsilon: Length of the finite-difference steps in w.
 
     Returns:
-        The gradient and its terms, and the norm of the last summand over that of the first ().
+        The gradient with its two terms, and the norm of the last summand divided by that of the
+        first ().
     """
     arch, weights = list(problem.arch.values()), list(problem.weights.values())
     both = problem.grad(problem.outer(), [*arch, *weights])
@@ -57,24 +58,25 @@ def neumann_gradient(
 class Neumann(SearchStrategy):
     """Estimate the implicit term by a truncated Neumann series (iDARTS: Zhang et al., ICML 2021).
 
-    The true gradient is g1 - B H⁻¹ v; the series replaces H⁻¹ by ξ times the sum of (I - ξH)^j
+    The true gradient is g1 - B H⁻¹ v. The series replaces H⁻¹ by ξ times the sum of (I - ξH)^j
     over j = 0 … K. It converges only if the spectral radius of I - ξH is below 1, that is, if all
-    eigenvalues of H lie between 0 and 2/ξ. Not IDARTS of ICCV 2021. Fills: architecture gradient.
-    Cost: 3 + 2K forward and backward passes an architecture step in place of 1 (`exact`: 2 forward
-    and 3 + K backward passes, and the memory of a graph of gradients). Computed in full precision
-    whatever the trainer's.
+    eigenvalues of H lie between 0 and 2/ξ. This is not the IDARTS of ICCV 2021. Fills:
+    architecture gradient. Cost: 3 + 2K forward and backward passes per architecture step instead
+    of 1 (`exact`: 2 forward and 3 + K backward passes, and the memory of a graph of gradients).
+    Computed in full precision at any precision of the trainer.
 
-    Logged, as means over an epoch: `neumann/cosine` of the two terms, `neumann/ratio` of their
-    norms before clipping, how often it was `neumann/clipped`, and `neumann/last_term`, the norm
-    of the last summand over that of the first. Above 1 the series diverges; below 1 it need not
-    converge, since v may hardly have a part along the eigenvectors that diverge.
+    Logs, as means over an epoch, the cosine of the two terms (`neumann/cosine`), the ratio of
+    their norms before clipping (`neumann/ratio`), the share of clipped steps (`neumann/clipped`),
+    and the norm of the last summand divided by that of the first (`neumann/last_term`). If the
+    last is above 1, the series diverges. If it is below 1, the series may still diverge, since v
+    may have hardly any component along the diverging eigenvectors.
 
     Args:
-        terms: K, products with H.
-        rate: ξ; none for the weight optimizer's present learning rate.
-        clip: Largest norm of the implicit term in units of |g1|; none for no clipping.
-        exact: By double backward instead of finite differences.
-        epsilon: Length of the finite-difference steps in w; 0.01 as in DARTS' code.
+        terms: K, the number of products with H.
+        rate: ξ; `None` means the current learning rate of the weight optimizer.
+        clip: Largest norm of the implicit term in units of |g1|; `None` means no clipping.
+        exact: Use double backward instead of finite differences.
+        epsilon: Length of the finite-difference steps in w; 0.01 as in the code of DARTS.
 
     Raises:
         UsageError: An argument is out of range.
@@ -101,15 +103,15 @@ class Neumann(SearchStrategy):
 
     @property
     def differentiates_twice(self) -> bool:
-        """With `exact`."""
+        """True with `exact`."""
         return self.exact
 
     def configure(self, plan: SearchPlan) -> None:
-        """Take the gradient over."""
+        """Fill the architecture gradient."""
         plan.fill(ARCH_GRADIENT, self.neumann, by=self)
 
     def neumann(self, problem: BilevelProblem) -> tuple[Tensor, ...]:
-        """The gradient with the truncated series, in full precision."""
+        """Compute the gradient with the truncated series, in full precision."""
         rate = self.rate
         if rate is None:
             assert problem.weight_optimizer is not None
@@ -122,7 +124,7 @@ class Neumann(SearchStrategy):
         return self._last[0].gradient
 
     def on_after_arch_step(self, module: SearchModule, step: ArchStep) -> None:
-        """Log what the series did."""
+        """Log cosine, ratio, clipping and last term of the series."""
         assert self._last is not None
         found, last = self._last
         logged = {"cosine": found.cosine, "ratio": found.ratio, "clipped": found.clipped}

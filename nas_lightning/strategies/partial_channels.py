@@ -1,4 +1,4 @@
-"""Partial channels: mix operations on a share of the channels only."""
+"""Partial channels: operations run on a share of the channels only (PC-DARTS)."""
 
 from typing import final
 
@@ -8,11 +8,11 @@ from nas_lightning.search import PARTIAL_CHANNELS, SearchPlan, SearchStrategy
 
 @final
 class PartialChannels(SearchStrategy):
-    """Send 1/K of the channels through the operations, the others past them (PC-DARTS, eq. 3).
+    """Send 1/K of the channels through the operations, and the others past them (PC-DARTS, eq. 3).
 
-    The first C/K channels are mixed and a channel shuffle with K groups hands each successor
-    others, in place of drawing channels at random. Memory of the mixed edges falls to about
-    1/K, so batches can be K times as large. Fills: partial channels K.
+    Channels are not sampled: the first C/K channels are mixed, and a channel shuffle with K groups
+    presents other channels to each successor. The memory of the mixed edges falls to about 1/K, so
+    that batches can be K times as large. Fills: partial channels K.
 
     Args:
         k: K; the papers use 4 on CIFAR and 2 on ImageNet.
@@ -29,5 +29,5 @@ class PartialChannels(SearchStrategy):
         self.k = k
 
     def configure(self, plan: SearchPlan) -> None:
-        """Set K."""
+        """Fill the partial channels with K."""
         plan.fill(PARTIAL_CHANNELS, self.k, by=self)

@@ -1,4 +1,4 @@
-"""Stop a search when its minimum becomes sharp in α (RobustDARTS, early stopping)."""
+"""Early stopping when the minimum of a search becomes sharp in α (RobustDARTS)."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ from nas_lightning.strategies.stopping import EarlyStop
 
 
 def alpha_hessian(problem: BilevelProblem) -> Tensor:
-    """d² outer / dα² (A, A) over all A entries of α, averaged over processes, in float64.
+    """Compute d² outer / dα² (A, A) over all A entries of α, averaged over processes, in float64.
 
-    One forward pass, one backward pass that keeps its graph, and A backward passes through it.
+    It takes one forward pass, one backward pass that creates a graph, and A backward passes through
+    that graph.
     """
     alpha = [value for name, value in problem.arch.items() if name.startswith("alpha.")]
     slope = torch.autograd.grad(problem.outer(), alpha, create_graph=True)
@@ -32,11 +33,11 @@ def alpha_hessian(problem: BilevelProblem) -> Tensor:
         parts = problem.grad(entry, alpha, retain_graph=True)
         rows.append(torch.cat([part.flatten() for part in parts]))
     hessian = torch.stack(rows).double()
-    return (hessian + hessian.T) / 2  # rounding alone makes the two differ
+    return (hessian + hessian.T) / 2  # they differ by rounding only
 
 
 def largest_eigenvalue(problem: BilevelProblem) -> float:
-    """Largest eigenvalue of `alpha_hessian`, in full precision."""
+    """Return the largest eigenvalue of `alpha_hessian`, computed in full precision."""
     device = next(iter(problem.arch.values())).device.type
     with torch.autocast(device, enabled=False):
         return float(torch.linalg.eigvalsh(alpha_hessian(problem))[-1])
@@ -46,23 +47,25 @@ def largest_eigenvalue(problem: BilevelProblem) -> float:
 class RobustDARTS(EarlyStop):
     """Stop when the dominant eigenvalue of the Hessian in α grows (Zela et al., ICLR 2020).
 
-    λ is the largest eigenvalue of d² outer / dα², found in the last architecture step of every
-    `every`-th epoch, on its batch and before α moves. When the mean of the last `window` values
-    exceeds `factor` times that of the `window` values that ended `back` values earlier, the search
-    stops and gives an earlier genotype: that at the end of the epoch in the middle of the older
-    window. Values that no window could need are not computed. Wraps: architecture gradient. Hooks:
-    `choose_genotype`. Cost: for each value one forward pass and 1 + A backward passes, where A is
-    the number of entries of α (224 in the space of DARTS), and the memory of a graph of gradients.
-    An epoch without architecture steps gives no value.
+    λ is the largest eigenvalue of d² outer / dα². It is computed in the last architecture step of
+    every `every`-th epoch, on the batch of that step and before α is stepped. The search stops
+    when the mean of the last `window` values exceeds `factor` times the mean of the `window`
+    values that ended `back` values earlier. It then returns an earlier genotype, that at the end
+    of the epoch in the middle of the older window. Values that no window can contain are not
+    computed, and an epoch without architecture steps has no value. Wraps: architecture gradient.
+    Hooks: `choose_genotype`. Cost: for each value one forward pass and 1 + A backward passes,
+    where A is the number of entries of α (224 in the space of DARTS), and the memory of a graph of
+    gradients.
 
-    Logged: `robust/eigenvalue` λ, and `robust/ratio` of the two means once there are enough values.
+    Logs λ (`robust/eigenvalue`) and, once there are enough values, the ratio of the two means
+    (`robust/ratio`).
 
     Args:
-        every: Epochs from one value to the next.
-        window: Values in a mean.
-        factor: Growth that stops the search.
-        back: How many values lie between the two windows' ends.
-        first_epoch: No epoch before this one, counted from 0, is returned.
+        every: Number of epochs from one value to the next.
+        window: Number of values in a mean.
+        factor: Ratio of the means above which the search stops.
+        back: Number of values between the ends of the two windows.
+        first_epoch: First epoch, counted from 0, whose genotype may be returned.
 
     Raises:
         UsageError: A number is out of range.
@@ -89,25 +92,25 @@ class RobustDARTS(EarlyStop):
         self.first_epoch = first_epoch
         self._due = False
         self._found: float | None = None
-        # of the last values only: those of the two windows
+        # only the last values, those of the two windows
         self._eigenvalues: list[float] = []
         self._genotypes: list[dict[str, Any]] = []
 
     @property
     def differentiates_twice(self) -> bool:
-        """For the Hessian of α."""
+        """Always True, for the Hessian in α."""
         return True
 
     def configure(self, plan: SearchPlan) -> None:
-        """Look at the problem of the architecture steps."""
+        """Wrap the architecture gradient."""
         plan.wrap(ARCH_GRADIENT, self.watched, by=self)
 
     def watched(self, estimate: ArchGradient) -> ArchGradient:
-        """The same gradient; where it is due, λ is found behind it."""
+        """Return `estimate`, followed by the computation of λ where that is due."""
 
         def watched_gradient(problem: BilevelProblem) -> tuple[Tensor, ...]:
             gradient = estimate(problem)
-            # of a step that will be refused there is no λ
+            # a step that is not finite will be refused and has no λ
             if self._due and all(bool(part.isfinite().all()) for part in gradient):
                 self._found = largest_eigenvalue(problem)
             return gradient
@@ -117,7 +120,7 @@ class RobustDARTS(EarlyStop):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Say whether λ is due in this batch."""
+        """Determine if λ is due in this batch."""
         first = self.first_epoch - self.every * (self.window // 2)
         epoch = trainer.current_epoch
         self._due = trainer.is_last_batch and epoch >= first and epoch % self.every == 0
@@ -130,7 +133,7 @@ class RobustDARTS(EarlyStop):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Keep λ and the genotype, and see whether the search is over."""
+        """Store λ and the genotype, and check the criterion."""
         if self._found is None:
             return
         assert isinstance(pl_module, SearchModule)
@@ -146,14 +149,14 @@ class RobustDARTS(EarlyStop):
         pl_module.streams.mean(pl_module, logged)
 
     def _ratio(self) -> float | None:
-        """Growth of the mean; none without enough values, or from a mean that is not positive."""
+        """Return newer mean / older mean; `None` if values lack or the older is not positive."""
         older, newer = self._eigenvalues[: self.window], self._eigenvalues[-self.window :]
         if len(self._eigenvalues) < self.window + self.back or sum(older) <= 0:
             return None
         return sum(newer) / sum(older)
 
     def choose_genotype(self, module: SearchModule, genotype: Genotype) -> Genotype:
-        """Behind a stop that of the middle of the older window."""
+        """Return the genotype from the middle of the older window if the search was stopped."""
         if not self.stopped:
             return genotype
         middle = self._genotypes[self.window - 1 - self.window // 2]
@@ -162,12 +165,12 @@ class RobustDARTS(EarlyStop):
         return Genotype(chosen.space, chosen.cells, provenance, chosen.mixing)
 
     def state_dict(self) -> dict[str, Any]:
-        """The values and genotypes of the two windows."""
+        """Return the values and genotypes of the two windows."""
         own = {"eigenvalues": self._eigenvalues, "genotypes": self._genotypes}
         return {**super().state_dict(), **own}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Restore a result of `state_dict`."""
         super().load_state_dict(state_dict)
         self._eigenvalues = list(state_dict["eigenvalues"])
         self._genotypes = list(state_dict["genotypes"])

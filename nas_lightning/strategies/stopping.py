@@ -1,4 +1,4 @@
-"""Searches that end before their last planned epoch."""
+"""Base class of strategies that may end a search early."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from nas_lightning.search import SearchStrategy
 
 
 class EarlyStop(SearchStrategy, ABC):
-    """A strategy that may end the search; its subclasses say when by setting `stopped`.
+    """A strategy that may end the search. Subclasses set `stopped` for this.
 
-    The epoch goes on to its end. A search that has been stopped stays so when it is resumed.
+    The current epoch is completed. A stopped search remains stopped when it is resumed.
 
     Attributes:
-        stopped: Whether the search is over.
+        stopped: True if the search is over.
     """
 
     def __init__(self) -> None:
         self.stopped = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Do not go on with a search that was stopped before its checkpoint."""
+        """End the search at once if it was stopped before the checkpoint was written."""
         self._stop(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """End the search, if it is over."""
+        """End the search if `stopped` is set."""
         self._stop(trainer)
 
     def _stop(self, trainer: Trainer) -> None:
@@ -35,9 +35,9 @@ class EarlyStop(SearchStrategy, ABC):
             trainer.should_stop = True
 
     def state_dict(self) -> dict[str, Any]:
-        """Whether the search is over."""
+        """Return `stopped`."""
         return {"stopped": self.stopped}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Restore a result of `state_dict`."""
         self.stopped = state_dict["stopped"]

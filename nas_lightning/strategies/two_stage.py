@@ -1,4 +1,4 @@
-"""Two-stage search: first which edges a cell keeps, then which operations they carry."""
+"""Two-stage search: first the edges of a cell, then their operations."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ if TYPE_CHECKING:
 
 @final
 class KeptEdges(EdgeRelaxation, nn.Module):
-    """Another relaxation until edges are fixed; then a fixed edge has weight 1, others are gone.
+    """An edge relaxation whose edges can be fixed.
 
-    What was fixed stands in buffers, by cell kind (E,): 1 for a kept edge, 0 for one that is gone,
-    all 0 as long as nothing is fixed. So it is part of every checkpoint.
+    It behaves like `inner` until then. Once edges are fixed, kept edges have weight 1 and the
+    others are pruned. Buffers by cell kind (E,) contain 1 for a kept edge and 0 for a pruned one,
+    and only zeros before. They are part of every checkpoint.
 
     Args:
-        inner: The relaxation under which β is learned.
-        space: The search space.
+        inner: Relaxation under which β is learned.
+        space: Search space.
     """
 
     def __init__(self, inner: EdgeRelaxation, space: SearchSpace) -> None:
@@ -37,23 +38,23 @@ class KeptEdges(EdgeRelaxation, nn.Module):
         for cell in space.cells:
             self.register_buffer(_name(cell.kind), torch.zeros(len(cell.edges)))
         self.kinds = space.kinds
-        # a copy that is read without waiting for the device
+        # a copy on the host, which is read without waiting for the device
         self._gone: dict[str, frozenset[int]] = {}
         self.register_load_state_dict_post_hook(KeptEdges._read)  # type: ignore[no-untyped-call] # of torch
 
     @property
     def fixed(self) -> bool:
-        """Whether the edges are fixed."""
+        """True if the edges are fixed."""
         return bool(self._gone)
 
     def fix(self, kept: Mapping[str, Sequence[int]]) -> None:
-        """Keep these edges of each cell kind, by index, and no others."""
+        """Keep only these edges, given by cell kind as indices."""
         for kind, rows in kept.items():
             self.get_buffer(_name(kind)).zero_()[list(rows)] = 1
         self._read()
 
     def _read(self, *_: object) -> None:
-        """Take over what the buffers say."""
+        """Read the pruned edges from the buffers."""
         kept = {kind: self.get_buffer(_name(kind)).tolist() for kind in self.kinds}
         self._gone = {
             kind: frozenset(i for i, weight in enumerate(weights) if not weight)
@@ -62,21 +63,21 @@ class KeptEdges(EdgeRelaxation, nn.Module):
         }
 
     def initial(self, cell: Cell, generator: torch.Generator) -> Tensor | None:
-        """Fresh β (E,) of the inner relaxation."""
+        """Return the initial β (E,) of the inner relaxation."""
         return self.inner.initial(cell, generator)
 
     def weights(self, beta: Tensor | None, cell: Cell, device: torch.device) -> Tensor:
-        """Weights of the edges (E,): learned, or 0 and 1."""
+        """Return the weights of the edges (E,): learned, or 0 and 1 if edges are fixed."""
         if not self.fixed:
             return self.inner.weights(beta, cell, device)
         return self.get_buffer(_name(cell.kind))
 
     def pruned(self, cell: Cell) -> frozenset[int]:
-        """The edges that are gone."""
+        """Return the indices of the pruned edges."""
         return self._gone.get(cell.kind, frozenset())
 
     def project_(self, beta: Tensor, cell: Cell) -> None:
-        """Bring β (E,) back into its domain, as long as it is learned."""
+        """Project β (E,) onto its domain while it is learned."""
         if not self.fixed:
             self.inner.project_(beta, cell)
 
@@ -87,24 +88,25 @@ def _name(kind: str) -> str:
 
 @final
 class TwoStage(SearchStrategy):
-    """Search edges first, operations second, so that no edge is lost at the end (Bi et al., 2019).
+    """Search the edges of a cell first and their operations second (Bi et al., 2019).
 
-    In the first epochs β is learned while α stays as it was drawn: every edge carries the mean of
-    its operations. Then each node keeps the `inputs_per_node` edges of largest weight (ties: the
-    lower index). From there on these count fully, the others do not run, β stays, and α is
-    learned. The genotype has exactly these edges: discretising them changes nothing. The summary
-    at hand only says that there are two stages; this form is ours.
+    In the first stage β is learned while α keeps its initial values, so that every edge carries
+    nearly the mean of its operations. Then each node keeps its `inputs_per_node` edges of largest
+    weight (ties go to the lower index). In the second stage the kept edges have weight 1, the
+    others do not run, β is fixed and α is learned. The genotype has exactly the kept edges, so
+    discretisation removes none. The available summary of the paper only mentions two stages; their
+    form is ours.
 
     Wraps: edge relaxation, which EdgeNormalization or ExponentiatedGradient must fill. Hooks:
-    `on_train_start`, `on_train_epoch_start`. Cost: none; the second stage is cheaper, in the
-    DARTS space 8 of 14 edges run. Does not go together with Backtracking, which moves α by the
+    `on_train_start`, `on_train_epoch_start`. Cost: none; the second stage is cheaper, since 8 of
+    14 edges run in the DARTS space. It cannot be combined with Backtracking, which moves α by the
     change of β.
 
     Args:
-        edge_epochs: Epochs of the first stage.
+        edge_epochs: Number of epochs in the first stage.
 
     Raises:
-        UsageError: Not at least one epoch.
+        UsageError: `edge_epochs` is below 1.
     """
 
     requires = (EDGE_RELAXATION,)
@@ -116,7 +118,7 @@ class TwoStage(SearchStrategy):
         self.edge_epochs = edge_epochs
 
     def configure(self, plan: SearchPlan) -> None:
-        """Put a switch around the edge relaxation.
+        """Wrap the edge relaxation in one whose edges can be fixed.
 
         Raises:
             UsageError: The space keeps all edges, or a strategy needs α and β to move together.
@@ -134,7 +136,7 @@ class TwoStage(SearchStrategy):
         plan.wrap(EDGE_RELAXATION, functools.partial(KeptEdges, space=plan.space), by=self)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Enter the stage also where a run goes on within an epoch."""
+        """Enter the stage of the epoch, also when resuming within an epoch."""
         self._enter(pl_module)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -142,7 +144,7 @@ class TwoStage(SearchStrategy):
         self._enter(pl_module)
 
     def _enter(self, module: Any) -> None:
-        """Fix the edges if it is time, and let just one of α and β be learned."""
+        """Fix the edges in the first epoch of the second stage; let only α or β be learned."""
         kept = next(part for part in module.arch.modules() if isinstance(part, KeptEdges))
         if module.current_epoch >= self.edge_epochs and not kept.fixed:
             kept.fix(strongest(module))
@@ -153,7 +155,10 @@ class TwoStage(SearchStrategy):
 
 
 def strongest(module: SearchModule) -> dict[str, list[int]]:
-    """By cell kind the indices of the edges of largest weight into each node; ties: the lower."""
+    """Return the edges of largest weight into each node as indices, by cell kind.
+
+    Ties go to the lower index.
+    """
     wanted = module.space.inputs_per_node
     with torch.no_grad():
         weights = {kind: row.tolist() for kind, row in module.arch().edges.items()}

@@ -1,4 +1,4 @@
-"""The architecture gradient through one unrolled weight step (DARTS, second order)."""
+"""The architecture gradient through an unrolled weight step (DARTS, second order)."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from nas_lightning.search.differences import central_difference, moved
 def sgd_direction(
     problem: BilevelProblem, gradients: Sequence[Tensor]
 ) -> tuple[list[Tensor], float]:
-    """What SGD would subtract from the weights now, less its learning rate, and that rate.
+    """Return the direction d in which SGD would step the weights, and its learning rate.
 
     d = μ m + gradient + λ w, with momentum buffer m (zero before the first step) and weight
-    decay λ.
+    decay λ. The step would subtract the learning rate times d.
 
     Raises:
-        UsageError: The weight optimizer is not plain SGD with momentum.
+        UsageError: The weight optimizer is not SGD, or has dampening or Nesterov momentum.
     """
     optimizer = problem.weight_optimizer
     group = optimizer.param_groups[0] if optimizer is not None else {}
     if optimizer is None or "momentum" not in group or group["dampening"] or group["nesterov"]:
         raise UsageError(
-            "Unrolled looks one step of SGD ahead: set weight_optimizer to torch.optim.SGD without "
+            "Unrolled needs a step of plain SGD: set weight_optimizer to torch.optim.SGD without "
             "dampening and nesterov"
         )
     direction = []
@@ -40,10 +40,10 @@ def sgd_direction(
 
 
 def unrolled_gradient(problem: BilevelProblem, epsilon: float = 0.01) -> tuple[Tensor, ...]:
-    """D outer(w - ξ d(w, α), α) / dα, with the weights' own step d and learning rate ξ.
+    """Compute d outer(w - ξ d(w, α), α) / dα, where d is the SGD direction and ξ its rate.
 
-    Equations 6 to 8 of DARTS: the direct term at w' minus ξ times the mixed second derivative
-    along v = d outer / dw', by a central difference.
+    These are equations 6 to 8 of DARTS: the direct term at w' = w - ξ d minus ξ times the mixed
+    second derivative along v = d outer / dw', by a central difference.
 
     Args:
         problem: Inner and outer loss, and the weight optimizer.
@@ -60,18 +60,18 @@ def unrolled_gradient(problem: BilevelProblem, epsilon: float = 0.01) -> tuple[T
 
 @final
 class Unrolled(SearchStrategy):
-    """Take the architecture gradient behind one unrolled weight step (DARTS, second order).
+    """Take the architecture gradient through one unrolled weight step (DARTS, second order).
 
-    Momentum and weight decay belong to the step, as in the released code; gradient clipping does
-    not. Fills: architecture gradient. Cost: 4 forward and backward passes an architecture step
-    in place of 1. Computed in full precision whatever the trainer's. The accuracy that is logged
-    as `search/arch_accuracy` is that behind the unrolled step.
+    The step includes momentum and weight decay, as in the released code, but no gradient clipping.
+    Fills: architecture gradient. Cost: 4 forward and backward passes per architecture step instead
+    of 1. Computed in full precision at any precision of the trainer. `search/arch_accuracy` is the
+    accuracy after the unrolled step.
 
     Args:
         epsilon: Length of the finite-difference step in w; 0.01 as in the released code.
 
     Raises:
-        UsageError: The step is not positive.
+        UsageError: `epsilon` is not positive.
     """
 
     def __init__(self, epsilon: float = 0.01) -> None:
@@ -80,11 +80,11 @@ class Unrolled(SearchStrategy):
         self.epsilon = epsilon
 
     def configure(self, plan: SearchPlan) -> None:
-        """Take the gradient over."""
+        """Fill the architecture gradient."""
         plan.fill(ARCH_GRADIENT, self.unrolled, by=self)
 
     def unrolled(self, problem: BilevelProblem) -> tuple[Tensor, ...]:
-        """The gradient through the step, in full precision."""
+        """Compute the gradient through the step, in full precision."""
         device = next(iter(problem.weights.values())).device.type
         with torch.autocast(device, enabled=False):
             return unrolled_gradient(problem, self.epsilon)

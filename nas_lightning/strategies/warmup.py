@@ -1,4 +1,4 @@
-"""Warm-up: train the weights alone before the architecture moves."""
+"""Warm-up: the weights are trained alone in the first epochs."""
 
 from typing import TYPE_CHECKING, final
 
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
 
 @final
 class WarmUp(SearchStrategy):
-    """Keep α and β as they are for the first epochs (PC-DARTS, section 4.2).
+    """Keep α and β unchanged in the first epochs (PC-DARTS, section 4.2).
 
-    While weights are fresh, operations without weights look better than they are, and α learns
-    that. An unchanged genotype during these epochs is expected. Hooks: `allow_arch_step`. Cost:
-    saves the architecture step in these epochs.
+    With untrained weights, operations without weights seem better than they are, and α would learn
+    to prefer them. The genotype does not change during the warm-up. Hooks: `allow_arch_step`.
+    Cost: none; saves the architecture steps of the first epochs.
 
     Args:
-        epochs: How many.
+        epochs: Number of epochs without architecture steps.
     """
 
     replayable = True
@@ -26,5 +26,5 @@ class WarmUp(SearchStrategy):
         self.epochs = epochs
 
     def allow_arch_step(self, module: "SearchModule") -> bool:
-        """Whether the warm-up is over."""
+        """Return True if the warm-up is over."""
         return module.current_epoch >= self.epochs

@@ -1,4 +1,4 @@
-"""Is one method better than another? Runs of both, paired by seed."""
+"""The comparison of two methods by runs that are paired by seed."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ from nas_lightning.studies.statistics import Values, mean_interval
 LEVEL = 0.05
 POWER = 0.8
 EXACT = 12
-"""Up to so many pairs all signs are tried: 4,096."""
+"""Number of pairs up to which all signs are tried: 4,096."""
 MOST_RUNS = 100_000
-"""Beyond it nobody counts."""
+"""Limit of `runs_needed`."""
 SIGN_FLIPS = "exact sign-flip permutation test"
 WILCOXON = "Wilcoxon signed-rank test"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How two methods differ on the same seeds. What is undefined is none, and `note` tells why.
+    """The difference of two methods on the same seeds.
+
+    Undefined values are `None`, and `note` gives the reason.
 
     Attributes:
         first: Name of the first method.
@@ -34,12 +36,12 @@ class Comparison:
         difference: Mean of first less second.
         low: Lower end of a 95 % interval of it.
         high: Its upper end.
-        p: How often a difference this large, either way, comes about if the two do not differ.
-        effect: Cohen's d_z: mean of the differences, in their standard deviations.
-        runs_needed: Pairs with which a test at the 5 % level, two-sided, finds a difference of
-            this size in 80 % of all studies.
-        test: Where p comes from.
-        note: What is missing, and why.
+        p: Probability of a difference this large, in either direction, if the two do not differ.
+        effect: Cohen's d_z: mean of the differences in units of their standard deviation.
+        runs_needed: Pairs with which a two-sided test at the 5 % level finds a difference of this
+            size in 80 % of all studies.
+        test: Name of the test that p comes from.
+        note: Missing values and the reason.
     """
 
     first: str
@@ -64,7 +66,7 @@ def compare(first: str, second: str, pairs: Sequence[tuple[float, float]]) -> Co
     Args:
         first: Name of the first method.
         second: Name of the second.
-        pairs: Results of the two on each seed; those that are not finite are left out.
+        pairs: Results of the two on each seed; pairs that are not finite are left out.
     """
     kept = [pair for pair in pairs if all(map(math.isfinite, pair))]
     notes = [f"{len(pairs) - len(kept)} pairs are not finite, left out"] * (len(kept) < len(pairs))
@@ -97,13 +99,15 @@ def compare(first: str, second: str, pairs: Sequence[tuple[float, float]]) -> Co
 
 
 def runs_needed(effect: float) -> int | None:
-    """Pairs with which a paired t test finds an effect d_z: power 80 %, level 5 %, two-sided.
+    """Return the pairs that a paired t test needs to find an effect d_z.
+
+    Its power is 80 %, its level 5 %, two-sided.
 
     Args:
-        effect: Mean of the differences in their standard deviations.
+        effect: Mean of the differences in units of their standard deviation.
 
     Returns:
-        At least 2; none if it would be more than a hundred thousand.
+        At least 2; `None` if it would be more than a hundred thousand.
     """
     numbers = range(2, MOST_RUNS + 1)
     index = bisect.bisect_left(numbers, POWER, key=lambda n: power(effect, n))
@@ -111,7 +115,7 @@ def runs_needed(effect: float) -> int | None:
 
 
 def power(effect: float, n: int) -> float:
-    """How often a paired t test at the 5 % level finds an effect d_z with n pairs.
+    """Return the power of a paired t test at the 5 % level for an effect d_z and n pairs.
 
     The test's statistic then has a noncentral t distribution with n - 1 degrees of freedom and
     noncentrality d_z · √n (Cohen, 1988).

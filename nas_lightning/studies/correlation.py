@@ -1,4 +1,4 @@
-"""How far two rankings of the same cells agree, and how sure that is."""
+"""Rank correlations of the same cells in two rankings, with intervals and p values."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from nas_lightning.studies.statistics import LEVEL, Values
 
 RESAMPLES = 1_000
 BATCH = 100
-"""Resamples in memory at once."""
+"""Number of resamples in memory at a time."""
 EXACT = 7
-"""Up to so many pairs all n! pairings are looked at: 5,040."""
+"""Number of pairs up to which all n! pairings are tried: 5,040."""
 SMALL = 100
-"""Up to so many pairs all pairs of pairs are compared at once."""
+"""Number of pairs up to which all pairs of pairs are compared at once."""
 
 PEARSON, SPEARMAN, KENDALL = "Pearson", "Spearman", "Kendall τ-b"
 
 
 @dataclass(frozen=True)
 class Correlation:
-    """A correlation coefficient. What is undefined is none, and `note` tells why.
+    """A correlation coefficient. Undefined values are `None`, and `note` gives the reason.
 
     Attributes:
         name: `Pearson`, `Spearman` or `Kendall τ-b`.
-        value: From -1 to 1.
+        value: The coefficient, from -1 to 1.
         low: Lower end of a 95 % interval.
         high: Its upper end.
-        p: How often pairs without any relation correlate at least this much, either way.
+        p: Probability that unrelated pairs correlate at least this much, in either direction.
         n: Number of pairs.
-        note: What is missing, and why.
+        note: Missing values and the reason.
     """
 
     name: str
@@ -50,16 +50,16 @@ class Correlation:
 
 @dataclass(frozen=True)
 class _Coefficient:
-    """A coefficient: how it is computed, and what it compares of two pairs (Daniels, 1944).
+    """A coefficient with its computation and its scores of two pairs (Daniels, 1944).
 
     Its numerator is the sum over i, j of score(x)_ij · score(y)_ij; the denominator does not
     depend on which x is paired with which y.
 
     Args:
         name: Its name.
-        compute: Value and p of pairs, x (n,) and y (n,).
-        resampled: Values (R,) of resamples, x (R, n) and y (R, n); nan where one is constant.
-        scores: (n, n) for numbers (n,).
+        compute: Returns value and p of pairs, x (n,) and y (n,).
+        resampled: Returns values (R,) of resamples, x (R, n) and y (R, n); nan for a constant one.
+        scores: Returns scores (n, n) of numbers (n,).
     """
 
     name: str
@@ -71,16 +71,16 @@ class _Coefficient:
 def correlate(
     x: Sequence[float], y: Sequence[float]
 ) -> tuple[Correlation, Correlation, Correlation]:
-    """Pearson's, Spearman's and Kendall's correlation of pairs.
+    """Compute Pearson's, Spearman's and Kendall's correlation of pairs.
 
     Intervals come from a bootstrap of the pairs (percentiles; Efron and Tibshirani, 1993, section
     13.3), with a fixed generator. Resamples in which x or y is constant are dropped. p is exact
-    for up to seven pairs: all pairings are tried. Above, scipy's: t distribution for Pearson and
-    Spearman, for Kendall exact without ties, else normal.
+    for up to seven pairs: all pairings are tried. Above, it is scipy's: from the t distribution for
+    Pearson and Spearman; for Kendall exact without ties, else from the normal distribution.
 
     Args:
         x: Finite numbers (n,).
-        y: As many.
+        y: Finite numbers (n,).
 
     Returns:
         Pearson, Spearman, Kendall τ-b.
@@ -89,7 +89,7 @@ def correlate(
         ValueError: x and y are of different length.
     """
     if len(x) != len(y):
-        raise ValueError(f"pairs are wanted, found {len(x)} and {len(y)} numbers")
+        raise ValueError(f"expected pairs, found {len(x)} and {len(y)} numbers")
     kept = [pair for pair in zip(x, y, strict=True) if all(map(math.isfinite, pair))]
     left_out = len(x) - len(kept)
     data = np.asarray(kept, dtype=np.float64).reshape(-1, 2)
@@ -129,7 +129,7 @@ def _correlation(coefficient: _Coefficient, x: Values, y: Values, note: str | No
 
 
 def _undefined(x: Values, y: Values) -> str | None:
-    """Why a correlation is undefined; none if it is not."""
+    """Return the reason if a correlation is undefined, else `None`."""
     if len(x) < 3:
         return "a correlation needs 3 pairs"
     constant = [name for name, values in (("first", x), ("second", y)) if np.ptp(values) == 0]
@@ -137,7 +137,7 @@ def _undefined(x: Values, y: Values) -> str | None:
 
 
 def _exact_p(x: Values, y: Values) -> float:
-    """Share of all pairings whose numerator is at least as large as that of the pairs given.
+    """Return the share of all pairings whose numerator is at least that of the given pairs.
 
     Args:
         x: Scores (n, n).
@@ -145,7 +145,7 @@ def _exact_p(x: Values, y: Values) -> float:
     """
     orders = np.asarray(list(itertools.permutations(range(len(x)))))  # (n!, n)
     numerators = np.abs((x * y[orders[:, :, None], orders[:, None, :]]).sum((1, 2)))
-    # the first order is the one given; equal sums differ by rounding
+    # the first order is the given one; equal sums differ by rounding
     return float(np.mean(numerators >= numerators[0] * (1 - 1e-9)))
 
 
@@ -185,7 +185,7 @@ def _kendalls(x: Values, y: Values) -> Values:
 
 
 def _comparisons(values: Values) -> NDArray[np.int8]:
-    """Signs of the differences (R, n, n) of numbers (R, n)."""
+    """Return the signs of the differences (R, n, n) of numbers (R, n)."""
     rows, columns = values[:, :, None], values[:, None, :]
     return (rows > columns).astype(np.int8) - (rows < columns).astype(np.int8)
 

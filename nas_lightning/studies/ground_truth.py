@@ -1,4 +1,4 @@
-"""A table of true accuracies: what every cell of NAS-Bench-201 is worth once it is trained."""
+"""A table of true accuracies: the accuracy of each trained cell of NAS-Bench-201."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from nas_lightning.spaces.nas_bench_201 import NasBench201Space, from_string, to
 COLUMN = "cifar10_test"
 KEY = "arch"
 PICKLES = (".pth", ".pbz2", ".pickle", ".pkl")
-"""Files of the benchmark's own programs."""
+"""Endings of the benchmark's own files."""
 
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a cell stands among all.
+    """The position of a cell among all.
 
     Attributes:
         accuracy: True accuracy, 0 to 1.
-        rank: 1 is the best; cells of one accuracy share a rank.
+        rank: Rank; 1 is the best, and cells of equal accuracy share a rank.
         of: Number of cells.
         percentile: Percentage of the other cells that are worse.
-        regret: What the best cell has more, 0 to 1.
+        regret: Accuracy of the best cell less that of this one, 0 to 1.
     """
 
     accuracy: float
@@ -44,7 +44,7 @@ class GroundTruth:
 
     Args:
         accuracies: Accuracy, 0 to 1, by architecture string.
-        source: Where they come from, for messages.
+        source: Their file, for messages.
     """
 
     def __init__(self, accuracies: Mapping[str, float], source: str) -> None:
@@ -60,15 +60,15 @@ class GroundTruth:
 
         Args:
             path: The file.
-            column: Which accuracies; `cifar10_test` by default.
+            column: Column of the accuracies; `cifar10_test` by default.
 
         Raises:
-            UsageError: It has no such column; lists those that it has.
-            DataError: It is missing, no such table, or has a malformed row; names the line.
+            UsageError: It has no such column; the message lists those that it has.
+            DataError: It is missing, no such table, or has a malformed row, whose line is named.
         """
         if path.is_dir() or path.suffix in PICKLES:
             raise DataError(
-                f"{path} holds pickles, and reading them would run whatever code they name: export "
+                f"{path} holds pickles, and reading them would run any code that they name: export "
                 f"them to a CSV file, as docs/methods/nas_bench_201.md shows"
             )
         try:
@@ -78,11 +78,11 @@ class GroundTruth:
             raise DataError(f"cannot read the table {path}: {error}") from error
 
     def __len__(self) -> int:
-        """Number of cells."""
+        """Return the number of cells."""
         return len(self.accuracies)
 
     def __iter__(self) -> Iterator[str]:
-        """Architecture strings, in the order of the table."""
+        """Iterate over the architecture strings, in the order of the table."""
         return iter(self.accuracies)
 
     @property
@@ -96,7 +96,7 @@ class GroundTruth:
         return fmean(self._sorted)
 
     def accuracy(self, genotype: Genotype) -> float:
-        """True accuracy of a cell, 0 to 1; an edge that it does not hold is `none`.
+        """Return the true accuracy of a cell, 0 to 1; an edge that it does not have is `none`.
 
         Raises:
             GenotypeError: It has two operations on one edge.
@@ -113,7 +113,7 @@ class GroundTruth:
         return self.accuracies[cell]
 
     def standing(self, genotype: Genotype) -> Standing:
-        """Where a cell stands among all.
+        """Return the position of a cell among all.
 
         Raises:
             GenotypeError: It has two operations on one edge.
@@ -139,7 +139,7 @@ def _read(rows: csv.DictReader[str], path: Path, column: str) -> dict[str, float
         where = f"{path}, line {rows.line_num}"
         cell, accuracy = _entry(row[KEY], row[column], where)
         if cell in table:
-            raise DataError(f"{where}: the cell {cell} stands here a second time")
+            raise DataError(f"{where}: the cell {cell} occurs a second time")
         table[cell] = accuracy
     if not table:
         raise DataError(f"the table {path} holds no cell")
@@ -147,7 +147,7 @@ def _read(rows: csv.DictReader[str], path: Path, column: str) -> dict[str, float
 
 
 def _entry(cell: str | None, percent: str | None, where: str) -> tuple[str, float]:
-    """A cell and its accuracy, 0 to 1."""
+    """Return a cell and its accuracy, 0 to 1."""
     try:
         from_string(cell or "")
     except GenotypeError as error:

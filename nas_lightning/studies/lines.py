@@ -1,4 +1,4 @@
-"""The runs of a study: a search with its one-shot scores, a retraining with its test."""
+"""The runs of a study: a search with its one-shot scores, and a retraining with its test."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ QUIET = ("--verbose", "false")
 
 
 def run_line(folder: Path, line: Line, retry: bool = False) -> None:
-    """Do what is left of a line: finished runs are kept, unfinished ones go on.
+    """Run the rest of a line: finished runs are kept, unfinished ones resume.
 
     Args:
         folder: The study's folder.
@@ -61,7 +61,7 @@ def run_line(folder: Path, line: Line, retry: bool = False) -> None:
 
 
 def _once(place: Path, retry: bool, work: Callable[[], None]) -> bool:
-    """Do what has not ended in a folder yet; whether it has ended well."""
+    """Run what has not ended in a folder yet, and return True if it has ended well."""
     place.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(place.with_name(f".{place.name}.lock")):  # lines may share a retraining
         if read_result(place) is not None:
@@ -74,7 +74,7 @@ def _once(place: Path, retry: bool, work: Callable[[], None]) -> bool:
         except RunInterruptedError:
             raise
         except (Exception, SystemExit) as error:  # noqa: BLE001 (a study outlives its runs)
-            if isinstance(error.__context__, KeyboardInterrupt):  # what Lightning makes of Ctrl-C
+            if isinstance(error.__context__, KeyboardInterrupt):  # Ctrl-C as Lightning passes it on
                 raise KeyboardInterrupt from None
             cause = root_cause(error)
             write_failure(place, explain(cause) or f"{type(cause).__name__}: {cause}")
@@ -84,7 +84,7 @@ def _once(place: Path, retry: bool, work: Callable[[], None]) -> bool:
 
 
 def _search(folder: Path, study: Study, line: Line) -> None:
-    """Search, and score what was found and the random cells with the supernet's weights."""
+    """Search, and score the found cell and the random cells with the supernet's weights."""
     place = search_dir(folder, line.method, line.seed)
     method = next(method for method in study.methods if method.name == line.method)
     _fit(method, study.search_options, place, line.seed)
@@ -96,7 +96,7 @@ def _search(folder: Path, study: Study, line: Line) -> None:
     supernet = [
         row[name]
         for row in read_metrics(place)
-        if (name := f"search/val_{study.metric}") in row  # there is none on a single level
+        if (name := f"search/val_{study.metric}") in row  # a single-level search has none
     ]
     starts = read_record(place)["starts"]
     result = {
@@ -113,7 +113,7 @@ def _retrain(place: Path, study: Study, genotype: Genotype, seed: int) -> None:
     """Retrain a cell and test it."""
     assert study.retrain is not None
     file = place.parent / "genotype.json"
-    # without where it comes from: several searches may have found it
+    # without its provenance: several searches may have found it
     Genotype(genotype.space, genotype.cells).save(file)
     options = (*study.retrain_options, "--model.genotype", str(file))
     _fit(study.retrain, options, place, seed)
@@ -128,25 +128,25 @@ def _retrain(place: Path, study: Study, genotype: Genotype, seed: int) -> None:
 
 
 def _fit(method: Method, options: Sequence[str], place: Path, seed: int) -> None:
-    """Run a fit, or let it go on."""
+    """Run a fit, or resume it."""
     own = ("--seed_everything", str(seed), "--run_dir", str(place), "--ckpt_path", AUTO)
     run(["fit", *fit_arguments(method), "--pictures", "false", *options, *own])
 
 
 def fit_arguments(method: Method) -> list[str]:
-    """The configurations of a method on the command line of `nas fit`."""
+    """Return the configurations of a method as arguments of `nas fit`."""
     return [part for config in method.configs for part in ("--config", config)]
 
 
 def _seconds(place: Path) -> float:
-    """How long a run took, over all its starts."""
+    """Return the seconds of a run, over all its starts."""
     return sum(float(start.get("seconds", 0.0)) for start in read_record(place)["starts"])
 
 
 def _forget_peak_memory() -> None:
-    """Let the record of a run not show the peak of the run before it in this process."""
+    """Reset the peak memory, so that the record of a run excludes previous runs in this process."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-    with suppress(OSError):  # Linux has it
+    with suppress(OSError):  # it exists on Linux only
         Path("/proc/self/clear_refs").write_text("5")

@@ -1,4 +1,4 @@
-"""What a trained supernet thinks of cells that were never trained by themselves."""
+"""One-shot scores: the metric of cells with the weights of a trained supernet."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from nas_lightning.search import SearchModule
 
 
 def one_shot_scores(cli: NASCLI, cells: Sequence[Genotype], metric: str) -> list[float | None]:
-    """The one-shot metric of cells: each with the supernet's weights, on the test data.
+    """Compute the metric of cells with the supernet's weights, on the test data.
 
-    Logs nothing and leaves the search as it was. Every cell sees the whole test set, or as many
-    batches as the trainer's `limit_test_batches` says.
+    Nothing is logged, and the search stays as it was. Each cell sees the whole test set, or the
+    number of batches in the trainer's `limit_test_batches`.
 
     Args:
-        cli: What `run(["test", …])` of a search returned.
+        cli: The result of `run(["test", …])` for a search.
         cells: Genotypes of the search's space.
-        metric: Such as `accuracy`; what is logged as `one_shot/test_…`.
+        metric: Name of the metric, such as `accuracy`; it is logged as `one_shot/test_…`.
 
     Returns:
-        The metric of each, or none for a cell with an operation that the supernet does not have.
+        The metric of each cell, or `None` if the supernet does not have one of its operations.
 
     Raises:
-        UsageError: It is no search, a cell is of another space, or there is no such metric.
+        UsageError: The run is not a search, a cell is of another space, or there is no such metric.
     """
     module = cli.model
     if not isinstance(module, SearchModule):
-        raise UsageError("one-shot scores are of a search: this is a run of another kind")
+        raise UsageError("one-shot scores need a search: this is a run of another kind")
     scores: list[float | None] = []
     with _silent(cli.trainer):
         try:
@@ -55,7 +55,7 @@ def _score(cli: NASCLI, metric: str) -> float:
 
 
 def can_score(module: SearchModule, genotype: Genotype) -> bool:
-    """Whether the supernet has all operations of a genotype.
+    """Return True if the supernet has all operations of a genotype.
 
     Raises:
         UsageError: The genotype is of another space.
@@ -73,7 +73,7 @@ def _within(cell: Cell, genotype: CellGenotype) -> bool:
 
 @contextmanager
 def _silent(trainer: Trainer) -> Iterator[None]:
-    """Without loggers and progress bars: these tests are too many to be told of one by one."""
+    """Disable loggers and progress bars: these tests are too many to be shown one by one."""
     loggers, trainer.loggers = trainer.loggers, []
     bars = [callback for callback in trainer.callbacks if isinstance(callback, ProgressBar)]  # type: ignore[attr-defined] # set by a connector
     for bar in bars:

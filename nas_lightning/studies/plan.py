@@ -1,4 +1,4 @@
-"""What a study runs: searches over seeds, retrainings of what they find, random cells beside."""
+"""The plan of a study: searches over seeds, retrainings of the found cells, and random cells."""
 
 from __future__ import annotations
 
@@ -7,29 +7,31 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nas_lightning.architecture import Genotype
 from nas_lightning.errors import UsageError
 from nas_lightning.files import write_text
+
+if TYPE_CHECKING:  # it imports torch, and the command line of a study is read without
+    from nas_lightning.architecture import Genotype
 
 NAME = "study.json"
 FORMAT = "nas-lightning study"
 VERSION = 1
 RANDOM = "random"
-"""The method of randomly drawn cells."""
+"""Name of the method that draws cells at random."""
 STRIDE = 1000
-"""Between the seeds of two retrainings of one cell."""
+"""Difference between the seeds of two retrainings of one cell."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """A way to search.
+    """A method of a study.
 
     Args:
-        name: Stands in the report.
+        name: Name in the report.
         configs: Configurations, later ones win.
-        digest: Of their content and of the options, so that a changed one is noticed.
+        digest: Hash of their content and of the options, by which a change is noticed.
     """
 
     name: str
@@ -39,20 +41,20 @@ class Method:
 
 @dataclass(frozen=True)
 class Study:
-    """The plan of a study. Everything that it runs has a folder of its own below the study's.
+    """The plan of a study. Each of its runs has its own folder below that of the study.
 
     Args:
-        methods: Searched with, each on the same seeds.
+        methods: The methods, each of which searches on the same seeds.
         seeds: Number of seeds, 0 to seeds - 1.
-        retrain: How what was found is retrained; none if a table says what it is worth.
-        retrain_seeds: Retrainings of each cell.
+        retrain: Configurations of the retrainings; `None` if a table replaces them.
+        retrain_seeds: Number of retrainings of each cell.
         random: Number of randomly drawn cells, which are retrained like the found ones.
         search_options: Further options of `nas fit` for all searches.
         retrain_options: Further options of `nas fit` for all retrainings.
-        table: A table of true accuracies, and its column, in place of retrainings.
+        table: A table of true accuracies, which replaces the retrainings.
         column: The column of the table.
         metric: Name of the metric that is compared.
-        higher_is_better: Whether larger values of it are better.
+        higher_is_better: True if larger values of the metric are better.
     """
 
     methods: tuple[Method, ...]
@@ -68,7 +70,7 @@ class Study:
     higher_is_better: bool = True
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON form."""
+        """Return the JSON form."""
         return {"format": FORMAT, "version": VERSION, **asdict(self)}
 
     @classmethod
@@ -87,15 +89,15 @@ def _method(data: Mapping[str, Any]) -> Method:
 
 
 def read_study(folder: Path) -> Study:
-    """The plan of the study in a folder.
+    """Read the plan of the study in a folder.
 
     Raises:
-        UsageError: There is none.
+        UsageError: The folder holds none.
     """
     try:
         data = json.loads((folder / NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UsageError(f"{folder} holds no study: there is no {NAME} to be read") from error
+        raise UsageError(f"{folder} holds no study: there is no {NAME} that can be read") from error
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise UsageError(f"{folder / NAME} is not the plan of a study")
     if data.get("version") != VERSION:
@@ -109,10 +111,10 @@ def write_study(folder: Path, study: Study) -> None:
 
 
 def check_same(folder: Path, before: Study, now: Study) -> None:
-    """Check that a study may go on in a folder: it may become larger, but not another one.
+    """Check that a study may continue in a folder: it may grow, but not become another one.
 
     Raises:
-        UsageError: It is another one; says in what.
+        UsageError: It is another one; the message names the differences.
     """
     kept = {method.name: method for method in before.methods}
     changed = [
@@ -126,36 +128,36 @@ def check_same(folder: Path, before: Study, now: Study) -> None:
         changed.append("the table")
     if before.metric != now.metric:
         changed.append("the metric")
-    if before.random != now.random:  # searches that have ended did not score new ones
+    if before.random != now.random:  # finished searches did not score the new ones
         changed.append("the number of random cells")
     if changed:
         raise UsageError(
             f"{folder} holds a study that differs in {' and '.join(changed)}: choose another "
-            f"folder by --dir, or go back to what it was"
+            f"folder by --dir, or restore the earlier settings"
         )
 
 
 def digest(genotype: Genotype) -> str:
-    """A short name that tells cells apart: twelve hexadecimal digits."""
+    """Return a short name that distinguishes cells: twelve hexadecimal digits."""
     text = json.dumps([genotype.space.name, genotype.to_dict()["cells"]], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def search_dir(folder: Path, method: str, seed: int) -> Path:
-    """Where a search of a study runs."""
+    """Return the run directory of a search."""
     return folder / "searches" / method / f"seed_{seed}"
 
 
 def random_cell(folder: Path, number: int) -> Path:
-    """The genotype file of a randomly drawn cell."""
+    """Return the genotype file of a randomly drawn cell."""
     return folder / "random" / f"cell_{number}.json"
 
 
 def retrain_dir(folder: Path, genotype: Genotype, seed: int) -> Path:
-    """Where a cell is retrained; one that is found twice with one seed is retrained once."""
+    """Return the run directory of a retraining, which all methods that find the cell share."""
     return folder / "retrains" / digest(genotype) / f"seed_{seed}"
 
 
 def retrain_seeds(seed: int, number: int) -> list[int]:
-    """The seeds of the retrainings of what a seed found: shared by all methods, so runs pair up."""
+    """Return the seeds of a cell's retrainings: equal for all methods, so that runs pair up."""
     return [seed + STRIDE * index for index in range(number)]

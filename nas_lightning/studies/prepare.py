@@ -1,4 +1,4 @@
-"""The plan of a study, checked: every configuration is built once before anything runs."""
+"""The check of a study's plan: every configuration is built once before anything runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from nas_lightning.architecture import Genotype, random_genotype
 from nas_lightning.errors import UsageError
 from nas_lightning.retrain import RetrainModule
-from nas_lightning.runs.command import data_spec
+from nas_lightning.runs.checks import data_spec
 from nas_lightning.runs.fingerprint import config_hash
 from nas_lightning.runs.preview import PlanCLI
 from nas_lightning.search import SearchModule
@@ -31,10 +31,10 @@ def prepare(folder: Path, study: Study) -> Study:
 
     Args:
         folder: The study's folder.
-        study: What the command line says.
+        study: The plan from the command line.
 
     Returns:
-        The plan, complete.
+        The completed plan.
 
     Raises:
         UsageError: A configuration is wrong, they do not fit together, or the folder holds another
@@ -45,7 +45,7 @@ def prepare(folder: Path, study: Study) -> Study:
     metric, higher_is_better = "", True
     for method, cli in zip(study.methods, searches, strict=True):
         if not isinstance(cli.model, SearchModule):
-            raise UsageError(f"--config {','.join(method.configs)} is no search")
+            raise UsageError(f"--config {','.join(method.configs)} is not a search")
         metric, higher_is_better = _metric(cli, study.metric)
     first = searches[0].model
     assert isinstance(first, SearchModule)
@@ -76,12 +76,12 @@ def prepare(folder: Path, study: Study) -> Study:
 
 
 def _parsed(method: Method, options: tuple[str, ...], *more: str) -> PlanCLI:
-    """Data and model of a configuration; nothing runs."""
+    """Build data and model of a configuration; run nothing."""
     return PlanCLI(["fit", *fit_arguments(method), *options, "--seed_everything", "0", *more])
 
 
 def _checked_retraining(method: Method, study: Study, cell: Genotype, metric: str) -> Method:
-    """The retraining with its digest, checked on some cell."""
+    """Check the retraining on a cell, and return it with its digest."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "genotype.json"
         cell.save(path)
@@ -90,7 +90,7 @@ def _checked_retraining(method: Method, study: Study, cell: Genotype, metric: st
         except UsageError as error:
             if "model.genotype: unknown" in str(error):
                 name = ",".join(method.configs)
-                raise UsageError(f"--retrain {name} is no retraining") from error
+                raise UsageError(f"--retrain {name} is not a retraining") from error
             raise
     _metric(cli, metric)
     return replace(method, digest=_digest(cli))
@@ -103,14 +103,14 @@ def _checked_table(study: Study) -> Path:
 
 
 def _digest(cli: PlanCLI) -> str:
-    """What tells the settings of a configuration apart, less the cell that is retrained."""
+    """Return the hash of a configuration, without the cell that is retrained."""
     config = cli.plain_config()
     config["model"]["init_args"].pop("genotype", None)
     return config_hash(config)
 
 
 def _metric(cli: PlanCLI, wanted: str) -> tuple[str, bool]:
-    """Name of the metric that is compared, and whether larger is better."""
+    """Return the name of the metric that is compared, and True if larger is better."""
     assert isinstance(cli.model, SearchModule | RetrainModule)
     metrics = cli.model.task.metrics(data_spec(cli.datamodule))
     known = {str(name): metric for name, metric in metrics.items()}

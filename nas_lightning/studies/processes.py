@@ -1,6 +1,6 @@
-"""Lanes: processes that work items off, one at a time each, and do not outlive the one that asked.
+"""Processes that work on items, each on one at a time, and end with the process that started them.
 
-Nothing is imported here that takes long: the environment of a lane must stand before torch comes.
+Nothing slow is imported here: the environment of a process must be set before torch is imported.
 """
 
 from __future__ import annotations
@@ -10,103 +10,104 @@ import os
 import signal
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, TypeVar
+from typing import TypeVar
 
 Item = TypeVar("Item")
 TRIES = 2
-"""How often an item is begun whose process dies under it."""
+"""Number of times that an item is begun if its process dies."""
 TICK = 1.0
-"""Seconds between two looks."""
+"""Seconds between two calls of `tick`."""
 
 
-class LanesStoppedError(Exception):
-    """A signal came; all lanes have ended."""
+class ProcessesStoppedError(Exception):
+    """A signal came; all processes have ended."""
 
 
-def run_lanes(
+def run_in_processes(
     work: Callable[[Item], None],
     items: Sequence[Item],
     environments: Sequence[Mapping[str, str]],
     tick: Callable[[set[Item]], None],
 ) -> list[Item]:
-    """Work all items off.
+    """Call a function with each item.
 
     Args:
-        work: Called with an item in the process of a lane. What it raises ends the others too.
-        items: What is to be done, in this order.
-        environments: One lane each, with these variables in its environment.
-        tick: Called each second with the items that are being worked on.
+        work: Called with an item in one of the processes. An error that it raises ends all others.
+        items: The items, in the order in which they are begun.
+        environments: Environment variables of each process; there are as many processes.
+        tick: Called each second with the items in work.
 
     Returns:
-        Items whose process died each time, such as for lack of memory.
+        Items whose process died each time, for example for lack of memory.
 
     Raises:
-        LanesStoppedError: Ctrl-C or SIGTERM; the lanes were told and have ended.
+        ProcessesStoppedError: Ctrl-C or SIGTERM came; it was passed on, and the processes ended.
     """
     waiting, died = deque(items), Counter[Item]()
-    lanes = dict(enumerate(map(_lane, environments)))
+    processes = dict(enumerate(map(_start, environments)))
     running: dict[Future[None], tuple[int, Item]] = {}
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         while waiting or running:
-            for lane in sorted(lanes.keys() - {lane for lane, _ in running.values()}):
+            for number in sorted(processes.keys() - {number for number, _ in running.values()}):
                 if waiting:
                     item = waiting.popleft()
-                    running[lanes[lane].submit(work, item)] = (lane, item)
+                    running[processes[number].submit(work, item)] = (number, item)
             done = wait(running, TICK, FIRST_COMPLETED).done
             for future in done:
-                lane, item = running.pop(future)
+                number, item = running.pop(future)
                 try:
                     future.result()
                 except BrokenProcessPool:
-                    lanes[lane].shutdown()
-                    lanes[lane] = _lane(environments[lane])
+                    processes[number].shutdown()
+                    processes[number] = _start(environments[number])
                     died[item] += 1
                     if died[item] < TRIES:
                         waiting.append(item)
             tick({item for _, item in running.values()})
     except KeyboardInterrupt:
-        _tell_lanes()
-        raise LanesStoppedError from None
+        _terminate()
+        raise ProcessesStoppedError from None
     except BaseException:
-        _tell_lanes()
+        _terminate()
         raise
     finally:
-        _end(lanes.values())
+        _end(processes.values())
         signal.signal(signal.SIGTERM, before)
     return [item for item, times in died.items() if times >= TRIES]
 
 
-def _lane(environment: Mapping[str, str]) -> ProcessPoolExecutor:
+def _start(environment: Mapping[str, str]) -> ProcessPoolExecutor:
+    """Return a pool of one process, which starts with its first item."""
     # spawned, not forked: torch and CUDA do not survive a fork
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(1, context, _begin, (dict(environment),))
 
 
-def _end(lanes: Any) -> None:
-    """Wait until each lane has finished or saved what it runs."""
-    for lane in lanes:
-        lane.shutdown(wait=True, cancel_futures=True)
+def _end(processes: Iterable[ProcessPoolExecutor]) -> None:
+    """Wait until each process has finished or saved its item."""
+    for process in processes:
+        process.shutdown(wait=True, cancel_futures=True)
 
 
 def _begin(environment: dict[str, str]) -> None:
-    """Prepare the process of a lane."""
+    """Prepare this process before its first item."""
     os.environ.update(environment)
     threading.Thread(target=_follow, daemon=True).start()
 
 
 def _follow() -> None:
-    """End with the process that asked, however that ends."""
+    """End this process when its parent ends, for whatever reason."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
     os._exit(1)
 
 
-def _tell_lanes() -> None:
-    """Ask the lanes to stop; one that heard Ctrl-C by itself does not mind."""
+def _terminate() -> None:
+    """Ask the processes to stop; one that already received Ctrl-C ignores it."""
     for process in multiprocessing.active_children():
         process.terminate()

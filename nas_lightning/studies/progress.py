@@ -1,4 +1,4 @@
-"""How far a study is, read from its folder."""
+"""The progress of a study, read from its folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from nas_lightning.studies.results import read_failure, read_result
 
 @dataclass(frozen=True)
 class Line:
-    """What is done one after the other: a search and its retrainings, or those of a random cell.
+    """Runs that follow each other: a search and its retrainings, or those of a random cell.
 
     Args:
         method: Name of the method, or `random`.
@@ -33,14 +33,14 @@ class Line:
     seed: int
 
     def __str__(self) -> str:
-        """Short name."""
+        """Return a short name."""
         return f"{self.method} {self.seed}"
 
 
 def lines(study: Study) -> list[Line]:
-    """All lines of a study: first all methods on the first seed, then on the next.
+    """Return all lines of a study: all methods on the first seed, then all on the next.
 
-    A study that is stopped early has then seen all methods alike.
+    A study that is stopped early has then run all methods equally often.
     """
     found = [Line(method.name, seed) for seed in range(study.seeds) for method in study.methods]
     retrains = 0 if study.retrain is None else study.random
@@ -52,9 +52,9 @@ class Tasks:
     """Searches or retrainings of some lines.
 
     Attributes:
-        ended: Seconds that each took which has ended well.
-        failed: How many failed.
-        open: How many have not ended.
+        ended: Seconds of each that has ended well.
+        failed: Number that failed.
+        open: Number that have not ended.
     """
 
     ended: list[float] = field(default_factory=list)
@@ -62,7 +62,7 @@ class Tasks:
     open: int = 0
 
     def count(self, place: Path | None) -> None:
-        """Count what runs in a folder; none if it is not known yet."""
+        """Count the run in a folder; `None` means that the folder is not known yet."""
         if place is not None and (result := read_result(place)) is not None:
             self.ended.append(result["seconds"])
         elif place is not None and read_failure(place) is not None:
@@ -72,7 +72,7 @@ class Tasks:
 
 
 def count(folder: Path, study: Study, some: Collection[Line]) -> tuple[Tasks, Tasks]:
-    """The searches and the retrainings of some lines."""
+    """Count the searches and the retrainings of some lines."""
     searches, retrains = Tasks(), Tasks()
     for line in some:
         path: Path | None = random_cell(folder, line.seed)
@@ -92,12 +92,12 @@ def count(folder: Path, study: Study, some: Collection[Line]) -> tuple[Tasks, Ta
 
 
 class Progress:
-    """Says how far a study is, and for how long it will still run.
+    """The progress of a study, and an estimate of the time left.
 
     Args:
         folder: The study's folder.
         study: Its plan.
-        some: The lines that are to be run.
+        some: The lines to run.
     """
 
     def __init__(self, folder: Path, study: Study, some: Sequence[Line]) -> None:
@@ -106,7 +106,7 @@ class Progress:
         self.before = self._weights(*count(folder, study, some))[0]
 
     def text(self, running: Collection[Line]) -> str:
-        """One line: done, running, failed, time left."""
+        """Return one line: runs done, failed and running, and the time left."""
         searches, retrains = count(self.folder, self.study, self.lines)
         ended = len(searches.ended) + len(retrains.ended)
         failed = searches.failed + retrains.failed
@@ -122,7 +122,7 @@ class Progress:
 
     @staticmethod
     def _weights(searches: Tasks, retrains: Tasks) -> tuple[float, float]:
-        """Seconds of work that have been done, and that are left as far as can be told."""
+        """Return the seconds of work done, and an estimate of those left."""
         known = searches.ended + retrains.ended
         typical = fmean(known) if known else 0.0
         left = sum(
@@ -133,7 +133,7 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """A time for people."""
+    """Return a time as text."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

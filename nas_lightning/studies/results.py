@@ -1,4 +1,4 @@
-"""What the runs of a study came to, read from its folder."""
+"""The results of a study's runs, read from its folder."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ class Run:
     Attributes:
         method: Name of the method, or `random`.
         seed: Seed of the search, or number of the random cell.
-        genotype: What was found or drawn; none as long as the search has not ended.
-        supernet: Metric of the supernet on the validation half at the end of the search; none
-            without such data, and of a random cell.
-        one_shot: Metric on the test data of the discrete cell with the supernet's weights; none
-            of a random cell.
-        scores: The same of the random cells in this search's supernet, by their number; cells
-            with an operation that the supernet does not have are left out.
+        genotype: The found or drawn cell; `None` until the search has ended.
+        supernet: Metric of the supernet on the validation half at the end of the search; `None`
+            without such data, and for a random cell.
+        one_shot: Metric on the test data of the discrete cell with the supernet's weights; `None`
+            for a random cell.
+        scores: One-shot metric of the random cells in this search's supernet, by their number;
+            cells with an operation that the supernet does not have are left out.
         finals: Metric on the test data of each retraining that has ended, or the table's.
-        expected: How many `finals` there are when all has run.
-        parameters: Of the retrained network.
-        search_seconds: Of the search, over all its starts.
-        retrain_seconds: Of all retrainings, over all their starts.
-        peak_memory_mib: The most that the search held.
-        links: Run directories, relative to the study's.
-        failures: What went wrong, a sentence each.
-        history: Logged metrics of the search, a row an epoch.
+        expected: Number of `finals` once all has run.
+        parameters: Parameters of the retrained network.
+        search_seconds: Time of the search, over all its starts.
+        retrain_seconds: Time of all retrainings, over all their starts.
+        peak_memory_mib: Peak memory of the search.
+        links: Run directories, relative to the study's folder.
+        failures: Messages of the runs that failed.
+        history: Logged metrics of the search, one row per epoch.
     """
 
     method: str
@@ -76,11 +76,11 @@ class Run:
 
 @dataclass(frozen=True)
 class Results:
-    """What a study came to so far.
+    """The results of a study so far.
 
     Attributes:
         study: Its plan.
-        runs: All that were planned, by method in the order of the plan, `random` last, and seed.
+        runs: All planned runs, by method in the order of the plan, with `random` last, and by seed.
     """
 
     study: Study
@@ -93,11 +93,11 @@ class Results:
 
     @property
     def higher_is_better(self) -> bool:
-        """Whether larger values are better."""
+        """True if larger values are better."""
         return self.study.higher_is_better
 
     def of(self, method: str) -> list[Run]:
-        """The runs of a method, or of `random`, by seed."""
+        """Return the runs of a method, or of `random`, by seed."""
         return [run for run in self.runs if run.method == method]
 
     @property
@@ -107,30 +107,30 @@ class Results:
 
 
 def write_result(folder: Path, values: Mapping[str, Any]) -> None:
-    """Say that what runs in a folder has ended well, and what it came to."""
+    """Record that the run in a folder has ended well, with its result."""
     write_text(folder / RESULT, json.dumps(values, indent=1) + "\n")
     (folder / FAILURE).unlink(missing_ok=True)
 
 
 def write_failure(folder: Path, message: str) -> None:
-    """Say that what runs in a folder failed."""
+    """Record that the run in a folder failed."""
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / FAILURE, json.dumps({"message": message}) + "\n")
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
-    """What ran in a folder came to; none as long as it has not ended well."""
+    """Return the result of the run in a folder, or `None` if it has not ended well."""
     return _read(folder / RESULT)
 
 
 def read_failure(folder: Path) -> str | None:
-    """Why what ran in a folder failed; none if it did not."""
+    """Return the message of the failed run in a folder, or `None` if it did not fail."""
     found = _read(folder / FAILURE)
     return None if found is None else str(found["message"])
 
 
 def read_results(folder: Path) -> Results:
-    """Read what a study came to so far.
+    """Read the results of a study so far.
 
     Raises:
         UsageError: The folder holds no study.
@@ -181,7 +181,7 @@ def _drawn(folder: Path, study: Study, truth: GroundTruth | None, number: int) -
 def _with_finals(
     run: Run, folder: Path, study: Study, truth: GroundTruth | None, genotype: Genotype
 ) -> Run:
-    """The run with what its cell is worth: by the table, or by its retrainings."""
+    """Return the run with the metric of its cell: by the table, or by its retrainings."""
     if truth is not None:
         return replace(run, finals=(truth.accuracy(genotype),))
     places = [
@@ -204,7 +204,7 @@ def _expected(study: Study) -> int:
 
 
 def _by_epoch(rows: Sequence[Row]) -> list[Row]:
-    """One row an epoch, with all that was logged in it."""
+    """Merge the rows of each epoch."""
     epochs: dict[float, Row] = {}
     for row in rows:
         if "epoch" in row:

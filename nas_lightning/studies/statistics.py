@@ -1,4 +1,4 @@
-"""What a few numbers say: mean, spread, and an interval around the mean."""
+"""Summary statistics of a few numbers: mean, spread, and an interval of the mean."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 LEVEL = 0.95
-"""Of all intervals."""
+"""Confidence level of all intervals."""
 RESAMPLES = 9_999
 
 Values = NDArray[np.float64]
@@ -20,19 +20,19 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Summary:
-    """What a few numbers say. What they do not say is none, and `note` tells why.
+    """Statistics of a few numbers. Undefined values are `None`, and `note` gives the reason.
 
     Attributes:
-        n: How many there are.
-        mean: Their mean.
-        std: Their standard deviation, with n - 1.
-        min: The smallest.
-        max: The largest.
-        median: The middle one.
+        n: Number of values.
+        mean: Mean.
+        std: Standard deviation, with n - 1.
+        min: Smallest value.
+        max: Largest value.
+        median: Median.
         iqr: Interquartile range: the 75 % quantile less the 25 % quantile.
         low: Lower end of a 95 % interval of the mean.
         high: Its upper end.
-        note: What is missing, and why.
+        note: Missing values and the reason.
     """
 
     n: int
@@ -51,11 +51,11 @@ def summarize(values: Sequence[float]) -> Summary:
     """Summarize numbers, such as the accuracies of a method's runs.
 
     The interval is a bootstrap: bias-corrected and accelerated (Efron, JASA 1987), with a fixed
-    generator. It assumes no distribution, but it knows only the values given: of five runs it
-    covers the true mean less often than it says.
+    generator. It assumes no distribution, but depends on the given values only: for five runs it
+    covers the true mean less often than 95 %.
 
     Args:
-        values: The numbers; those that are not finite are left out, and `note` says so.
+        values: The numbers; those that are not finite are left out, which `note` mentions.
     """
     data = np.asarray([value for value in values if math.isfinite(value)], dtype=np.float64)
     notes = []
@@ -83,7 +83,7 @@ def summarize(values: Sequence[float]) -> Summary:
 
 
 def mean_interval(data: Values) -> tuple[tuple[float, float] | None, str | None]:
-    """A bootstrap interval of the mean, or none and why.
+    """Return a bootstrap interval of the mean, or `None` and the reason.
 
     Args:
         data: Finite numbers (n,).
@@ -93,7 +93,7 @@ def mean_interval(data: Values) -> tuple[tuple[float, float] | None, str | None]
     if np.ptp(data) <= 1e-12 * np.abs(data).max():
         return None, "all values are equal, so they give no interval"
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what they would say shows in the result
+        warnings.simplefilter("ignore")  # the result shows the reason
         found = stats.bootstrap(
             (data,), np.mean, n_resamples=RESAMPLES, confidence_level=LEVEL, method="BCa", rng=0
         )

@@ -1,4 +1,4 @@
-"""How the cells of a supernet are computed; what they compute is the same."""
+"""Execution of cells: ways to compute the cells of a supernet, all with the same result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nas_lightning.supernet.mixing import Active
 
 
 class CellFunction(Protocol):
-    """From the inputs of a cell to its output, see `reference.reference_cell`."""
+    """A function from the inputs of a cell to its output, see `reference.reference_cell`."""
 
     def __call__(
         self,
@@ -28,27 +28,26 @@ class CellFunction(Protocol):
         edge_weights: Tensor,
         active: Active | None = None,
     ) -> Tensor:
-        """The output."""
+        """Return the output of the cell."""
 
 
 class PreprocessFunction(Protocol):
-    """From a state to what cells read of it, see `reference.reference_preprocess`."""
+    """A function from a state to the inputs of cells, see `reference.reference_preprocess`."""
 
     def __call__(self, x: Tensor, ops: Sequence[nn.Module]) -> list[Tensor]:
-        """What each of them makes of it."""
+        """Apply each module to the state."""
 
 
 @dataclass(frozen=True)
 class CellExecution:
-    """How cells are computed.
+    """The functions that compute cells, and their settings.
 
     Attributes:
-        cell: The output of a cell.
-        preprocess: What goes into cells.
-        checkpoint: Keep only what enters a cell, and compute the rest anew in the backward pass
+        cell: Computes the output of a cell.
+        preprocess: Computes the inputs of cells.
+        checkpoint: Keep only the inputs of a cell and compute the rest again in the backward pass
             (gradient checkpointing; Chen et al., 2016).
-        channels_last: The cells want channels last in memory, so what stands before them should
-            make them so.
+        channels_last: The cells run in the channels-last format, so the stem should produce it.
     """
 
     cell: CellFunction = fast_cell
@@ -57,27 +56,27 @@ class CellExecution:
     channels_last: bool = True
 
     def stem(self, stem: nn.Module) -> nn.Module:
-        """What stands before the cells, so that it gives them the format that they want."""
+        """Return the stem in the memory format of the cells."""
         return stem.to(memory_format=torch.channels_last) if self.channels_last else stem
 
     def images(self, x: Tensor) -> Tensor:
-        """Images (B, C, H, W) for the stem."""
+        """Return the images (B, C, H, W) in the memory format of the stem."""
         return x.contiguous(memory_format=torch.channels_last) if self.channels_last else x
 
     def output(
         self, cell: Cell, inputs: Sequence[Tensor], edges: nn.ModuleList, *weights: Any
     ) -> Tensor:
-        """The output of a cell, see `CellFunction`."""
+        """Compute the output of a cell, see `CellFunction`."""
         out: Tensor = self._run(edges, self.cell, cell, inputs, edges, *weights)
         return out
 
     def inputs(self, x: Tensor, ops: Sequence[nn.Module]) -> list[Tensor]:
-        """What goes into cells, see `PreprocessFunction`."""
+        """Compute the inputs of cells, see `PreprocessFunction`."""
         out: list[Tensor] = self._run(ops, self.preprocess, x, ops)
         return out
 
     def _run(self, modules: Iterable[nn.Module], function: Callable[..., Any], *args: Any) -> Any:
-        """Call a function of modules, checkpointed if that is asked for."""
+        """Call a function that uses these modules, with gradient checkpointing if it is set."""
         if not (self.checkpoint and torch.is_grad_enabled()):
             return function(*args)
 
@@ -87,18 +86,19 @@ class CellExecution:
         return checkpoint(function, *args, use_reentrant=False, context_fn=contexts)
 
     def __str__(self) -> str:
-        """`fast_cell`, and whether it is checkpointed."""
+        """Name of the cell function, with `checkpointed` if it is."""
         name = getattr(self.cell, "__name__", repr(self.cell))
         return f"{name}, checkpointed" if self.checkpoint else name
 
 
 class UnmovedBuffers:
-    """A context that puts buffers back: evaluating a gradient must not move running statistics.
+    """A context that restores buffers on exit: recomputation must not move running statistics.
 
-    It may be entered again, as a graph that is kept computes its cells anew for every gradient.
+    It may be entered several times, because a retained graph recomputes its cells for every
+    gradient.
 
     Args:
-        modules: Whose buffers.
+        modules: Owners of the buffers.
     """
 
     def __init__(self, modules: Iterable[nn.Module]) -> None:
@@ -106,17 +106,17 @@ class UnmovedBuffers:
         self._kept: list[Tensor] = []
 
     def __enter__(self) -> None:
-        """Remember the buffers."""
+        """Copy the buffers."""
         self._kept = [buffer.clone() for buffer in self._buffers]
 
     def __exit__(self, *_: object) -> None:
-        """Put them back."""
+        """Restore the buffers."""
         for buffer, before in zip(self._buffers, self._kept, strict=True):
             buffer.copy_(before)
 
 
 def _buffers(modules: Iterable[nn.Module]) -> Iterator[Tensor]:
-    """All buffers: `Module.buffers` takes milliseconds for a supernet that has none."""
+    """Yield all buffers; `Module.buffers` takes milliseconds for a supernet without any."""
     waiting = list(modules)
     while waiting:
         module = waiting.pop()

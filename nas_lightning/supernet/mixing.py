@@ -1,4 +1,4 @@
-"""Mixing weights: what multiplies the outputs of operations and edges inside a supernet."""
+"""Mixing weights: the factors of the outputs of operations and edges inside a supernet."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,20 +8,21 @@ import torch
 from torch import Tensor
 
 Active = tuple[tuple[int, ...], ...]
-"""For each edge of a cell the indices of the operations that run."""
+"""For each edge of a cell, the indices of the operations that run."""
 
 
 @dataclass(frozen=True)
 class Mixing:
-    """The weights with which a supernet mixes, given to `Supernet.forward`.
+    """The mixing weights of all cells, an argument of `Supernet.forward`.
 
-    The supernet owns no α: relaxed, perturbed, sampled, pruned and hand-made weights are all
-    the same call.
+    The supernet owns no α, so relaxed, perturbed, sampled, pruned and hand-made weights are all
+    passed in the same way.
 
     Attributes:
-        ops: By cell kind, weights of the operations (E, O).
-        edges: By cell kind, weights of the edges (E,).
-        active: By cell kind, which operations run, where not all do: the others count as zero.
+        ops: For each cell kind, the weights of the operations (E, O).
+        edges: For each cell kind, the weights of the edges (E,).
+        active: For each cell kind, the operations that run; the outputs of the others count as
+            zero. All operations run in kinds that are left out.
     """
 
     ops: Mapping[str, Tensor]
@@ -29,7 +30,7 @@ class Mixing:
     active: Mapping[str, Active] = field(default_factory=dict)
 
     def detach(self) -> "Mixing":
-        """The same weights, cut from the graph."""
+        """Return the weights detached from the autograd graph."""
         return Mixing(
             {kind: weights.detach() for kind, weights in self.ops.items()},
             {kind: weights.detach() for kind, weights in self.edges.items()},
@@ -37,7 +38,7 @@ class Mixing:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers, rounded to 1e-6: `{kind: {"ops": (E, O), "edges": (E,)}}`."""
+        """Return plain numbers, rounded to 1e-6: `{kind: {"ops": (E, O), "edges": (E,)}}`."""
         return {
             kind: {"ops": _rounded(self.ops[kind]), "edges": _rounded(self.edges[kind])}
             for kind in self.ops

@@ -1,4 +1,4 @@
-"""Architecture parameters α and β: a module of their own, apart from the supernet's weights."""
+"""Architecture parameters α and β, a module separate from the supernet's weights."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from nas_lightning.supernet.relaxation import EdgeRelaxation, OpRelaxation
 
 
 class ArchitectureParameters(nn.Module):
-    """α and, if the edge relaxation has any, β of every cell kind.
+    """α of every cell kind, and β if the edge relaxation has parameters.
 
-    They are drawn from a generator of their own, so that every rank and every run of one seed
-    starts from the same architecture whatever else was drawn before.
+    They are drawn from a separate generator. So every rank and every run with the same seed starts
+    from the same architecture, independently of other random draws.
 
     Args:
         space: The search space.
-        ops: α → weights of operations.
-        edges: β → weights of edges.
-        seed: Seed of the initial draw.
+        ops: Relaxation of operations: α → weights.
+        edges: Relaxation of edges: β → weights.
+        seed: Seed of the generator.
 
     Attributes:
-        generator: What samples are drawn from, on the CPU and the same on every process.
+        generator: Random generator of initial values and samples. It is on the CPU and in the same
+            state on every process.
     """
 
     def __init__(
@@ -41,11 +42,11 @@ class ArchitectureParameters(nn.Module):
                 self.beta[cell.kind] = nn.Parameter(beta)
 
     def forward(self) -> Mixing:
-        """The mixing weights of the parameters as they are now."""
+        """Return the mixing weights of the present parameters."""
         return self._mixing({kind: self.ops.weights(alpha) for kind, alpha in self.alpha.items()})
 
     def sample(self) -> Mixing:
-        """Mixing weights for a training step, drawn from `generator` where the method draws."""
+        """Return mixing weights for a training step, sampled if the method samples."""
         return self._mixing(
             {kind: self.ops.sample(alpha, self.generator) for kind, alpha in self.alpha.items()},
             self.ops.one_hot,
@@ -73,12 +74,12 @@ class ArchitectureParameters(nn.Module):
 
     @torch.no_grad()
     def project_(self) -> None:
-        """Bring every parameter back into the domain of its relaxation, in place."""
+        """Project every parameter onto the domain of its relaxation, in place."""
         for alpha in self.alpha.values():
             self.ops.project_(alpha)
         for kind, beta in self.beta.items():
             self.edges.project_(beta, self.space.cell(kind))
 
     def named(self) -> dict[str, Tensor]:
-        """The parameters by name, `alpha.normal` and so on, always in the same order."""
+        """Return the parameters by name (`alpha.normal`, …), always in the same order."""
         return dict(self.named_parameters())

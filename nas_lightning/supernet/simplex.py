@@ -6,17 +6,17 @@ import torch
 from torch import Tensor
 
 SMALLEST = 1e-5
-"""Weights are kept above this before they are normalised, so that none is lost for ever."""
+"""Lower bound of weights before they are normalised, so that no weight vanishes for good."""
 
 
-def onto_simplex(weights: Tensor, segments: Sequence[int] | None = None) -> Tensor:
-    """Clamp from below, then divide by the sum: in this order the sums are exactly one.
+def onto_simplex(weights: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
+    """Clamp weights from below, then divide by their sum; in this order the sums are exactly one.
 
     Args:
-        weights: (…, O); NaN stays NaN.
-        segments: Lengths of the simplices that stand side by side in the last dimension; none
-            for a single one.
+        weights: (…, O). NaN stays NaN.
+        lengths: Lengths of the simplices that are side by side in the last dimension; `None` means
+            a single one.
     """
-    parts = torch.split(weights, list(segments), dim=-1) if segments else (weights,)
-    clamped = [part.clamp_min(SMALLEST) for part in parts]
-    return torch.cat([part / part.sum(dim=-1, keepdim=True) for part in clamped], dim=-1)
+    simplices = torch.split(weights, list(lengths), dim=-1) if lengths else (weights,)
+    clamped = [simplex.clamp_min(SMALLEST) for simplex in simplices]
+    return torch.cat([simplex / simplex.sum(dim=-1, keepdim=True) for simplex in clamped], dim=-1)

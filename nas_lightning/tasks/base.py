@@ -1,4 +1,4 @@
-"""What is learned: loss and metrics. The search and retrain modules know no task by name."""
+"""Base class of tasks. The search and retrain modules know no task by name."""
 
 from __future__ import annotations
 
@@ -15,62 +15,62 @@ from nas_lightning.hparams import describe
 class Task(ABC):
     """Loss and metrics of one kind of problem.
 
-    Every argument of a subclass's constructor is kept under its own name.
+    A subclass keeps every constructor argument under its own name.
 
     Attributes:
-        replayable: Its part of a step may be captured as a CUDA graph: `inputs`, `loss`,
-            `regularization` and `detached` draw nothing outside of PyTorch, decide nothing by
-            values, and read of one batch nothing that another one left.
+        replayable: True if the task's part of a step may be captured as a CUDA graph. `inputs`,
+            `loss`, `regularization` and `detached` must then draw no random numbers outside
+            PyTorch, not branch on the values of tensors, and keep no state between batches.
     """
 
     replayable: ClassVar[bool] = False
 
     @abstractmethod
     def inputs(self, batch: Any, carried: Any = None) -> Any:
-        """What the network reads of a batch.
+        """Return the input of the network for a batch.
 
         Args:
             batch: A batch of the data module.
-            carried: What `carry` kept of the batch before it in the same stream; none in the
-                first.
+            carried: State that `carry` returned for the previous batch of the same stream; `None`
+                for the first batch.
         """
 
     @abstractmethod
     def loss(self, output: Any, batch: Any) -> Tensor:
-        """The loss that is minimised, averaged over the batch ()."""
+        """Return the loss to minimise, averaged over the batch ()."""
 
     def regularization(self, output: Any) -> Tensor | float:
-        """What the inner loss has beside `loss`, of a network in training; nothing."""
+        """Return a term that training adds to the inner loss. The default is 0."""
         return 0.0
 
     @abstractmethod
     def metrics(self, data_spec: Mapping[str, Any]) -> MetricCollection:
-        """Fresh metrics, by the name they are logged under."""
+        """Return new metrics by the name under which they are logged."""
 
     @abstractmethod
     def update(self, metrics: MetricCollection, output: Any, batch: Any) -> None:
-        """Count a batch in `metrics`."""
+        """Update `metrics` with a batch."""
 
     @abstractmethod
     def predictions(self, output: Any) -> dict[str, Tensor]:
-        """What the network's output means for users, by column, each (B,)."""
+        """Return the columns of a predictions file by name, each (B,)."""
 
     def carry(self, output: Any) -> Any:
-        """What the next batch of the same stream starts from, such as a hidden state; nothing."""
+        """Return the state for the next batch of the stream, such as a hidden state, or `None`."""
         return None
 
     def detached(self, output: Any) -> Any:
-        """The output without its graph."""
+        """Return the output, detached from its graph."""
         return output.detach()
 
     def size(self, batch: Any) -> int:
-        """Samples in a batch, the weight of its mean loss in the mean over an epoch."""
+        """Return the number of samples in a batch, its weight in the mean over an epoch."""
         return len(batch[0])
 
     def rate_scale(self, batch: Any) -> float:
-        """Factor on the weights' learning rate for this batch; 1."""
+        """Return the factor on the weights' learning rate for a batch. The default is 1."""
         return 1.0
 
     def __repr__(self) -> str:
-        """Constructor call."""
+        """Return the constructor call."""
         return describe(self)

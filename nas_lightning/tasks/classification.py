@@ -11,7 +11,7 @@ from nas_lightning.tasks.base import Task
 from nas_lightning.tasks.mean import Mean
 
 TOP = (("accuracy", 1), ("top5_accuracy", 5))
-"""Metrics, and among how many of the most probable classes the label must be."""
+"""Names of the metrics, and the number k of each: a hit has its label in the k best classes."""
 Batch = tuple[Tensor, Tensor]
 
 
@@ -19,10 +19,10 @@ Batch = tuple[Tensor, Tensor]
 class Classification(Task):
     """Cross-entropy on batches of images (B, C, H, W) and labels (B,).
 
-    Metrics are `accuracy` and, with more than five classes, `top5_accuracy`, both 0 to 1.
+    The metrics are `accuracy` and, with more than five classes, `top5_accuracy`, both in [0, 1].
 
     Args:
-        label_smoothing: Share of the target that is spread over all classes in the loss.
+        label_smoothing: Share of the target that the loss spreads evenly over all classes.
     """
 
     replayable = True
@@ -31,22 +31,22 @@ class Classification(Task):
         self.label_smoothing = label_smoothing
 
     def inputs(self, batch: Batch, carried: None = None) -> Tensor:
-        """The images (B, C, H, W)."""
+        """Return the images (B, C, H, W)."""
         return batch[0]
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
-        """Mean cross-entropy of logits (B, num_classes), in nats."""
+        """Return the mean cross-entropy of logits (B, num_classes), in nats."""
         return F.cross_entropy(output, batch[1], label_smoothing=self.label_smoothing)
 
     def metrics(self, data_spec: Mapping[str, Any]) -> MetricCollection:
-        """Top-1 and, with more than five classes, top-5 accuracy."""
-        # means of hits: torchmetrics' top 5 goes by one-hot matrices, some forty operations a step
+        """Return top-1 and, with more than five classes, top-5 accuracy."""
+        # means of hits, since top-5 of torchmetrics takes some forty operations per step
         top = TOP if data_spec["num_classes"] > 5 else TOP[:1]
-        # else metrics that count alike in the first batch share their counts ever after
+        # compute groups merge metrics whose states are equal after the first batch
         return MetricCollection({name: Mean() for name, _ in top}, compute_groups=False)
 
     def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
-        """Count logits (B, num_classes) against labels (B,)."""
+        """Update the metrics with logits (B, num_classes) and labels (B,)."""
         names = [(name, k) for name, k in TOP if name in metrics]
         size, best = len(batch[1]), output.topk(names[-1][1], dim=1).indices
         hits = best == batch[1][:, None]
@@ -54,6 +54,6 @@ class Classification(Task):
             cast("Mean", metrics[name]).update(hits[:, :k].sum() / size, size)
 
     def predictions(self, output: Tensor) -> dict[str, Tensor]:
-        """The most probable class and its probability, for logits (B, num_classes)."""
+        """Return the most probable class and its probability for logits (B, num_classes)."""
         probability, label = output.softmax(dim=1).max(dim=1)
         return {"class": label, "probability": probability}

@@ -1,4 +1,4 @@
-"""Modelling of text, word by word."""
+"""Language modelling, word by word."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from nas_lightning.tasks.base import Task
 from nas_lightning.tasks.mean import Mean
 
 Batch = tuple[Tensor, Tensor]
-"""Words (T, B), and for each the word that follows (T, B)."""
+"""Words (T, B), and the word that follows each of them (T, B)."""
 
 
 class TextInput(NamedTuple):
-    """What a language model reads of a batch.
+    """Input of a language model.
 
     Args:
-        tokens: Word indices (T, B), one text a column.
-        hidden: State before the first word (B, H); none at the start of a text.
+        tokens: Word indices (T, B), one text per column.
+        hidden: State before the first word (B, H); `None` at the start of a text.
     """
 
     tokens: Tensor
@@ -30,13 +30,13 @@ class TextInput(NamedTuple):
 
 
 class LanguageOutput(NamedTuple):
-    """What a language model says of a batch.
+    """Output of a language model.
 
     Args:
         logits: Scores of the next word (T, B, V).
-        hidden: State behind the last word (B, H).
+        hidden: State after the last word (B, H).
         raw: In training, outputs of the recurrent cell before output dropout (T, B, H).
-        dropped: In training, the same behind output dropout (T, B, H).
+        dropped: In training, outputs of the recurrent cell after output dropout (T, B, H).
     """
 
     logits: Tensor
@@ -46,16 +46,17 @@ class LanguageOutput(NamedTuple):
 
 
 class Perplexity(Mean):
-    """Exp of the mean cross-entropy of all words, counted with the mean and number of a batch's.
+    """Exponential of the mean cross-entropy of all words.
 
-    torchmetrics' own takes the logarithm of a softmax: one word of probability below 1e-45 makes
-    it infinite.
+    It is updated with the mean cross-entropy of a batch and its number of words. The perplexity of
+    torchmetrics takes the logarithm of a softmax, so that one word with a probability below 1e-45
+    makes it infinite.
     """
 
     higher_is_better = False
 
     def compute(self) -> Tensor:
-        """The perplexity ()."""
+        """Return the perplexity ()."""
         return super().compute().exp()
 
 
@@ -63,14 +64,14 @@ class Perplexity(Mean):
 class LanguageModeling(Task):
     """Cross-entropy of the next word, on batches of words (T, B) and following words (T, B).
 
-    What trains the weights also has two regularisers, after Merity et al., "Regularizing and
-    Optimizing LSTM Language Models" (ICLR 2018), section 4.7:
-    `activation · mean(dropped²) + slowness · mean((raw[1:] - raw[:-1])²)`. Losses that are logged,
-    and the outer loss of a search, are the cross-entropy alone.
+    The loss that trains the weights has two more terms, the regularisers of Merity et al.,
+    "Regularizing and Optimizing LSTM Language Models" (ICLR 2018), section 4.7:
+    `activation · mean(dropped²) + slowness · mean((raw[1:] - raw[:-1])²)`. The logged losses and
+    the outer loss of a search are the cross-entropy alone.
 
     Args:
-        bptt: Length of a sequence, in words, for which the learning rate is meant; the rate of a
-            batch of length T is scaled by T / bptt.
+        bptt: Sequence length, in words, for which the learning rate is set. The rate of a batch
+            of length T is scaled by T / bptt.
         activation: Factor α of the activation regulariser.
         slowness: Factor β of the temporal activation regulariser.
 
@@ -89,47 +90,47 @@ class LanguageModeling(Task):
         self.slowness = slowness
 
     def inputs(self, batch: Batch, carried: Tensor | None = None) -> TextInput:
-        """The words (T, B), and the hidden state (B, H) behind the batch before."""
+        """Return the words (T, B) and the hidden state (B, H) after the previous batch."""
         tokens = batch[0]
-        # of a checkpoint it comes on the CPU
+        # a state from a checkpoint is on the CPU
         return TextInput(tokens, None if carried is None else carried.to(tokens.device))
 
     def carry(self, output: LanguageOutput) -> Tensor:
-        """The last hidden state (B, H), without its graph."""
+        """Return the last hidden state (B, H), detached from its graph."""
         return output.hidden.detach()
 
     def loss(self, output: LanguageOutput, batch: Batch) -> Tensor:
-        """Mean cross-entropy of all words (), in nats."""
+        """Return the mean cross-entropy of all words (), in nats."""
         return F.cross_entropy(output.logits.flatten(0, 1), batch[1].flatten())
 
     def regularization(self, output: LanguageOutput) -> Tensor | float:
-        """The two regularisers (), where the network gives what they are of."""
+        """Return the sum of the two regularisers (), as far as the output has their inputs."""
         total: Tensor | float = 0.0
         if self.activation and output.dropped is not None:
             total = total + self.activation * output.dropped.square().mean()
-        # a single word has no step
+        # a single word has no difference
         if self.slowness and output.raw is not None and len(output.raw) > 1:
             total = total + self.slowness * output.raw.diff(dim=0).square().mean()
         return total
 
     def metrics(self, data_spec: Mapping[str, Any]) -> MetricCollection:
-        """Perplexity."""
+        """Return the perplexity."""
         return MetricCollection({"perplexity": Perplexity()})
 
     def update(self, metrics: MetricCollection, output: LanguageOutput, batch: Batch) -> None:
-        """Count the words of a batch."""
+        """Update the perplexity with the words of a batch."""
         metrics.update(self.loss(output, batch), self.size(batch))
 
     def predictions(self, output: LanguageOutput) -> NoReturn:
-        """There are none to write.
+        """Refuse, since a language model has no predictions to write.
 
         Raises:
             UsageError: Always.
         """
-        raise UsageError("a language model writes no predictions: `nas test` says its perplexity")
+        raise UsageError("a language model writes no predictions: `nas test` prints its perplexity")
 
     def detached(self, output: LanguageOutput) -> LanguageOutput:
-        """The output without its graph."""
+        """Return the output, detached from its graph."""
         return LanguageOutput(
             output.logits.detach(),
             output.hidden.detach(),
@@ -138,9 +139,9 @@ class LanguageModeling(Task):
         )
 
     def size(self, batch: Batch) -> int:
-        """Words in a batch, T · B."""
+        """Return the number of words in a batch, T · B."""
         return batch[0].numel()
 
     def rate_scale(self, batch: Batch) -> float:
-        """T / bptt: a shorter sequence takes a smaller step."""
+        """Return T / bptt, so that a shorter sequence takes a smaller step."""
         return len(batch[0]) / self.bptt

@@ -8,10 +8,10 @@ from torchmetrics import Metric
 
 
 class Mean(Metric):
-    """Mean of values () by their weights, such as the losses of batches by their sizes.
+    """Weighted mean of values (), such as losses of batches weighted by the batch sizes.
 
-    torchmetrics' own drops values that are not finite, or, told to keep them, the weights
-    (1.9.0, `nan_strategy="disable"`). A loss that is not finite must show.
+    The mean of torchmetrics drops values that are not finite or, with `nan_strategy="disable"`,
+    ignores the weights (1.9.0). Here a loss that is not finite makes the mean not finite.
     """
 
     full_state_update = False
@@ -24,11 +24,11 @@ class Mean(Metric):
         self.add_state("weight", torch.zeros(()), dist_reduce_fx="sum")
 
     def update(self, value: Tensor | float, weight: float = 1.0) -> None:
-        """Count a value () with its weight."""
-        # not in place: a state of inference mode may be counted on in training
+        """Add a value () with its weight."""
+        # not in place: training may update a state that was created in inference mode
         self.total = self.total + value * weight
         self.weight = self.weight + weight
 
     def compute(self) -> Tensor:
-        """The mean ()."""
+        """Return the mean ()."""
         return self.total / self.weight

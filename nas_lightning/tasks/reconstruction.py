@@ -17,41 +17,42 @@ _WINDOW = 11  # pixels: side of the Gaussian window of SSIM with its usual sigma
 
 @final
 class Reconstruction(Task):
-    """Mean squared error on batches of measurements (B, C, *m) and truths (B, C, *n).
+    """Mean squared error on batches of measurements (B, C, *m) and targets (B, C, *n).
 
-    Metrics are `psnr`, 10 · log10(peak² / mean squared error of all samples together) in dB, and,
-    for images of at least 11 by 11 pixels, `ssim`, 1 for equal images. The peak is the data's.
+    The metrics are `psnr`, 10 · log10(peak² / mean squared error over all samples) in dB, and, for
+    images of at least 11 by 11 pixels, `ssim`, which is 1 for equal images. The data module sets
+    the peak.
     """
 
     replayable = True
 
     def inputs(self, batch: Batch, carried: None = None) -> Tensor:
-        """The measurements (B, C, *m)."""
+        """Return the measurements (B, C, *m)."""
         return batch[0]
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
-        """Mean squared error of reconstructions (B, C, *n)."""
+        """Return the mean squared error of reconstructions (B, C, *n)."""
         return F.mse_loss(output, batch[1])
 
     def metrics(self, data_spec: Mapping[str, Any]) -> MetricCollection:
-        """PSNR and, for images, SSIM."""
+        """Return PSNR and, for images, SSIM."""
         peak = float(data_spec["peak"])
         metrics: dict[str, Metric | MetricCollection] = {
             "psnr": PeakSignalNoiseRatio(data_range=peak)
         }
         if data_spec["dims"] == 2 and data_spec["image_size"] >= _WINDOW:
             metrics["ssim"] = StructuralSimilarityIndexMeasure(data_range=peak)
-        # else metrics that count alike in the first batch share their counts ever after
+        # compute groups merge metrics whose states are equal after the first batch
         return MetricCollection(metrics, compute_groups=False)
 
     def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
-        """Count reconstructions (B, C, *n) against truths (B, C, *n)."""
+        """Update the metrics with reconstructions (B, C, *n) and targets (B, C, *n)."""
         for metric in metrics.values():
-            # these count in place, which training must not do on states of inference mode
+            # these update in place, which fails in training on states from inference mode
             for name, state in metric.metric_state.items():
                 setattr(metric, name, deepcopy(state))
-        metrics.update(output.to(batch[1].dtype), batch[1])  # autocast gives bfloat16
+        metrics.update(output.to(batch[1].dtype), batch[1])  # autocast produces bfloat16
 
     def predictions(self, output: Tensor) -> dict[str, Tensor]:
-        """The reconstructions, a column for each value `x0`, `x1`, … of a flattened (C, *n)."""
+        """Return the reconstructions, with one column `x0`, `x1`, … per entry of (C, *n)."""
         return {f"x{i}": column for i, column in enumerate(output.flatten(1).unbind(dim=1))}

@@ -1,1 +1,1 @@
-"""What search and retraining share: steps, checkpoints, schedules, streams of batches."""
+"""Training code shared by search and retraining: steps, checkpoints, schedules, streams."""

@@ -1,4 +1,4 @@
-"""Checkpoints: written whole, read without running code, and what they say of themselves."""
+"""Checkpoints that are written atomically, loaded without running code, and name their content."""
 
 from __future__ import annotations
 
@@ -18,93 +18,97 @@ from nas_lightning.errors import CheckpointError
 from nas_lightning.files import replacing, sync
 
 KEY = "nas_lightning"
-"""Where a checkpoint says what it is: `{"kind": "search", "space": …, "version": …}`."""
+"""Key of a checkpoint's description: `{"kind": "search", "space": …, "version": …}`."""
 
 
 def stamp(checkpoint: dict[str, Any], kind: str, space: str) -> None:
-    """Write into a checkpoint what it is of."""
+    """Write the kind of run, the search space and the version into a checkpoint."""
     checkpoint[KEY] = {"kind": kind, "space": space, "version": __version__}
 
 
 def check(checkpoint: Mapping[str, Any], kind: str, space: str, module: nn.Module) -> None:
-    """Check that a checkpoint is of that kind and space and fits the module's tensors.
+    """Check that a checkpoint has this kind and space and fits the module's tensors.
 
     Raises:
-        CheckpointError: It does not; says what differs.
+        CheckpointError: It does not fit. The message says what differs.
     """
-    found = checkpoint.get(KEY, {"kind": "run of another program", "space": space})
+    found = checkpoint.get(KEY)
+    if found is None:
+        raise CheckpointError(f"the checkpoint is from another program: use one of a {kind} run")
     if found["kind"] != kind:
-        raise CheckpointError(f"the checkpoint is of a {found['kind']}; a {kind}'s is wanted")
+        raise CheckpointError(
+            f"the checkpoint is from a {found['kind']} run: use one of a {kind} run"
+        )
     if found["space"] != space:
         raise CheckpointError(
-            f"the checkpoint is of search space {found['space']!r}; {space!r} is wanted"
+            f"the checkpoint is for the search space {found['space']!r}: use one for {space!r}"
         )
     mine, theirs = module.state_dict(), checkpoint["state_dict"]
     for name in (*mine, *theirs):
         if name not in mine or name not in theirs or mine[name].shape != theirs[name].shape:
             raise CheckpointError(
-                f"the checkpoint is of another network: {name} differs; run it with the "
-                f"config.yaml of its own run directory"
+                f"the checkpoint is for another network: {name} differs; use the config.yaml of "
+                f"the checkpoint's run directory"
             )
 
 
 def read_checkpoint(path: Path | str) -> dict[str, Any]:
-    """Read a checkpoint with `weights_only`, on the CPU, and check every byte of it.
+    """Load a checkpoint with `weights_only` onto the CPU and verify its checksums.
 
     Raises:
-        CheckpointError: It is missing, torn, damaged, or not a checkpoint of ours.
+        CheckpointError: It is missing, truncated, damaged or from another program.
     """
     try:
-        with zipfile.ZipFile(path) as archive:  # torch itself does not look at the checksums
+        with zipfile.ZipFile(path) as archive:  # torch does not verify checksums
             damaged = archive.testzip()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch guesses at what corrupt bytes could be
+            warnings.simplefilter("ignore")  # torch warns about corrupt bytes
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise CheckpointError(f"there is no checkpoint {path}") from error
     except Exception as error:  # an unpickler may raise anything on any bytes
-        # torch's own text advises to load it unsafely
+        # torch's own message advises unsafe loading
         raise CheckpointError(f"{path} is truncated or not a checkpoint") from error
     if damaged is not None:
-        raise CheckpointError(f"{path} is damaged: its part {damaged} is not what was written")
+        raise CheckpointError(f"{path} is damaged: the checksum of {damaged} does not match")
     if not isinstance(checkpoint, dict) or KEY not in checkpoint:
         raise CheckpointError(f"{path} is not a checkpoint of nas-lightning")
     return checkpoint
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and then puts it there, so that none is ever torn."""
+    """Writes checkpoints atomically, so that a crash never leaves half a file."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Path | str, storage_options: Any | None = None
     ) -> None:
-        """Replace a checkpoint file in one step.
+        """Write a checkpoint file, or replace it, atomically.
 
         Raises:
-            CheckpointError: It cannot be written; the one that stood there still does.
+            CheckpointError: It cannot be written. A previous file at `path` is unchanged.
         """
         try:
-            content = io.BytesIO()  # from memory: torch's own writer does not tell why it failed
+            content = io.BytesIO()  # in memory: torch's own writer hides why it failed
             torch.save(checkpoint, content)
             with replacing(Path(path)) as temporary:
                 temporary.write_bytes(content.getbuffer())
         except OSError as error:
             size = len(content.getbuffer()) / 2**20
             raise CheckpointError(
-                f"cannot write the checkpoint {path} ({size:,.1f} MiB): {error.strerror}. What "
-                f"stood there before still does: mend that, and the same command with --ckpt_path "
-                f"auto goes on from it"
+                f"cannot write the checkpoint {path} ({size:,.1f} MiB): {error.strerror}. The "
+                f"previous checkpoint is intact: fix the cause, then resume from it with the same "
+                f"command and --ckpt_path auto"
             ) from error
 
 
 class Last:
-    """The last two checkpoints of a run: `last.ckpt`, and `previous.ckpt` in case that is damaged.
+    """The last two checkpoints of a run: `last.ckpt`, and `previous.ckpt` as its backup.
 
-    A new one is first written beside them (`prepare`) and takes its place later (`promote`), when
-    all else of that moment, such as logs, is on the disk too.
+    A new checkpoint is first written to `last.ckpt.new`. `promote` renames it once the other
+    files of that moment, such as logs, are on the disk too.
 
     Args:
-        folder: Where they lie.
+        folder: Folder of the checkpoints.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -113,23 +117,26 @@ class Last:
         self.previous = folder / "previous.ckpt"
 
     def promote(self) -> None:
-        """Make the new one the last, and the last the previous; at no time is there none."""
+        """Make the new checkpoint the last, and the last the previous; one always exists."""
         if self.last.exists():
             link = self.previous.with_suffix(".link")
             link.unlink(missing_ok=True)
             try:
                 link.hardlink_to(self.last)
-            except OSError:  # a file system without links
+            except OSError:  # the file system has no hard links
                 link = self.last
             link.replace(self.previous)
         self.new.replace(self.last)
         sync(self.last.parent)
 
     def newest(self) -> tuple[Path, CheckpointError | None] | None:
-        """The newest one that can be read, and what is wrong with a newer one; none if none is.
+        """Return the newest readable checkpoint and the error of a newer, unreadable one.
+
+        Returns:
+            Path and error (`None` if the newest is readable), or `None` without any checkpoint.
 
         Raises:
-            CheckpointError: There are some, and none can be read.
+            CheckpointError: There are checkpoints, but none can be read.
         """
         problem: CheckpointError | None = None
         for path in (self.last, self.previous):

@@ -1,8 +1,8 @@
-"""Whether the loss and the gradients of a step are finite.
+"""Checks that the loss and the gradients of every step are finite.
 
-The CPU knows before the optimizer steps. A GPU works behind the host, and a host that asks it in
-every step leaves it idle in between: there the answer is looked at a few steps later, and always
-before a checkpoint is written.
+On a CPU the check finishes before the optimizer steps. A GPU runs asynchronously and would idle if
+the host waited for it in every step. There the result is read a few steps later, and always before
+a checkpoint is written.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from nas_lightning.distributed import mean_over_ranks
 from nas_lightning.errors import DivergedError
 
 SHOWN = 3
-"""How many broken tensors a message names."""
+"""Largest number of tensors that a message names."""
 LAG = 4
-"""How many checks later a device's answer is looked at: behind two batches of a search."""
+"""Number of checks after which a device's result is read: two batches of a search."""
 
 Arrival = Callable[[], Tensor]
-"""Waits for values that are on their way to the host."""
+"""A function that waits for values on their way to the host and returns them."""
 
 
 def sent_to_host(values: Tensor) -> Arrival:
-    """Begin to copy values from a CUDA device, without waiting for them."""
+    """Start to copy values from a CUDA device to the host, without waiting for them."""
     host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
     host.copy_(values, non_blocking=True)
     copied = torch.cuda.Event()  # type: ignore[no-untyped-call] # torch
@@ -46,13 +46,13 @@ def sent_to_host(values: Tensor) -> Arrival:
 
 @dataclass(frozen=True)
 class _Step:
-    """A step whose answer is on its way.
+    """A step whose result has not been read yet.
 
     Attributes:
         place: Epoch, batch and step.
-        name: What the step is called.
-        rate: Its learning rate.
-        values: Loss and norm of the gradients (2,).
+        name: Name of the step.
+        rate: Learning rate of the step.
+        values: Function that returns the loss and the norm of the gradients (2,).
     """
 
     place: str
@@ -60,7 +60,7 @@ class _Step:
     rate: float
     values: Arrival
 
-    def look(self) -> None:
+    def read(self) -> None:
         loss, norm = self.values().tolist()
         if not math.isfinite(loss + norm):
             raise DivergedError(
@@ -71,16 +71,15 @@ class _Step:
 
 
 class FiniteSteps:
-    """Checks the steps of a run; on a CUDA device without waiting for it.
+    """Checks the steps of a run, without waiting for a CUDA device.
 
-    There the answer of a step is looked at `lag` checks later. It is a fixed number, and not
-    whenever the answer happens to be there: so all processes stop at the same step, and a run that
-    is repeated ends at the same place.
+    On a CUDA device the result of a step is read `lag` checks later. The number is fixed, so that
+    all processes stop at the same step and a repeated run ends at the same place.
 
     Args:
-        send: Begins to copy values to the host; by default `sent_to_host` for values on a CUDA
-            device, while all other values are looked at at once.
-        lag: How many checks later a value that was sent is looked at.
+        send: Starts to copy values to the host. By default `sent_to_host` for values on a CUDA
+            device; all other values are read at once.
+        lag: Number of checks after which a value that was sent is read.
     """
 
     def __init__(self, send: Callable[[Tensor], Arrival] | None = None, lag: int = LAG) -> None:
@@ -97,21 +96,21 @@ class FiniteSteps:
         scaled: bool = False,
         at_once: bool = False,
     ) -> Tensor:
-        """Check a step, see `check_finite`; here the step may be an earlier one.
+        """Check a step like `check_finite`, but perhaps with a delay.
 
         Args:
-            module: What is trained, in a trainer.
-            step: What the step is called in the message.
-            loss: The loss () of this process.
-            optimizer: What is about to step.
-            scaled: Whether a gradient scaler watches the gradients.
-            at_once: Wait for the answer, so that a broken step is not taken.
+            module: Module in training, attached to a trainer.
+            step: Name of the step in the message.
+            loss: Loss () of this process.
+            optimizer: Optimizer that is about to step.
+            scaled: True if a gradient scaler checks the gradients.
+            at_once: Wait for the result, so that a step that is not finite is not taken.
 
         Returns:
-            Norm of the gradients (); 0 if a scaler watches them.
+            Norm of the gradients (); 0 if a scaler checks them.
 
         Raises:
-            DivergedError: This step is not finite and was not taken, or an earlier one was not.
+            DivergedError: This step, which was not taken, or an earlier one is not finite.
         """
         send = self._send or (sent_to_host if loss.is_cuda else None)
         if at_once or send is None:
@@ -119,46 +118,46 @@ class FiniteSteps:
         values = _loss_and_norm(loss, optimizer, scaled)
         sent = send(values)
         self._pending.append(_Step(_place(module), step, optimizer.param_groups[0]["lr"], sent))
-        self._look_at_all_but(self._lag)
+        self._read_all_but(self._lag)
         return values[1]
 
     def settle(self) -> None:
-        """Look at all answers that are still on their way.
+        """Wait for and read all pending results.
 
         Raises:
             DivergedError: A step was not finite.
         """
-        self._look_at_all_but(0)
+        self._read_all_but(0)
 
     def forget(self) -> None:
-        """Drop what an earlier run left."""
+        """Drop the pending results of an earlier run."""
         self._pending.clear()
 
-    def _look_at_all_but(self, newest: int) -> None:
+    def _read_all_but(self, newest: int) -> None:
         while len(self._pending) > newest:
-            self._pending.popleft().look()
+            self._pending.popleft().read()
 
 
 def check_finite(
     module: LightningModule, step: str, loss: Tensor, optimizer: Optimizer, scaled: bool = False
 ) -> Tensor:
-    """Check a step whose gradients are made and, with several processes, averaged.
+    """Check a step whose gradients are computed and, with several processes, averaged.
 
-    All processes come to the same verdict. It takes one look at all gradients and waits once for
-    the device; only a broken step is looked at closely.
+    All processes reach the same verdict. The check computes one norm over all gradients and waits
+    once for the device; the gradients are examined one by one only if it is not finite.
 
     Args:
-        module: What is trained, in a trainer.
-        step: What the step is called in the message.
-        loss: The loss () of this process.
-        optimizer: What is about to step.
-        scaled: Whether a gradient scaler watches the gradients; it skips infinite ones by itself.
+        module: Module in training, attached to a trainer.
+        step: Name of the step in the message.
+        loss: Loss () of this process.
+        optimizer: Optimizer that is about to step.
+        scaled: True if a gradient scaler checks the gradients; it skips infinite ones itself.
 
     Returns:
-        Norm of the gradients (); 0 if a scaler watches them.
+        Norm of the gradients (); 0 if a scaler checks them.
 
     Raises:
-        DivergedError: Something is not finite; says where and what.
+        DivergedError: The loss or a gradient is not finite. The message says which and where.
     """
     values = _loss_and_norm(loss, optimizer, scaled)
     if bool(values.isfinite().all()):
@@ -171,7 +170,7 @@ def check_finite(
 
 
 def _loss_and_norm(loss: Tensor, optimizer: Optimizer, scaled: bool) -> Tensor:
-    """Mean loss of all processes, and the norm of the gradients (2,)."""
+    """Return the mean loss of all processes and the norm of the gradients (2,)."""
     (mean,) = mean_over_ranks([loss.detach()])
     gradients = [] if scaled else [gradient for _, gradient in _gradients(optimizer)]
     norm = get_total_norm(gradients) if gradients else torch.zeros_like(mean)
@@ -180,20 +179,20 @@ def _loss_and_norm(loss: Tensor, optimizer: Optimizer, scaled: bool) -> Tensor:
 
 
 def _place(module: LightningModule) -> str:
-    """`epoch 2, batch 3 (step 11)`."""
+    """Describe the position in the run, such as `epoch 2, batch 3 (step 11)`."""
     trainer = module.trainer
     batch = trainer.fit_loop.batch_idx
     return f"epoch {trainer.current_epoch}, batch {batch} (step {trainer.global_step})"
 
 
 def _gradients(optimizer: Optimizer) -> Iterator[tuple[nn.Parameter, Tensor]]:
-    """Parameters with their gradients, without those that have none."""
+    """Yield the parameters that have a gradient, with their gradients."""
     for group in optimizer.param_groups:
         yield from ((value, value.grad) for value in group["params"] if value.grad is not None)
 
 
 def _verdict(module: LightningModule, optimizer: Optimizer, norm: Tensor) -> str:
-    """What of the gradients is not finite, with the first names."""
+    """Describe the gradients that are not finite, naming the first few."""
     names = {value: name for name, value in module.named_parameters()}
     broken = [
         f"{names[value]} ({_count(gradient)})"
@@ -201,14 +200,14 @@ def _verdict(module: LightningModule, optimizer: Optimizer, norm: Tensor) -> str
         if not bool(gradient.isfinite().all())
     ]
     if not broken:
-        finite = bool(norm.isfinite())  # or a sum of squares overflowed
+        finite = bool(norm.isfinite())  # otherwise a sum of squares overflowed
         return "all gradients finite" if finite else "gradients too large to have a norm"
     more = f" and {len(broken) - SHOWN} more" if len(broken) > SHOWN else ""
     return f"gradient not finite in {', '.join(broken[:SHOWN])}{more}"
 
 
 def _count(gradient: Tensor) -> str:
-    """`2 nan, 1 inf of 27`."""
+    """Count the entries that are not finite, such as `2 nan, 1 inf of 27`."""
     found = {"nan": int(gradient.isnan().sum()), "inf": int(gradient.isinf().sum())}
     listed = ", ".join(f"{number} {kind}" for kind, number in found.items() if number)
     return f"{listed} of {gradient.numel()}"

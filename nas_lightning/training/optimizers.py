@@ -1,4 +1,4 @@
-"""PyTorch's own optimizers, made to step in one operation."""
+"""Fused steps for PyTorch's own optimizers."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ KINDS = (SGD, Adam, AdamW)
 
 
 def fuse(optimizer: Optimizer) -> Optimizer:
-    """Have PyTorch's SGD, Adam or AdamW step all parameters of a group in one operation.
+    """Make PyTorch's SGD, Adam or AdamW step all parameters of a group in one operation.
 
-    Groups that say how they want to step (`foreach` or `fused`, be it false), that are dampened or
-    differentiable, or that are not of floating point on a CPU or a CUDA device stay as they are.
+    A group is left unchanged if it sets `foreach` or `fused` (even to False), has dampening, is
+    differentiable, or has parameters that are not floating point or not on a CPU or CUDA device.
 
     Args:
-        optimizer: Any, before its first step. Others are not changed.
+        optimizer: Any optimizer before its first step. Other classes are left unchanged.
 
     Returns:
-        The same.
+        The given optimizer.
     """
     if type(optimizer) not in KINDS:
         return optimizer
@@ -28,9 +28,9 @@ def fuse(optimizer: Optimizer) -> Optimizer:
         if not told and not other and all(map(_fits, group["params"])):
             group["fused"] = True
         if group["fused"] and group.get("momentum") and not group["dampening"]:
-            # fused SGD fails where some parameters have had no gradient yet (PyTorch 2.15), as
-            # where operations are drawn; a buffer of zeros comes to the same as none, unless the
-            # first gradient would be dampened
+            # fused SGD fails if some parameters have had no gradient yet (PyTorch 2.15), which
+            # happens when operations are sampled. A buffer of zeros is equivalent to none, unless
+            # the first gradient is dampened
             for parameter in group["params"]:
                 optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimizer

@@ -1,4 +1,4 @@
-"""Where in the training data a run is."""
+"""The position of a run in its training data."""
 
 from typing import Any
 
@@ -6,13 +6,13 @@ from lightning import Trainer
 
 
 def training_position(trainer: Trainer) -> tuple[int, int]:
-    """Epoch and number of its batches that the training has done.
+    """Return the current epoch and the number of its batches that are done.
 
-    Right in every hook: Lightning's counters change at different moments. Between the end of an
-    epoch and the start of the next one, the batch counter still holds the old epoch's value.
+    The result is right in every hook, although Lightning's counters change at different moments:
+    between two epochs the batch counter still holds the value of the old one.
 
     Returns:
-        The epoch whose batch comes next, and how many of its batches are done.
+        The epoch of the next batch, and the number of batches of that epoch that are done.
     """
     # Lightning declares a base class that lacks some of these counters
     epochs: Any = trainer.fit_loop.epoch_progress.current
@@ -21,6 +21,6 @@ def training_position(trainer: Trainer) -> tuple[int, int]:
     if epochs.started == epochs.processed:  # not inside an epoch
         return int(epochs.processed), 0
     if progress.is_last_batch and batches.processed == batches.ready:
-        # the epoch's last batch is done, its end was not yet announced
+        # the last batch is done, but the end of the epoch was not announced yet
         return int(epochs.processed) + 1, 0
     return int(epochs.processed), int(batches.processed)

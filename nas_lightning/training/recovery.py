@@ -1,4 +1,4 @@
-"""What a run can go back to: the checkpoints of a trainer whose weights are finite."""
+"""Checkpoints with finite weights, to which a run can return."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from nas_lightning.training.checkpoints import Last, read_checkpoint
 def sound_checkpoint(
     trainer: Trainer, best_first: bool = False
 ) -> tuple[str, dict[str, Any]] | None:
-    """Path and content of the first checkpoint that is whole and finite, or none.
+    """Return path and content of the first intact checkpoint with finite weights, or `None`.
 
     Args:
-        trainer: In the middle of a fit.
-        best_first: Look at the best checkpoint before the last ones, else behind them. What the
-            run was resumed from comes at the end.
+        trainer: Trainer in the middle of a fit.
+        best_first: Try the best checkpoint before the last ones instead of after them. The
+            checkpoint from which the run was resumed is always tried last.
     """
     for path in _paths(trainer, best_first):
         try:
@@ -35,26 +35,26 @@ def sound_checkpoint(
 
 
 def advice(trainer: Trainer, taken: bool = False) -> str:
-    """What to do about a run whose numbers are no longer finite.
+    """Advise what to do about a run that has diverged.
 
     Args:
-        trainer: In the middle of a fit.
-        taken: Whether the step was taken before that was known.
+        trainer: Trainer in the middle of a fit.
+        taken: True if the optimizer had already taken the step when the check failed.
     """
-    kept = "the step was not taken and no checkpoint was touched"
+    kept = "the step was not taken and no checkpoint was changed"
     if taken:
-        kept = "it was taken before that was known, and no checkpoint was written since"
+        kept = "the step was already taken, but no checkpoint was written since"
     found = sound_checkpoint(trainer)
     if found is None:
-        return f"{kept}; there is no checkpoint yet: begin again with a lower learning rate"
+        return f"{kept}; there is no checkpoint yet: start again with a lower learning rate"
     return (
-        f"{kept}; begin again with a lower learning rate, or go on with --ckpt_path {found[0]} "
-        f"--trainer.callbacks+=RollBackOnNaN, which goes back to it and lowers the rate"
+        f"{kept}; start again with a lower learning rate, or resume with --ckpt_path {found[0]} "
+        f"--trainer.callbacks+=RollBackOnNaN, which returns to a checkpoint and lowers the rate"
     )
 
 
 def _paths(trainer: Trainer, best_first: bool) -> Iterator[str]:
-    """Checkpoints of the run, those to be preferred first."""
+    """Yield the existing checkpoints of the run, in order of preference."""
     best, last = (
         [path for callback in trainer.checkpoint_callbacks if (path := getattr(callback, name, ""))]
         for name in ("best_model_path", "last_model_path")
@@ -71,6 +71,6 @@ def _finite(weights: Mapping[str, Tensor]) -> bool:
 
 
 def _short(path: str) -> str:
-    """The path as one would type it here."""
+    """Return the path relative to the working directory if it lies within."""
     here = Path.cwd()
     return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path

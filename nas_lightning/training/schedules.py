@@ -1,4 +1,4 @@
-"""Learning-rate schedules that know the length of the run, so that it is said in one place."""
+"""Learning-rate schedules that take the length of the run from the trainer."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from nas_lightning.hparams import describe
 
 
 def planned_epochs(trainer: Trainer) -> int:
-    """The number of epochs that a trainer is set to run.
+    """Return the number of epochs that a trainer is set to run.
 
     Raises:
-        UsageError: It is not set: schedules and ramps need to know the end.
+        UsageError: `max_epochs` is not set.
     """
     if trainer.max_epochs is None or trainer.max_epochs < 1:
-        raise UsageError("set trainer.max_epochs: schedules and ramps need to know the end")
+        raise UsageError("set trainer.max_epochs: schedules and ramps need to know the last epoch")
     return trainer.max_epochs
 
 
 @contextmanager
 def scaled_rate(optimizer: Optimizer, factor: float) -> Iterator[None]:
-    """Multiply the learning rates of an optimizer for the duration."""
+    """Multiply the learning rates of an optimizer by a factor within the context."""
     rates = [group["lr"] for group in optimizer.param_groups]
     for group in optimizer.param_groups:
         group["lr"] *= factor
@@ -42,29 +42,29 @@ def scaled_rate(optimizer: Optimizer, factor: float) -> Iterator[None]:
 
 
 class Schedule(ABC):
-    """A learning-rate schedule, stepped once an epoch.
+    """A learning-rate schedule that is stepped once per epoch.
 
-    Every argument of a subclass's constructor is kept under its own name.
+    A subclass keeps every constructor argument under its own name.
     """
 
     @abstractmethod
     def build(self, optimizer: Optimizer, epochs: int) -> LRScheduler:
-        """The scheduler of `optimizer` for a run of `epochs` epochs."""
+        """Build the scheduler of `optimizer` for a run of `epochs` epochs."""
 
     def __repr__(self) -> str:
-        """Constructor call."""
+        """Return the constructor call."""
         return describe(self)
 
 
 class _ClosedForm(Schedule):
-    """A schedule given by a formula for the rate of an epoch."""
+    """A schedule that is given by a formula for the rate in each epoch."""
 
     @abstractmethod
     def rate(self, epoch: int, epochs: int, initial: float) -> float:
-        """Learning rate in `epoch` (0-based) of `epochs` if it starts from `initial`."""
+        """Return the learning rate in `epoch` (0-based) of `epochs`, starting from `initial`."""
 
     def build(self, optimizer: Optimizer, epochs: int) -> LRScheduler:
-        """The scheduler of `optimizer` for a run of `epochs` epochs."""
+        """Build the scheduler of `optimizer` for a run of `epochs` epochs."""
 
         def factor(initial: float) -> Callable[[int], float]:
             return lambda epoch: self.rate(epoch, epochs, initial) / initial if initial else 0.0
@@ -74,10 +74,10 @@ class _ClosedForm(Schedule):
 
 @final
 class ConstantSchedule(_ClosedForm):
-    """The rate stays as it is."""
+    """A constant learning rate."""
 
     def rate(self, epoch: int, epochs: int, initial: float) -> float:
-        """`initial`."""
+        """Return `initial`."""
         return initial
 
 
@@ -86,8 +86,9 @@ class CosineSchedule(_ClosedForm):
     """Cosine from the initial rate to `eta_min` over the run (Loshchilov and Hutter, ICLR 2017).
 
     Args:
-        eta_min: Rate at the end.
-        warmup_epochs: Epochs in which the rate first grows linearly, (e + 1) / warmup_epochs.
+        eta_min: Rate at the end of the run.
+        warmup_epochs: Number of first epochs in which the rate grows linearly, as
+            initial (e + 1) / warmup_epochs.
     """
 
     def __init__(self, eta_min: float = 0.0, warmup_epochs: int = 0) -> None:
@@ -95,7 +96,7 @@ class CosineSchedule(_ClosedForm):
         self.warmup_epochs = warmup_epochs
 
     def rate(self, epoch: int, epochs: int, initial: float) -> float:
-        """eta_min + (initial - eta_min)(1 + cos(pi e / E)) / 2, counted behind the warm-up."""
+        """Return eta_min + (initial - eta_min)(1 + cos(pi e / E)) / 2, e counted after warm-up."""
         if epoch < self.warmup_epochs:
             return initial * (epoch + 1) / self.warmup_epochs
         done = (epoch - self.warmup_epochs) / max(1, epochs - self.warmup_epochs)
@@ -107,8 +108,9 @@ class LinearSchedule(_ClosedForm):
     """Linear decay that flattens over the last epochs (P-DARTS and PC-DARTS on ImageNet).
 
     Args:
-        tail_epochs: Length of the flat end, in epochs.
-        warmup_epochs: Epochs in which the rate grows as (e + 1) / warmup_epochs instead.
+        tail_epochs: Length t of the flat end, in epochs.
+        warmup_epochs: Number of first epochs in which the rate is initial (e + 1) / warmup_epochs
+            instead.
     """
 
     def __init__(self, tail_epochs: int = 5, warmup_epochs: int = 0) -> None:
@@ -116,11 +118,11 @@ class LinearSchedule(_ClosedForm):
         self.warmup_epochs = warmup_epochs
 
     def rate(self, epoch: int, epochs: int, initial: float) -> float:
-        """With tail t: initial (E - t - e)/(E - t), then initial (E - e)/((E - t) t)."""
+        """Return initial (E - t - e)/(E - t), and in the tail initial (E - e)/((E - t) t)."""
         if epoch < self.warmup_epochs:
             return initial * (epoch + 1) / self.warmup_epochs
         left, body = epochs - epoch, max(1, epochs - self.tail_epochs)
-        if left <= 0:  # asked for once more behind the last epoch
+        if left <= 0:  # requested once more after the last epoch
             return 0.0
         if left > self.tail_epochs:
             return initial * (left - self.tail_epochs) / body
@@ -132,13 +134,13 @@ class TorchSchedule(Schedule):
     """Any scheduler of PyTorch, with its own arguments.
 
     Args:
-        scheduler: For example `torch.optim.lr_scheduler.ExponentialLR` with its `init_args`.
+        scheduler: Scheduler, such as `torch.optim.lr_scheduler.ExponentialLR` with `init_args`.
     """
 
     def __init__(self, scheduler: LRSchedulerCallable) -> None:
         self.scheduler = scheduler
 
     def build(self, optimizer: Optimizer, epochs: int) -> LRScheduler:
-        """The scheduler, which knows its own length."""
+        """Build the scheduler; `epochs` is ignored."""
         scheduler: LRScheduler = self.scheduler(optimizer)
         return scheduler

@@ -1,4 +1,4 @@
-"""What the two stages, search and retraining, have in common as Lightning modules."""
+"""Base class of the Lightning modules of the two stages, search and retraining."""
 
 from __future__ import annotations
 
@@ -26,32 +26,34 @@ from nas_lightning.training.schedules import planned_epochs
 from nas_lightning.training.streams import Streams
 
 STATE = "stage_state"
-"""Where a checkpoint keeps the seed of the draws and, within an epoch, the streams by process."""
+"""Key of a checkpoint's seed of the draws and, within an epoch, its streams by process."""
 
-# with `Any` for the values, the command line would make an object of what has a `class_path`
+# with `Any` as value type, the command line would instantiate a value that has a `class_path`
 DataSpec = Mapping[str, int | float | dict[str, Any]]
-"""Sizes of the data and, for an inverse problem, its operator: plain data, kept in checkpoints."""
+"""Sizes of the data and, for an inverse problem, its operator, as plain data in checkpoints."""
 
 
 class Stage(LightningModule, ABC):
-    """Draws that a resumed run repeats, drop path that grows, streams of batches.
+    """A stage with reproducible draws, linearly growing drop path and streams of batches.
+
+    A resumed run repeats the draws of an uninterrupted one.
 
     Args:
         data_spec: Sizes of the data.
         task: Loss and metrics.
-        drop_path: Probability of dropping a path at the end of training; it grows linearly,
+        drop_path: Probability of dropping a path at the end of training. It grows linearly,
             `drop_path · epoch / epochs`.
 
     Raises:
-        UsageError: `drop_path` is no probability.
+        UsageError: `drop_path` is not in [0, 1).
     """
 
     kind: ClassVar[str]
-    """What checkpoints are stamped with."""
+    """Kind of run that is written into checkpoints."""
     names: ClassVar[tuple[str, ...]]
-    """The streams of batches."""
+    """Names of all streams of batches."""
     train_streams: ClassVar[tuple[str, ...]]
-    """Those of training."""
+    """Names of the streams of training batches."""
 
     def __init__(self, data_spec: DataSpec, task: Task, drop_path: float) -> None:
         super().__init__()
@@ -64,9 +66,9 @@ class Stage(LightningModule, ABC):
         self._resumed: list[dict[str, Any]] | None = None
         self.finite = FiniteSteps()
         self.rolls_back = False
-        """Whether somebody goes back to a checkpoint behind a broken step."""
+        """True if a callback returns to a checkpoint after a step that is not finite."""
         self.diverged: DivergedError | None = None
-        """What was wrong with the step of this batch."""
+        """Error of the step of this batch, if it was not finite."""
 
     @property
     @abstractmethod
@@ -76,23 +78,23 @@ class Stage(LightningModule, ABC):
     @property
     @abstractmethod
     def trained(self) -> nn.Module:
-        """The network whose weights are trained."""
+        """Network whose weights are trained."""
 
     def draw_position(self, batch_idx: int) -> tuple[int, int, int]:
-        """What all draws of a step are a function of: seed, epoch and batch."""
+        """Return seed, epoch and batch, which determine all draws of a step."""
         return self.draw_seed, self.current_epoch, batch_idx
 
     def seed_draws(self, batch_idx: int) -> None:
-        """Set the global generators for a step; every process draws its own."""
+        """Seed the global generators for a step, differently in every process."""
         torch.manual_seed(mix_seed(*self.draw_position(batch_idx), self.global_rank))
 
     def on_fit_start(self) -> None:
-        """Take the seed of the first process."""
+        """Use the seed of the first process on all processes."""
         self.finite.forget()
         self.draw_seed = self.trainer.strategy.broadcast(self.draw_seed)
 
     def on_train_start(self) -> None:
-        """Go on within an epoch, whose start is skipped: drop path, and what the streams hold."""
+        """Set drop path and restore the streams when resuming in the middle of an epoch."""
         self._ramp_drop_path()
         states, self._resumed = self._resumed, None
         if states is None:
@@ -101,13 +103,13 @@ class Stage(LightningModule, ABC):
             self.streams.go_on(states[self.global_rank], self.device)
         else:
             rank_zero_warn(
-                f"the checkpoint was written within an epoch by {len(states)} processes, and "
-                f"{self.trainer.world_size} go on: the rest of this epoch differs from what it "
-                f"would have been, and its metrics begin anew"
+                f"the checkpoint was written within an epoch by {len(states)} processes, but this "
+                f"run has {self.trainer.world_size}: the rest of the epoch differs from an "
+                f"uninterrupted run, and its metrics start again from zero"
             )
 
     def on_train_epoch_start(self) -> None:
-        """Ramp drop path up, and begin the streams of training batches anew."""
+        """Set drop path for the epoch and restart the streams of training batches."""
         self._ramp_drop_path()
         self.streams.restart(*self.train_streams)
 
@@ -117,27 +119,27 @@ class Stage(LightningModule, ABC):
             set_drop_path(self.trained, self.drop_path * self.current_epoch / epochs)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Look at what is known of the epoch's steps before anything is made of them."""
+        """Check the pending steps after the last batch of an epoch."""
         if self.trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             self.settle_steps()
 
     def on_train_end(self) -> None:
-        """Look at what is known of the last steps, also of a run that ends within an epoch."""
+        """Check the pending steps, also if the run ends within an epoch."""
         self.settle_steps()
 
     def on_validation_start(self) -> None:
-        """Do not validate what is broken."""
+        """Check the pending steps, so that no diverged network is validated."""
         self.settle_steps()
 
     def on_validation_epoch_start(self) -> None:
-        """Begin the stream of validation batches anew."""
+        """Restart the stream of validation batches."""
         self.streams.restart("val")
 
     def give_way(self, error: DivergedError) -> None:
-        """Leave a broken step to whoever rolls back; without one it ends the run.
+        """Record a step that is not finite for the callback that rolls back, or end the run.
 
         Raises:
-            DivergedError: Nobody rolls back.
+            DivergedError: No callback rolls back.
         """
         if not self.rolls_back:
             advice = recovery.advice(self.trainer, error.taken)
@@ -149,43 +151,43 @@ class Stage(LightningModule, ABC):
     ) -> Tensor:
         """Check a step before its optimizer takes it.
 
-        On a CUDA device the answer comes some steps later, unless somebody rolls back.
+        On a CUDA device the result is read some steps later, unless a callback rolls back.
 
         Args:
-            step: What the step is called in the message.
-            loss: Its loss ().
-            optimizer: What is about to step.
-            scaled: Whether a gradient scaler watches the gradients.
+            step: Name of the step in the message.
+            loss: Loss of the step ().
+            optimizer: Optimizer that is about to step.
+            scaled: True if a gradient scaler checks the gradients.
 
         Returns:
-            Norm of the gradients (), for `clip`; 0 if a scaler watches them.
+            Norm of the gradients (), for `clip`; 0 if a scaler checks them.
 
         Raises:
-            DivergedError: This step or an earlier one is not finite; `taken` says which.
+            DivergedError: This step or, if `taken` is set, an earlier one is not finite.
         """
         return self.finite.check(self, step, loss, optimizer, scaled, at_once=self.rolls_back)
 
     @staticmethod
     def clip(optimizer: Optimizer, limit: float | None, norm: Tensor) -> None:
-        """Scale the gradients down to a norm, as Lightning does where it may.
+        """Clip the gradients to a norm.
 
-        Lightning refuses fused optimizers with mixed precision, since some undo the scale of
-        gradients only as they step. It also takes the norm a second time.
+        Lightning's own clipping refuses fused optimizers with mixed precision, since some unscale
+        the gradients only as they step. It also computes the norm a second time.
 
         Args:
-            optimizer: What is about to step; its gradients are not scaled.
-            limit: The largest norm; none or 0 for no clipping.
-            norm: Norm of the gradients now ().
+            optimizer: Optimizer that is about to step, with unscaled gradients.
+            limit: Largest norm; `None` or 0 means no clipping.
+            norm: Current norm of the gradients ().
         """
         if limit:
             parameters = [value for group in optimizer.param_groups for value in group["params"]]
             clip_grads_with_norm_(parameters, limit, norm)
 
     def settle_steps(self) -> None:
-        """Wait for what is known of the steps so far.
+        """Wait for the checks of all steps so far.
 
         Raises:
-            DivergedError: One was not finite.
+            DivergedError: A step was not finite and no callback rolls back.
         """
         try:
             self.finite.settle()
@@ -193,13 +195,13 @@ class Stage(LightningModule, ABC):
             self.give_way(error)
 
     def go_back(self, checkpoint: dict[str, Any]) -> None:
-        """Take the weights of a checkpoint in the middle of a fit, where the streams begin anew."""
+        """Load the weights of a checkpoint in the middle of a fit and restart the streams."""
         self.load_state_dict(checkpoint["state_dict"])
         self.streams.restart(*self.train_streams)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say what the checkpoint is of, and keep what a resumed run needs."""
-        self.settle_steps()  # a checkpoint never holds a broken step
+        """Save the description of the checkpoint and the state that a resumed run needs."""
+        self.settle_steps()  # so that no checkpoint contains a diverged network
         checkpoints.stamp(checkpoint, self.kind, self.space_name)
         within = training_position(self.trainer)[1] > 0
         state = self.streams.state(*self.train_streams) if within else None
@@ -207,10 +209,10 @@ class Stage(LightningModule, ABC):
         checkpoint[STATE] = {"seed": self.draw_seed, "streams": states if within else None}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Check that the checkpoint is of this stage and network.
+        """Check that the checkpoint is from this stage and fits the network.
 
         Raises:
-            CheckpointError: It is of something else; says of what.
+            CheckpointError: It does not fit. The message says what differs.
         """
         checkpoints.check(checkpoint, self.kind, self.space_name, self)
         self.draw_seed = checkpoint[STATE]["seed"]

@@ -1,4 +1,4 @@
-"""Streams of batches (weight, arch, val, …): the metrics of each and what it carries along."""
+"""Streams of batches (weight, arch, val, …), each with metrics and a state it carries along."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ class Streams(nn.Module):
     Args:
         task: Loss and metrics.
         data_spec: Sizes of the data.
-        names: The streams.
+        names: Names of the streams.
     """
 
     def __init__(self, task: Task, data_spec: Mapping[str, Any], names: Sequence[str]) -> None:
         super().__init__()
         self.task = task
         self.names = tuple(names)
-        # `train` alone is a method of every module
+        # with a suffix, since `train` is a method of every module
         self.metrics = nn.ModuleDict({f"{name}_metrics": task.metrics(data_spec) for name in names})
         self.losses = nn.ModuleDict({f"{name}_loss": Mean() for name in names})
         self.means = nn.ModuleDict()
         self.carried: dict[str, Any] = {}
 
     def inputs(self, stream: str, batch: Any) -> Any:
-        """What the network reads of the stream's next batch."""
+        """Return the input of the network for the next batch of a stream."""
         return self.task.inputs(batch, self.carried.get(stream))
 
     def carry(self, stream: str, output: Any) -> None:
-        """Keep what the stream's next batch starts from."""
+        """Keep the state from which the next batch of a stream starts."""
         if (state := self.task.carry(output)) is not None:
             self.carried[stream] = state
 
     def restart(self, *streams: str) -> None:
-        """Forget what the streams carried: their next batch is the first."""
+        """Drop the carried states, so that the next batch of each stream counts as its first."""
         for stream in streams:
             self.carried.pop(stream, None)
 
@@ -64,8 +64,8 @@ class Streams(nn.Module):
         self.task.update(metrics, output, batch)
         size, training = self.task.size(batch), module.trainer.training
         mean(loss.detach(), size)
-        # the bar asks for the losses of steps itself: with `prog_bar` Lightning reads every one,
-        # and waits for the device in every step
+        # the progress bar reads the losses of steps itself: with `prog_bar`, Lightning would wait
+        # for the device in every step
         module.log(f"{name}_loss", mean, prog_bar=not training, on_step=training, on_epoch=True,
                    batch_size=size)  # fmt: skip
         for key, metric in metrics.items():
@@ -73,17 +73,17 @@ class Streams(nn.Module):
                        on_step=False, on_epoch=True, batch_size=size)  # fmt: skip
 
     def mean(self, module: LightningModule, values: Mapping[str, Tensor | float]) -> None:
-        """Log values of which an epoch's mean is wanted, and that are equal on all processes.
+        """Log the mean over an epoch of values that are equal on all processes.
 
-        Unlike Lightning's own means, these go on where a checkpoint within the epoch stood.
+        Unlike Lightning's own means, these are restored from a checkpoint within the epoch.
 
         Args:
-            module: Who logs.
-            values: Numbers () by the name they are logged under.
+            module: Module that logs.
+            values: Numbers () by the name under which they are logged.
         """
         for name, value in values.items():
             if name not in self.means:
-                # equal on all processes: nothing to gather
+                # equal on all processes, so there is nothing to gather
                 self.means[name] = Mean(sync_on_compute=False).to(module.device)
             mean = cast("Mean", self.means[name])
             mean.update(value)
@@ -91,10 +91,10 @@ class Streams(nn.Module):
                        metric_attribute=f"streams.means.{name}")  # fmt: skip
 
     def state(self, *streams: str) -> dict[str, Any]:
-        """What a run that goes on within an epoch needs: carried states and counts so far.
+        """Return the carried states and the counts so far, for resuming within an epoch.
 
         Args:
-            *streams: Those that are in the middle of an epoch.
+            *streams: Streams that are in the middle of an epoch.
         """
         return {
             "carried": {name: self.carried[name] for name in streams if name in self.carried},
@@ -103,7 +103,7 @@ class Streams(nn.Module):
         }
 
     def go_on(self, state: Mapping[str, Any], device: torch.device) -> None:
-        """Take over what `state` returned, wherever its tensors are."""
+        """Restore a result of `state`, whose tensors may be on any device."""
         state = move_data_to_device(state, device)
         self.carried.update(state["carried"])
         for name in state["means"]:
@@ -114,7 +114,7 @@ class Streams(nn.Module):
                 setattr(counting[name], key, value)
 
     def _counting(self, streams: Sequence[str]) -> Iterator[tuple[str, Metric]]:
-        """Metrics that have counted something in these streams, and all means, by name."""
+        """Yield the losses and metrics of these streams, and all means, with their names."""
         for stream in streams:
             yield f"{stream}_loss", cast("Mean", self.losses[f"{stream}_loss"])
             for key, metric in cast("MetricCollection", self.metrics[f"{stream}_metrics"]).items():

@@ -49,7 +49,7 @@ def test_the_peak_of_what_lives_at_one_time() -> None:
     assert float(e) == 80 * 9
 
 
-def test_a_storage_counts_anew_when_its_place_is_used_again() -> None:
+def test_a_storage_counts_again_when_its_place_is_used_again() -> None:
     with Dispatched() as found:
         for size in (10, 1000, 10):
             torch.zeros(size)

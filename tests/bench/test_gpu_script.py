@@ -1,4 +1,4 @@
-"""`benchmarks/gpu.py`, as far as it can be tried without a GPU."""
+"""`benchmarks/gpu.py` without a GPU."""
 
 import subprocess
 import sys
@@ -50,7 +50,7 @@ def test_the_rehearsal_goes_through_all_parts(
     assert page.read_text(encoding="utf-8").count(gpu.BEGIN) == 1
 
 
-def test_a_section_takes_the_place_of_the_one_before() -> None:
+def test_a_section_replaces_the_previous_one() -> None:
     page = gpu.put_into("before\n", "first \\1")
     assert page == f"before\n\n{gpu.BEGIN}\n\nfirst \\1\n\n{gpu.END}\n"
     again = gpu.put_into(f"{page}after\n", "second")

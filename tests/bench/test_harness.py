@@ -101,7 +101,7 @@ def test_epochs_with_architecture_steps(make_search: SearchFactory) -> None:
 
     found = harness(Case("warm-up", make, epochs=10))
     assert found.arch_epochs() == 7
-    assert found.module.current_epoch == 9  # as it was: behind the warm-up
+    assert found.module.current_epoch == 9  # as before: after the warm-up
     assert found.batches == 4  # 32 samples of a half
     assert found.images == 8
 
@@ -116,7 +116,7 @@ def test_batches_of_a_preset_are_given(search: Case) -> None:
     assert harness(dataclasses.replace(search, batches=390)).batches == 390
 
 
-def test_batches_go_on_behind_the_last(retraining: Case) -> None:
+def test_batches_start_again_after_the_last(retraining: Case) -> None:
     found = harness(retraining)
     sizes = {len(found.next_batch()[0]) for _ in range(20)}
     assert sizes == {8}
@@ -140,7 +140,8 @@ def test_a_fit_is_timed(retraining: Case, search: Case) -> None:
             harness(few).fit()
 
 
-def test_a_search_with_graphs_is_timed_behind_its_capture(
+@pytest.mark.long
+def test_a_search_with_graphs_is_timed_after_its_capture(
     search: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     case = dataclasses.replace(search, graphs=True)

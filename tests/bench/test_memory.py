@@ -1,4 +1,4 @@
-"""What the estimators and checkpointing take in memory: the promise of the pages, and the count.
+"""Memory of the estimators and of checkpointing: the pages' promise against the count.
 
 Sizes are such that activations are many times the weights, as in a real search: where they are
 not, a few copies of the weights would outweigh all that is asked about here.
@@ -19,20 +19,20 @@ from nas_lightning.bench.harness import Harness, quiet
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 BATCH = 16
 MOST = 2.2
-"""What second order and the amended gradient may take, in units of first order's peak."""
+"""Limits of second order and of the amended gradient, in units of first order's peak."""
 ESTIMATORS = ["second_order", "amended", "neumann"]
 CELLS = ["fast", "reference"]
 
 
 @pytest.fixture(autouse=True)
 def importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `PYTHONPATH=docs/examples` does."""
+    """Make the examples importable, as `PYTHONPATH=docs/examples` does."""
     monkeypatch.syspath_prepend(str(EXAMPLES))
 
 
 @functools.cache
 def peak(method: str, cells: str = "fast", batch: int = BATCH) -> Any:
-    """Bytes of a step at small size."""
+    """Return the peak bytes of a step at small size."""
     memory = importlib.import_module("memory")
     return memory.peak(replace(memory.SMALL, reference=cells == "reference"), method, batch)
 
@@ -82,7 +82,7 @@ def test_activations_grow_with_the_batch() -> None:
 
 
 def allocated(case: Case) -> int:
-    """The most bytes that an architecture step held, as torch's allocator reported them."""
+    """Return the peak of the bytes of an architecture step, by torch's allocator."""
     with quiet():
         harness = Harness(case, "cpu")
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:

@@ -1,4 +1,4 @@
-"""How 32-bit products are computed while a case runs, and behind it."""
+"""Precision of 32-bit products while a case runs, and after it."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from nas_lightning.bench.precision import PRECISIONS, computed_in, of_trainer
 
 EXPECTED = {"tf32": ("high", True), "ieee": ("highest", False)}
 DEFAULTS = ("highest", True)
-"""Of PyTorch: products, convolutions."""
+"""Defaults of PyTorch: products, convolutions."""
 
 
 def rounding() -> tuple[str, bool]:
@@ -15,7 +15,7 @@ def rounding() -> tuple[str, bool]:
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_it_holds_within_and_not_behind(precision: str) -> None:
+def test_it_holds_within_and_not_after(precision: str) -> None:
     before = rounding()
     other = "ieee" if precision == "tf32" else "tf32"
     with computed_in(other):
@@ -30,7 +30,7 @@ def fail_in(precision: str) -> None:
         raise ValueError("on purpose")
 
 
-def test_a_case_that_fails_leaves_nothing_behind() -> None:
+def test_a_case_that_fails_restores_the_setting() -> None:
     before = rounding()
     for precision in EXPECTED:
         with pytest.raises(ValueError, match="on purpose"):

@@ -105,7 +105,7 @@ def test_changes_since_an_older_result() -> None:
 @pytest.mark.parametrize("name", ["device", "torch", "threads"])
 def test_another_machine_is_warned_of(name: str) -> None:
     _, warnings = compare(results(row(), **{name: "other"}), results(row()))
-    assert warnings == [f"{name} was {MACHINE[name]}, and is other: times do not compare"]
+    assert warnings == [f"{name} was {MACHINE[name]} and is now other: times are not comparable"]
 
 
 def test_another_batch_is_warned_of() -> None:

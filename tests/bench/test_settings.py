@@ -1,4 +1,4 @@
-"""The presets, and what is measured of them."""
+"""The presets and their cases."""
 
 import dataclasses
 from typing import Any
@@ -13,7 +13,7 @@ from nas_lightning.bench.harness import quiet
 from nas_lightning.bench.methods import METHODS, SINGLE_LEVEL
 from nas_lightning.bench.plain import PlainDarts
 from nas_lightning.bench.settings import DIGITS, K1, K4, PRESETS, QUICK, Wanted, groups
-from nas_lightning.cli import bench_options
+from nas_lightning.cli import bench
 from nas_lightning.errors import UsageError
 from nas_lightning.hparams import to_config
 from nas_lightning.runs.configs import find_config, overlays
@@ -111,8 +111,8 @@ def test_cells_are_computed_as_they_are_called() -> None:
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
-        (Wanted(cells=("plain",), checkpoint=True), "not checkpointed"),
-        (Wanted(cells=("plain",), compile="eager"), "not compiled"),
+        (Wanted(cells=("plain",), checkpoint=True), "cannot be checkpointed"),
+        (Wanted(cells=("plain",), compile="eager"), "cannot be compiled"),
     ],
 )
 def test_what_plain_cells_do_not_do(wanted: Wanted, message: str) -> None:
@@ -158,7 +158,7 @@ def test_a_preset_is_measured() -> None:
         assert flops[0] == flops[1] + flops[2]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_compiled_cells_are_timed_and_not_counted() -> None:
     wanted = Wanted(steps=("weight", "fit"), cells=("fast",), compile="eager")
     limit = torch._dynamo.config.recompile_limit
@@ -170,10 +170,10 @@ def test_compiled_cells_are_timed_and_not_counted() -> None:
 
 def test_the_command_line_offers_what_there_is() -> None:
     """It lists names of its own, so that `nas bench --help` needs no torch."""
-    assert set(bench_options.PRESETS) == set(PRESETS)
-    assert bench_options.STEPS == STEPS
-    assert bench_options.CELLS == settings.CELLS
-    assert bench_options.PRECISIONS == precision.PRECISIONS
+    assert set(bench.PRESETS) == set(PRESETS)
+    assert bench.STEPS == STEPS
+    assert bench.CELLS == settings.CELLS
+    assert bench.PRECISIONS == precision.PRECISIONS
 
 
 def test_threads_are_put_back() -> None:

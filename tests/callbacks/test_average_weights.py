@@ -1,4 +1,4 @@
-"""Averaged weights: when they begin, what they are, and that training does not notice."""
+"""Averaged weights: their start, their values, and that training is not affected."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +16,7 @@ from tests.callbacks.toy_fit import BATCHES, Save, Toy, train_data, val_data
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*callbacks used to create the checkpoint.*")
 RISING = (1.0, 2.0, 2.0)
-"""With nonmono 0, averaging begins behind epoch 1: with the ninth step."""
+"""With nonmono 0, averaging begins after epoch 1: with the ninth step."""
 
 
 def fit(
@@ -68,13 +68,13 @@ def test_averaging_begins_as_in_the_released_code(nonmono: int) -> None:
     assert len(set(found)) > 3  # never, too
 
 
-def test_the_mean_is_of_the_weights_behind_each_step_since_then(make_trainer: Any) -> None:
+def test_the_mean_is_of_the_weights_after_each_step_since_then(make_trainer: Any) -> None:
     callback, module = AverageWeights(nonmono=0), Toy(RISING)
     fit(make_trainer, module, callback)
     assert callback.averaged == 2 * BATCHES
     for epoch, evaluated in enumerate(module.evaluated):
-        behind = module.plain[: (epoch + 1) * BATCHES]
-        since = behind[2 * BATCHES :] or behind[-1:]
+        after = module.plain[: (epoch + 1) * BATCHES]
+        since = after[2 * BATCHES :] or after[-1:]
         expected = torch.stack(since).double().mean(dim=0)
         torch.testing.assert_close(evaluated.double(), expected, rtol=1e-6, atol=1e-7)
 
@@ -90,19 +90,19 @@ def test_training_does_not_notice(make_trainer: Any) -> None:
 
 
 def steps_of_asgd(rates: list[float], switch: int, decay: float = 0.0) -> tuple[Tensor, Tensor]:
-    """Weights behind each step of torch's ASGD, and its mean at the end."""
+    """Weights after each step of torch's ASGD, and its mean at the end."""
     module = Toy()
     optimizer = ASGD(module.parameters(), lr=rates[0], lambd=0, t0=1e9, weight_decay=decay)
-    behind = []
+    after = []
     for step, rate in enumerate(rates):
-        # its mean begins two steps behind t0
+        # its mean begins two steps after t0
         optimizer.param_groups[0].update(lr=rate, t0=switch - 1 if step >= switch - 1 else 1e9)
         optimizer.zero_grad()
         module.training_step(None, step % BATCHES).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        behind.append(module.weights())
+        after.append(module.weights())
     mean = [optimizer.state[p]["ax"].flatten() for p in module.parameters()]
-    return torch.stack(behind), torch.cat(mean)
+    return torch.stack(after), torch.cat(mean)
 
 
 class Constant(Toy):
@@ -115,8 +115,8 @@ class Constant(Toy):
 def test_at_a_constant_rate_it_is_torch_asgd(make_trainer: Any) -> None:
     callback, module = AverageWeights(nonmono=0), Constant(RISING)
     trainer = fit(make_trainer, module, callback)
-    behind, mean = steps_of_asgd([0.1] * 4 * BATCHES, switch=2 * BATCHES, decay=0.01)
-    torch.testing.assert_close(torch.stack(module.plain), behind)
+    after, mean = steps_of_asgd([0.1] * 4 * BATCHES, switch=2 * BATCHES, decay=0.01)
+    torch.testing.assert_close(torch.stack(module.plain), after)
     trainer.test(module, val_data(), verbose=False)
     torch.testing.assert_close(module.evaluated[-1], mean)
 
@@ -125,10 +125,10 @@ def test_torch_asgd_steps_at_the_rate_of_the_step_before() -> None:
     """Why the averages are not left to it: sequences of random length need their own rates."""
     start = Toy().weights()
     ordered = [0.1, 0.3]
-    behind, _ = steps_of_asgd(ordered, switch=9)
+    after, _ = steps_of_asgd(ordered, switch=9)
     same, _ = steps_of_asgd([0.1, 0.1], switch=9)
-    assert torch.equal(behind, same)
-    assert not torch.equal(behind[0], start)
+    assert torch.equal(after, same)
+    assert not torch.equal(after[0], start)
 
 
 def test_test_and_prediction_use_the_mean_too(make_trainer: Any) -> None:
@@ -144,7 +144,7 @@ def test_test_and_prediction_use_the_mean_too(make_trainer: Any) -> None:
     assert torch.equal(module.weights(), plain)
 
 
-@pytest.mark.parametrize("first", [True, False], ids=["saved before", "saved behind"])
+@pytest.mark.parametrize("first", [True, False], ids=["saved before", "saved after"])
 @pytest.mark.parametrize("where", [(0, 1), (2, 0), (2, 2), (3, 1)], ids=str)
 def test_a_resumed_run_ends_as_the_straight_one(
     where: tuple[int, int], first: bool, make_trainer: Any, tmp_path: Path
@@ -211,10 +211,10 @@ def test_runs_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(UsageError, match="AverageWeights is for retraining"):
         make_trainer(callbacks=[AverageWeights()]).fit(make_search(), datamodule=search_data)
-    with pytest.raises(UsageError, match=r"no metric 'loss' is logged; .*retrain/val_loss"):
+    with pytest.raises(UsageError, match=r"'loss' is not logged: .*retrain/val_loss"):
         fit(make_trainer, Toy(), AverageWeights(monitor="loss"))
     saver = ModelCheckpoint(tmp_path, save_weights_only=True)
-    with pytest.raises(UsageError, match="save_weights_only to be false"):
+    with pytest.raises(UsageError, match="save_weights_only to false"):
         fit(make_trainer, Toy(), AverageWeights(), saver, enable_checkpointing=True)
     with pytest.raises(UsageError, match="nonmono must not be negative"):
         AverageWeights(nonmono=-1)

@@ -21,7 +21,7 @@ from nas_lightning.slurm.job import SlurmJob
 
 
 class Send(Callback):
-    """Sends a signal in a batch, or in the validation behind an epoch, as often as told."""
+    """Sends a signal in a batch, or in the validation after an epoch, as often as told."""
 
     def __init__(self, epoch: int, batch: int | None, number: int = 2, times: int = 1) -> None:
         self.where, self.number, self.times = (epoch, batch), number, times
@@ -62,10 +62,10 @@ def stop(trainer: Trainer, module: Any, data: Any) -> RunInterruptedError:
 @pytest.mark.parametrize(
     ("where", "number", "stops"),
     [
-        ((0, 0), signal.SIGINT, "in epoch 0 behind batch 0"),
-        ((1, 1), signal.SIGTERM, "in epoch 1 behind batch 1"),
-        ((0, 3), signal.SIGUSR1, "behind epoch 0"),  # the last batch: its end still comes
-        ((0, None), signal.SIGTERM, "behind epoch 0"),  # in the validation
+        ((0, 0), signal.SIGINT, "in epoch 0 after batch 0"),
+        ((1, 1), signal.SIGTERM, "in epoch 1 after batch 1"),
+        ((0, 3), signal.SIGUSR1, "after epoch 0"),  # the last batch: its end still comes
+        ((0, None), signal.SIGTERM, "after epoch 0"),  # in the validation
     ],
 )
 def test_resumed_run_ends_as_the_whole_one(
@@ -84,7 +84,7 @@ def test_resumed_run_ends_as_the_whole_one(
     callbacks = [Send(*where, number), GracefulStop(), RunCheckpoint(tmp_path, save_top_k=0)]
     trainer = make_trainer(max_epochs=2, callbacks=callbacks, enable_checkpointing=True)
     stopped = stop(trainer, make_search(), search_data)
-    assert str(stopped).startswith(f"stopped {stops}; the same command with --ckpt_path last")
+    assert str(stopped) == f"stopped {stops}; resume with the same command and --ckpt_path last"
     assert stopped.exit_code == 128 + number
     assert {item.name for item in tmp_path.iterdir()} <= {"last.ckpt", "previous.ckpt"}
 
@@ -98,7 +98,7 @@ def test_resumed_run_ends_as_the_whole_one(
 
 
 @pytest.mark.parametrize("batch", [True, False])
-def test_a_job_of_slurm_is_put_back_into_the_queue_behind_its_checkpoint(
+def test_a_job_of_slurm_is_put_back_into_the_queue_after_its_checkpoint(
     batch: bool,
     make_search: Any,
     make_trainer: Any,

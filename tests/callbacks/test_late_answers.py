@@ -20,7 +20,7 @@ from tests.test_finite import Device
 
 
 class Break(Callback):
-    """Breaks the images of a batch, and counts what follows."""
+    """Breaks the images of a batch, and counts the later calls."""
 
     def __init__(self, epoch: int, batch: int) -> None:
         self.at = (epoch, batch)
@@ -72,15 +72,13 @@ def test_no_checkpoint_and_no_validation_sees_it(
     with pytest.raises(DivergedError, match=f"epoch 1, batch {batch} ") as caught:
         trainer.fit(module, datamodule=data)
     assert caught.value.taken
-    assert "it was taken before that was known, and no checkpoint was written since" in str(
-        caught.value
-    )
+    assert "the step was already taken, but no checkpoint was written since" in str(caught.value)
     assert "--ckpt_path" in str(caught.value)
     files = list((tmp_path / "ckpt").glob("*.ckpt"))
     assert files
     assert all(finite(path) for path in files)
     assert breaks.validated == [0]
-    # a checkpoint behind every batch leaves no step unknown; without, up to `lag` checks follow
+    # a checkpoint after every batch leaves no step unknown; without, up to `lag` checks follow
     checks = 2 if kind == "search" else 1
     later = min(4 - batch, 0 if every else -(-4 // checks))
     assert breaks.batches == 5 + batch + 1 + later

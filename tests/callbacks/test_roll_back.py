@@ -1,4 +1,4 @@
-"""A loss that is not finite: back to a checkpoint, and on with the next batch."""
+"""A loss that is not finite: return to a checkpoint, then continue with the next batch."""
 
 import math
 from pathlib import Path
@@ -40,7 +40,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*exists and is not empty.*")
 
 
 class Begins(Callback):
-    """What each batch begins with: weights, momentum, learning rate."""
+    """The state before each batch: weights, momentum, learning rate."""
 
     def __init__(self) -> None:
         self.seen: dict[tuple[int, int], tuple[Tensor, Tensor | None, float]] = {}
@@ -78,7 +78,7 @@ def fit(
     return trainer
 
 
-def test_it_goes_on_from_the_best_checkpoint(
+def test_it_continues_from_the_best_checkpoint(
     make_trainer: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     begins, callback = Begins(), RollBackOnNaN(rate_factor=1.0)
@@ -93,8 +93,8 @@ def test_it_goes_on_from_the_best_checkpoint(
     assert all(bool(w.isfinite().all()) for w, _, _ in begins.seen.values())
     assert (trainer.callback_metrics["retrain/rollbacks"], callback.count) == (1.0, 1)
     said = capsys.readouterr().out
-    assert "epoch 2, batch 1 is not finite: back to" in said
-    assert "best.ckpt, on at learning rate 0.081 (1 of 10)" in said
+    assert "epoch 2, batch 1 is not finite: rolled back to" in said
+    assert "best.ckpt, learning rate now 0.081 (roll-back 1 of 10)" in said
 
 
 def test_a_run_without_such_a_loss_is_left_alone(make_trainer: Any, tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_a_broken_checkpoint_is_passed_over(make_trainer: Any, tmp_path: Path) -
 def test_patience_ends(make_trainer: Any, tmp_path: Path) -> None:
     callback = RollBackOnNaN(patience=2)
     module = Toy(broken=[(1, 0), (1, 1), (1, 2)])
-    with pytest.raises(DivergedError, match="epoch 1, batch 2 is not finite, behind 2 roll-backs"):
+    with pytest.raises(DivergedError, match="epoch 1, batch 2 is not finite, after 2 roll-backs"):
         fit(make_trainer, tmp_path, module, callback)
     assert callback.count == 2
 
@@ -152,14 +152,14 @@ def test_a_resumed_run_goes_back_to_what_it_came_from_and_counts_on(
 
 @pytest.mark.parametrize("order", [1, -1], ids=["averages first", "averages last"])
 def test_averages_come_back_too(order: int, make_trainer: Any, tmp_path: Path) -> None:
-    # averaging begins behind epoch 1; epoch 2 is the best; the loss breaks in epoch 3
+    # averaging begins after epoch 1; epoch 2 is the best; the loss breaks in epoch 3
     averages, begins = AverageWeights(nonmono=0), Begins()
     module = Toy((1.0, 2.0, 0.5, 3.0), broken=[(3, 1)])
     callbacks = [averages, RollBackOnNaN()][::order]
     trainer = fit(make_trainer, tmp_path, module, begins, *callbacks, epochs=4)
-    # training goes on from the plain weights
+    # training continues with the plain weights
     assert torch.equal(begins.seen[3, 2][0], begins.seen[3, 0][0])
-    # the mean is of epoch 2 and of the two batches behind the roll-back
+    # the mean is of epoch 2 and of the two batches after the roll-back
     kept = [*module.plain[2 * BATCHES : 3 * BATCHES], *module.plain[-2:]]
     trainer.test(module, val_data(), verbose=False)
     torch.testing.assert_close(module.evaluated[-1], torch.stack(kept).mean(dim=0))
@@ -167,7 +167,7 @@ def test_averages_come_back_too(order: int, make_trainer: Any, tmp_path: Path) -
     assert averages.history == [1.0, 2.0, 0.5, 3.0]
 
 
-def test_a_hidden_state_begins_anew(make_trainer: Any, tmp_path: Path) -> None:
+def test_a_hidden_state_starts_again(make_trainer: Any, tmp_path: Path) -> None:
     class Breaks(Callback):
         """Breaks weights, and by them the loss and the state of a batch."""
 
@@ -236,7 +236,7 @@ def test_arguments_out_of_range_are_refused(arguments: Any, text: str) -> None:
 def test_a_module_that_could_not_say_what_broke_is_refused(
     make_trainer: Any, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match="cannot tell when a step of ByHand is broken"):
+    with pytest.raises(UsageError, match="cannot check the steps of ByHand"):
         fit(make_trainer, tmp_path, ByHand(), RollBackOnNaN())
 
 
@@ -259,7 +259,7 @@ def test_the_rate_is_lowered_for_good(make_trainer: Any, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("make", SCHEDULERS, ids=[name for name, _ in SCHEDULERS])
 def test_the_whole_schedule_is_lowered(make: Any) -> None:
-    """Behind the lowering every rate is the factor times that of the untouched schedule."""
+    """After the lowering every rate is the factor times that of the untouched schedule."""
     plain, lowered = (make[1](SGD([torch.nn.Parameter(torch.ones(1))], lr=0.4)) for _ in range(2))
     for epoch in range(8):
         if epoch == 3:

@@ -41,7 +41,7 @@ from nas_lightning.training.stage import Stage
 from tests.callbacks.toy_fit import Toy, train_data, val_data
 from tests.conftest import SPEC, TrainerFactory
 
-# of PyTorch's own making, while it looks at what enters a cell
+# from PyTorch itself, while it inspects the inputs of a cell
 pytestmark = pytest.mark.filterwarnings("ignore:.*grad attribute of a Tensor that is not a leaf.*")
 
 PRIMITIVES = ("max_pool_3x3", "skip_connect", "sep_conv_3x3")
@@ -91,7 +91,7 @@ def data(module: LightningModule) -> Synthetic:
 
 
 def fit(module: Stage, make_trainer: TrainerFactory, *callbacks: Callback, **kwargs: Any) -> Tensor:
-    """What is trained, after every batch (steps, numbers)."""
+    """The trained parameters after every batch (steps, numbers)."""
     trace = Trace()
     trainer = make_trainer(**{"max_epochs": 2, **EXACT, "callbacks": [trace, *callbacks], **kwargs})
     trainer.fit(module, datamodule=data(module))
@@ -100,7 +100,7 @@ def fit(module: Stage, make_trainer: TrainerFactory, *callbacks: Callback, **kwa
 
 @pytest.fixture
 def counted() -> Any:
-    """Counts what is compiled; that a cell is not, for it was too often, is an error."""
+    """Counts compilations; a cell that reaches the limit is an error."""
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
     with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
@@ -113,12 +113,12 @@ def counted() -> Any:
     ("name", "backend"),
     [
         ("darts", "eager"),
-        ("darts by the reference", "eager"),
-        ("idarts's parts", "aot_eager"),
-        ("unrolled", "eager"),
-        ("nas_bench_201", "eager"),
-        ("retrain", "aot_eager"),
-        ("retrain nas_bench_201", "eager"),
+        pytest.param("darts by the reference", "eager", marks=pytest.mark.long),
+        pytest.param("idarts's parts", "aot_eager", marks=pytest.mark.long),
+        pytest.param("unrolled", "eager", marks=pytest.mark.long),
+        pytest.param("nas_bench_201", "eager", marks=pytest.mark.long),
+        pytest.param("retrain", "aot_eager", marks=pytest.mark.long),
+        pytest.param("retrain nas_bench_201", "eager", marks=pytest.mark.long),
     ],
 )
 def test_compiled_cells_give_the_same_run(
@@ -148,8 +148,8 @@ def test_compiled_cells_give_the_same_run(
     assert list(module.state_dict()) == names
 
 
-@pytest.mark.slow
-def test_drop_path_that_grows_compiles_nothing_anew(
+@pytest.mark.long
+def test_drop_path_that_grows_compiles_nothing_again(
     make_trainer: TrainerFactory, counted: Any
 ) -> None:
     graphs = []
@@ -164,8 +164,8 @@ def test_drop_path_that_grows_compiles_nothing_anew(
     assert graphs[0] == graphs[1] > 0
 
 
-@pytest.mark.slow
-def test_a_compiled_run_goes_on_with_and_without(
+@pytest.mark.long
+def test_a_compiled_run_resumes_with_and_without(
     make_trainer: TrainerFactory, tmp_path: Path
 ) -> None:
     class Save(Callback):
@@ -186,7 +186,7 @@ def test_a_compiled_run_goes_on_with_and_without(
         torch.testing.assert_close(rest, whole[-len(rest) :], rtol=1e-5, atol=1e-6)
 
 
-def test_behind_a_run_all_is_as_before(make_trainer: TrainerFactory) -> None:
+def test_after_a_run_all_is_as_before(make_trainer: TrainerFactory) -> None:
     before = (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32)
     limit = torch._dynamo.config.recompile_limit
     module = retraining()
@@ -248,7 +248,7 @@ def test_channels_last_holds_in_the_whole_run_and_changes_rounding_only(
 
 
 REFUSED: list[tuple[list[SearchStrategy], str]] = [
-    ([GDAS()], "runs other operations in every step"),
+    ([GDAS()], "runs different operations in every step"),
     ([AmendedGradient(exact=True)], r"differentiated twice, as AmendedGradient\("),
     ([Neumann(exact=True)], r"differentiated twice, as Neumann\("),
     ([RobustDARTS()], r"differentiated twice, as RobustDARTS\("),
@@ -275,7 +275,7 @@ def test_what_can_be_compiled_is_not(
 def test_other_settings_that_do_not_fit_are_refused(make_trainer: TrainerFactory) -> None:
     with pytest.raises(UsageError, match="a search choose their memory layout"):
         fit(search(), make_trainer, Speed(channels_last=True))
-    with pytest.raises(UsageError, match=r"set mode to null in place of reduce-overhead"):
+    with pytest.raises(UsageError, match=r"set mode to null instead of reduce-overhead"):
         fit(retraining(), make_trainer, Speed(compile=True), accumulate_grad_batches=2)
     with pytest.raises(UsageError, match="not Toy"):
         make_trainer(callbacks=[Speed()]).fit(Toy(), train_data(), val_data())

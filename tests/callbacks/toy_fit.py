@@ -34,12 +34,12 @@ class Toy(lightning.LightningModule):
         super().__init__()
         torch.manual_seed(0)
         self.layer = torch.nn.Linear(3, 1)
-        self.tied = self.layer  # its weights stand in a checkpoint under two names
+        self.tied = self.layer  # its weights are in a checkpoint under two names
         self.losses, self.broken, self.momentum = losses, set(broken), momentum
         self.evaluated: list[Tensor] = []
         """Weights at each evaluation."""
         self.plain: list[Tensor] = []
-        """Weights behind each step."""
+        """Weights after each step."""
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         x, y = batches()[batch_idx]  # wherever in the loader a resumed run is
@@ -65,7 +65,7 @@ class Toy(lightning.LightningModule):
         return torch.cat([p.detach().flatten() for p in self.parameters()]).clone()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        stamp(checkpoint, "toy", "toy")  # what is read must be ours
+        stamp(checkpoint, "toy", "toy")  # only our checkpoints are read
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.SGD(self.parameters(), lr=0.1, momentum=self.momentum)
@@ -92,7 +92,7 @@ def batches() -> list[tuple[Tensor, Tensor]]:
 
 
 class Save(Callback):
-    """Saves behind a batch; in the order of callbacks it may come first or last."""
+    """Saves after a batch; in the order of callbacks it may come first or last."""
 
     def __init__(self, path: Path, epoch: int, batch: int) -> None:
         self.path, self.where = path, (epoch, batch)

@@ -1,6 +1,8 @@
-"""A working directory with small configurations, and `nas` as a function."""
+"""A working directory with small configurations, `nas` as a function, and finished runs."""
 
+import contextlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -56,10 +58,14 @@ data:
 checkpoint: {monitor: retrain/val_accuracy, mode: max, save_top_k: 1}
 trainer: {accelerator: cpu, max_epochs: 1, enable_model_summary: false}
 """
+LONG = (
+    "fit --config search --data.train_size 64 --trainer.max_epochs 3 --trainer.log_every_n_steps 2"
+)
+"""A search of three epochs with four batches each."""
 
 
 class Result(NamedTuple):
-    """What a command left behind."""
+    """The exit code of a command, and its output."""
 
     code: int
     out: str
@@ -69,14 +75,20 @@ class Result(NamedTuple):
 Nas = Callable[..., Result]
 
 
+def write_inputs(folder: Path) -> None:
+    """Write `search.yaml`, `retrain.yaml` and `genotype.json`."""
+    (folder / "search.yaml").write_text(SEARCH, encoding="utf-8")
+    (folder / "retrain.yaml").write_text(RETRAIN, encoding="utf-8")
+    genotype = json.dumps(PUBLISHED["DARTS_V2"].to_dict())
+    (folder / "genotype.json").write_text(genotype, encoding="utf-8")
+
+
 @pytest.fixture
 def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working directory, with `search.yaml`, `retrain.yaml` and `genotype.json`."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("NAS_DEBUG", raising=False)
-    Path("search.yaml").write_text(SEARCH, encoding="utf-8")
-    Path("retrain.yaml").write_text(RETRAIN, encoding="utf-8")
-    Path("genotype.json").write_text(json.dumps(PUBLISHED["DARTS_V2"].to_dict()), "utf-8")
+    write_inputs(tmp_path)
     return tmp_path
 
 
@@ -90,3 +102,42 @@ def nas(work: Path, capsys: pytest.CaptureFixture[str]) -> Nas:
         return Result(code, *capsys.readouterr())
 
     return run
+
+
+MADE: dict[str, Path] = {}
+"""Folders of `run_once` by command line."""
+
+
+def run_once(factory: pytest.TempPathFactory, line: str) -> Path:
+    """Return a folder in which a command has run. It is made once, and is not to be changed."""
+    if line not in MADE:  # not a fixture of the session: each conftest.py would run it again
+        folder = factory.mktemp("made")
+        write_inputs(folder)
+        with contextlib.chdir(folder):
+            assert main(line.split()) == 0
+        MADE[line] = folder
+    return MADE[line]
+
+
+@pytest.fixture
+def searched(work: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`runs/search` in the working directory, as `nas fit --config search` leaves it."""
+    made = run_once(tmp_path_factory, "fit --config search")
+    shutil.copytree(made / "runs/search", work / "runs/search")
+    return Path("runs/search")
+
+
+@pytest.fixture
+def retrained(work: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`runs/retrain` in the working directory, as a fit of `genotype.json` leaves it."""
+    made = run_once(tmp_path_factory, "fit --config retrain --model.genotype genotype.json")
+    shutil.copytree(made / "runs/retrain", work / "runs/retrain")
+    return Path("runs/retrain")
+
+
+@pytest.fixture
+def whole(work: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`whole` in the working directory, the run directory of `LONG`."""
+    made = run_once(tmp_path_factory, f"{LONG} --run_dir whole")
+    shutil.copytree(made / "whole", work / "whole")
+    return Path("whole")

@@ -85,7 +85,7 @@ def test_a_configuration_of_a_retraining(nas: Nas) -> None:
         ("--preset quick --batch -3", "batch"),
         ("--preset quick --speed", "--speed"),
         ("--preset nas_bench_201 --cells plain", "no plain cells"),
-        ("--preset quick --compile", "plain cells are not compiled"),
+        ("--preset quick --compile", "plain cells cannot be compiled"),
         ("--preset quick --graphs --accelerator cpu", "needs a CUDA GPU"),
         ("--preset quick --compare missing.json", "missing.json"),
         ("--config missing.yaml", "missing.yaml"),

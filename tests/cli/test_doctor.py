@@ -1,6 +1,7 @@
-"""`nas doctor`, `--print_plan` and `stages`: what is said before a run, and what it then does."""
+"""`nas doctor`, `--print_plan` and `stages`: the facts before a run, and their effect on it."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from lightning import LightningDataModule
 from nas_lightning.architecture import Genotype, random_genotype
 from nas_lightning.search.settings import SHARED
 from nas_lightning.spaces import get_space
-from tests.cli.conftest import Nas
+from tests.cli.conftest import Nas, run_once
 
 GIVEN = {
     "channels": 12,
@@ -48,7 +49,7 @@ def table(out: str) -> dict[str, tuple[str, str]]:
 
 
 def plan(out: str) -> str:
-    """What is printed behind the machine and the processes."""
+    """Return the part that is printed after the machine and the processes."""
     return out.split("\n\n", 2)[2]
 
 
@@ -166,7 +167,9 @@ def test_bad_input_is_one_message(nas: Nas, line: str, fragments: list[str]) -> 
     assert line.startswith("fit") or not Path("runs").exists()
 
 
-def test_print_plan_trains_nothing_and_claims_no_directory(nas: Nas, work: Path) -> None:
+def test_print_plan_trains_nothing_and_claims_no_directory(
+    nas: Nas, work: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     search = nas("fit --config search --print_plan")
     assert search.code == 0
     assert search.out == plan(nas("doctor --search search").out)
@@ -177,7 +180,8 @@ def test_print_plan_trains_nothing_and_claims_no_directory(nas: Nas, work: Path)
     assert len(retrain.out.splitlines()) == 1
     assert not (work / "runs").exists()
     # nor does it mind a directory that holds a run
-    assert nas("fit --config search").code == 0
+    shutil.copytree(run_once(tmp_path_factory, "fit --config search") / "runs", work / "runs")
+    assert nas("fit --config search").code == 2
     assert nas("fit --config search --print_plan").out == search.out
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nas_lightning.cli.study_options import read
+from nas_lightning.cli.study import read
 from nas_lightning.errors import UsageError
 from nas_lightning.slurm.batch_script import Request
 from nas_lightning.studies.plan import Method
@@ -32,7 +32,7 @@ def test_options_of_single_runs() -> None:
     assert given.study.seeds == 3
 
 
-def test_a_table_takes_the_place_of_retraining() -> None:
+def test_a_table_replaces_the_retraining() -> None:
     table = ["--table", "t.csv", "--column", "cifar100_test"]
     given = read(["--config", "a", *table, "--random", "0"])
     assert given.study.retrain is None
@@ -53,10 +53,10 @@ def test_options_of_a_job_array() -> None:
     [
         ("--config a", "--retrain CONFIG, or --table FILE"),
         ("--retrain r", "--config"),
-        ("--config a --retrain r --table t", "in the place|takes the place"),
+        ("--config a --retrain r --table t", "--table replaces the retraining"),
         ("--config a --retrain r --column x", "--table"),
-        ("--config a --config b/a.yaml --retrain r", "names of their own"),
-        ("--config random=a --retrain r", "names of their own"),
+        ("--config a --config b/a.yaml --retrain r", "give each method its own name"),
+        ("--config random=a --retrain r", "give each method its own name"),
         ("--config x=, --retrain r", "NAME=.CONFIG"),
         ("--config a/b=c --retrain r", "letters"),
         ("--config a --retrain r --seeds 0", "at least 1"),
@@ -66,6 +66,6 @@ def test_options_of_a_job_array() -> None:
         ("--config a --retrain r --slurm --time soon", "--time soon"),
     ],
 )
-def test_what_is_wrong_is_said(line: str, reason: str) -> None:
+def test_wrong_options_are_refused(line: str, reason: str) -> None:
     with pytest.raises(UsageError, match=reason):
         read(line.split())

@@ -1,4 +1,4 @@
-"""`nas submit`: what is checked ahead, the script, and that the shipped scripts say the same."""
+"""`nas submit`: the checks before it, the script, and the shipped scripts, which are equal."""
 
 import os
 import re
@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from nas_lightning.cli import submit
 from nas_lightning.runs.configs import scripts
+from nas_lightning.runs.submission import run_here
 from nas_lightning.slurm.batch_script import Request, seconds
 from tests.cli.conftest import Nas
 
@@ -70,7 +70,7 @@ def test_a_job_on_cpus(nas: Nas) -> None:
     assert words[words.index("--trainer.devices") + 1] == "3"
 
 
-def test_further_options_stand_last_and_win(nas: Nas) -> None:
+def test_further_options_come_last_and_win(nas: Nas) -> None:
     result = nas(f"{LINE} -- --run_dir runs/other --ckpt_path auto --data.batch_size 4")
     assert command(result.out)[-6:] == (
         ["--run_dir", "runs/other", "--ckpt_path", "auto", "--data.batch_size", "4"]
@@ -121,7 +121,7 @@ def test_nothing_is_written(nas: Nas, work: Path) -> None:
         ("submit --config search --gpus 0", ["no sbatch here", "--dry-run"]),
     ],
 )
-def test_what_is_wrong_is_said_ahead(
+def test_what_is_wrong_is_reported_before(
     nas: Nas, monkeypatch: pytest.MonkeyPatch, line: str, fragments: list[str]
 ) -> None:
     monkeypatch.setattr("shutil.which", lambda _: None)
@@ -166,7 +166,7 @@ def test_times_are_read_as_sbatch_does(text: str, expected: int) -> None:
 
 def test_a_failed_run_ends_its_process_with_its_code(work: Path) -> None:
     with pytest.raises(SystemExit) as stopped:
-        submit.run_here(["fit", "--config", "serch"])
+        run_here(["fit", "--config", "serch"])
     assert stopped.value.code == 2
 
 
@@ -203,7 +203,7 @@ def test_submitit_asks_for_the_same(nas: Nas, work: Path, sbatch: Path) -> None:
     assert "scancel --signal=TERM 42" in result.out
 
 
-def test_a_refusal_of_slurm_is_said(nas: Nas, sbatch: Path) -> None:
+def test_a_refusal_of_slurm_is_reported(nas: Nas, sbatch: Path) -> None:
     sbatch.write_text(
         "#!/bin/sh\necho 'sbatch: error: invalid\npartition specified: p' >&2\nexit 1\n"
     )

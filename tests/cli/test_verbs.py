@@ -1,6 +1,8 @@
 """Verbs that do not train, and help."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,33 @@ def test_one_help_names_every_verb(nas: Nas, line: str) -> None:
 
 def test_version(nas: Nas) -> None:
     assert nas("--version").out == f"nas {__version__}\n"
+
+
+OWN = [verb for verb in VERBS if verb not in ("fit", "validate", "test", "predict")]
+WITHOUT_TORCH = f"""
+import sys
+from nas_lightning.cli import main
+for verb in {OWN}:
+    for line in ([], ["--help"], ["--version"], ["fti"], [verb, "--help"], [verb, "--bogus"]):
+        main(line)
+print("torch" in sys.modules)
+"""
+
+
+def test_help_and_wrong_commands_do_not_import_torch() -> None:
+    """Importing it would take seconds."""
+    command = [sys.executable, "-c", WITHOUT_TORCH]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
+    for verb in OWN:
+        assert f"(`nas {verb} --help` explains)" in done.stderr
+
+
+def test_the_nearest_verb_is_named(nas: Nas) -> None:
+    result = nas("stduy")
+    assert result.code == 2
+    assert result.err == "nas: no verb 'stduy'; did you mean 'study'? `nas --help` lists all\n"
+    assert nas("xyzzy").err == "nas: no verb 'xyzzy'; `nas --help` lists all\n"
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -16,7 +16,7 @@ from nas_lightning.runs.preview import PlanCLI
 from nas_lightning.search import SearchModule
 from nas_lightning.spaces import DartsNetwork, load_genotype
 from nas_lightning.strategies.backtracking import threshold
-from tests.configs.test_shipped import TRAINER
+from tests.configs.shrink import TRAINER
 
 CONFIGS = shipped()
 SEARCHES = ["imagenet_pcdarts", "imagenet_idarts", "imagenet_gaea"]

@@ -10,9 +10,8 @@ from torch.optim import Adam
 from nas_lightning.cli import main
 from nas_lightning.runs.configs import find_config, overlays, shipped
 from nas_lightning.runs.preview import PlanCLI
-from nas_lightning.search import SearchModule
-from nas_lightning.search.plan import ARCH_OPTIMIZER
-from tests.configs.test_shipped import synthetic
+from nas_lightning.search import ARCH_OPTIMIZER, SearchModule
+from tests.configs.shrink import synthetic
 
 METHODS = {
     "amended": ["AmendedGradient"],

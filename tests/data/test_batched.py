@@ -21,7 +21,7 @@ INT64 = st.integers(-(2**63), 2**63 - 1)
 
 def images(count: int, height: int = 6, width: int = 6) -> Tensor:
     generator = torch.Generator().manual_seed(0)
-    # no zeros: what is zero afterwards was filled in
+    # no zeros: a zero in the result was filled in
     return torch.randint(1, 256, (count, 3, height, width), generator=generator).byte()
 
 
@@ -90,7 +90,7 @@ def test_steps_follow_each_other_with_their_own_draws() -> None:
         one = tv.crop(tv.pad(image, [2] * 4), top, left, 6, 6)
         one = tv.horizontal_flip(one) if flip else one
         one = tv.normalize(one.float() / 255, list(MEAN), list(STD))
-        # behind the normalisation: the mean colour
+        # after the normalisation: the mean colour
         one[:, max(y - 2, 0) : y + 2, max(column - 2, 0) : column + 2] = 0
         expected.append(one)
     torch.testing.assert_close(steps(x, draws), torch.stack(expected))

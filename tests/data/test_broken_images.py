@@ -1,4 +1,4 @@
-"""Images that cannot be read: what stands in for them, how they are counted, when a run stops."""
+"""Unreadable images: their replacements, their count, and when a run stops."""
 
 import gc
 import re
@@ -81,7 +81,7 @@ def test_the_next_image_of_the_class_stands_in(
     assert len(lines) == 4
     for number, (line, path) in enumerate(zip(lines, paths, strict=True), start=1):
         assert re.fullmatch(
-            rf"nas: '{path}' cannot be read \(.+\): skipped, '\d\d.png' stands in for it "
+            rf"nas: '{path}' cannot be read \(.+\): skipped and replaced by '\d\d.png' "
             rf"\({number} of at most 4\)",
             line,
         )
@@ -96,19 +96,19 @@ def test_each_is_counted_and_named_once(root: Path, capsys: pytest.CaptureFixtur
         assert seen(images, 3) == colour(0, 4)
     assert len(capsys.readouterr().err.splitlines()) == 1
     damage(root, "train/cat/07.png")
-    with pytest.raises(DataError, match=r"07\.png' cannot be read .* number 2 .* at most 1 "):
+    with pytest.raises(DataError, match=r"07\.png' cannot be read .* number 2, but at most 1 "):
         images[7]
 
 
 def test_without_the_option_the_first_one_stops_the_run(root: Path) -> None:
     path = root / "train" / "dog" / "00.png"
     path.write_bytes(b"no image")
-    reason = "no image, or damaged at its start"
+    reason = "not an image, or damaged at its start"
     with pytest.raises(DataError) as caught:
         files(root, allowed=0)[PER_CLASS]
     assert str(caught.value) == (
-        f"The image '{path}' cannot be read ({reason}). It is number 1 of those, and at most 0 may "
-        "be skipped: replace or remove it, or raise --data.broken_images."
+        f"The image '{path}' cannot be read ({reason}). It is unreadable image number 1, but at "
+        "most 0 may be skipped: replace or remove it, or raise --data.broken_images."
     )
 
 
@@ -144,7 +144,7 @@ def test_the_halves_of_a_search_stay_apart(kind: type[ImageFolder], root: Path) 
     data.augmentation = lambda: []  # type: ignore[method-assign] # colours must stay as they are
     data.setup("fit")
     halves = [[divmod(i, PER_CLASS) for i in indices] for indices in data._indices]
-    # in every class of a half something is left to stand in
+    # every class of a half keeps a readable image as replacement
     assert all({label for label, i in half if i % 2} == {0, 1} for half in halves)
     batches, _, _ = zip(*data.train_dataloader(), strict=True)
     for name, half in zip(("train", "val"), halves, strict=True):
@@ -185,7 +185,7 @@ def test_workers_count_together_and_give_the_same_batches(
     for one, other in zip(batches(images, context, workers), alone, strict=True):
         assert torch.equal(one[0], other[0])
         assert torch.equal(one[1], other[1])
-    assert images.broken == paths  # what the workers found, in this process
+    assert images.broken == paths  # found by the workers, known in this process
     err = capfd.readouterr().err
     named = Counter(re.findall(r"nas: '(.+?)' cannot be read", err))
     assert named == dict.fromkeys(paths, 1)
@@ -194,7 +194,9 @@ def test_workers_count_together_and_give_the_same_batches(
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_more_than_allowed_stop_workers(workers: int, root: Path) -> None:
     damage(root, "train/cat/02.png", "train/cat/07.png", "train/dog/05.png")
-    with pytest.raises(DataError, match=r"cannot be read .* number 3 of those, and at most 2 "):
+    with pytest.raises(
+        DataError, match=r"cannot be read .* unreadable image number 3, but at most 2 "
+    ):
         batches(files(root, allowed=2), None, workers)
     gc.collect()  # torch waits for its workers here: seconds that are no other test's
 
@@ -249,7 +251,7 @@ def nas(run: str, *more: str) -> int:
 
 
 def met_in_the_second_epoch() -> Path:
-    """An image that no batch of the first epoch has, and a batch behind the second's first has."""
+    """An image of no batch of the first epoch, but of a batch after the first of the second."""
     data = ImageFolder("data", 8, mode="retrain", batch_size=4, val_fraction=0.25, seed=0)
     data.setup("fit")
     sampler: Any = data.train_dataloader().sampler
@@ -264,7 +266,7 @@ def met_in_the_second_epoch() -> Path:
 
 
 @pytest.mark.parametrize(("way", "workers"), [("mend", 0), ("skip", 2)])
-def test_a_run_that_stopped_goes_on_to_the_same_end(
+def test_a_stopped_run_resumes_to_the_same_end(
     way: str,
     workers: int,
     root: Path,
@@ -283,8 +285,9 @@ def test_a_run_that_stopped_goes_on_to_the_same_end(
     assert nas("runs/stopped", *more) == 1
     err = capfd.readouterr().err.strip()
     assert err.splitlines() == [
-        f"nas: The image '{path}' cannot be read (image file is truncated). It is number 1 of "
-        "those, and at most 0 may be skipped: replace or remove it, or raise --data.broken_images."
+        f"nas: The image '{path}' cannot be read (image file is truncated). It is unreadable "
+        "image number 1, but at most 0 may be skipped: replace or remove it, or raise "
+        "--data.broken_images."
     ]
     saved = torch.load("runs/stopped/checkpoints/last.ckpt", weights_only=True)
     assert saved["ImageFolder"] == {"epoch": 1, "batch": 0}

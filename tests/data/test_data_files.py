@@ -169,7 +169,7 @@ def test_no_test_set(root: Path) -> None:
 def test_empty_class(root: Path) -> None:
     for path in (root / "train" / "dog").iterdir():
         path.unlink()
-    with pytest.raises(DataError, match="dog' holds no images"):
+    with pytest.raises(DataError, match="dog' contains no images"):
         ImageFolder(root=str(root)).setup("fit")
 
 

@@ -1,4 +1,4 @@
-"""What the loaders of the data modules give."""
+"""Batches from the loaders of the data modules."""
 
 from collections import Counter
 from types import SimpleNamespace

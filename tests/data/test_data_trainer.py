@@ -84,7 +84,7 @@ def test_every_entry_point() -> None:
     assert model.labels["test"] == model.labels["predict"]
 
 
-# Lightning asks whether this was meant: it was
+# Lightning warns about this, but it is intended
 @pytest.mark.filterwarnings("ignore:Total length of `list` across ranks is zero")
 def test_without_a_validation_part() -> None:
     data = Digits(mode="retrain", batch_size=100, val_fraction=0)
@@ -101,7 +101,7 @@ def test_overfit_batches_is_refused() -> None:
 
 
 def run_two_ranks(folder: Path, on_device: bool = False) -> None:
-    """Train and test; this is what each of the two processes does."""
+    """Train and test, in each of the two processes."""
     # 9 test images in batches of 2: one rank has three batches, the other two
     data = Synthetic(
         train_size=40, test_size=9, val_fraction=0.25, num_classes=9,

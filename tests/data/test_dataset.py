@@ -9,7 +9,7 @@ from nas_lightning.data import AugmentedDataset, EpochSampler, TensorImages
 
 
 class Draw(nn.Module):
-    """Replaces the image by what the generator gives."""
+    """Replaces the image by a draw of the generator."""
 
     def forward(self, image: Tensor) -> Tensor:
         return image + torch.rand(3)

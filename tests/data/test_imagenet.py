@@ -1,4 +1,4 @@
-"""ImageNet's folders: which images a search draws, what is done to them, what is the test set."""
+"""ImageNet folders: the images of a search, their augmentation, and the test set."""
 
 import os
 from collections import Counter
@@ -33,7 +33,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def parts(root: Path, **kwargs: Any) -> tuple[ImageNet, list[list[Path]]]:
-    """The data module behind its setup, and the files of its two parts."""
+    """The data module after its setup, and the files of its two parts."""
     data = ImageNet(root=str(root), batch_size=4, **kwargs)
     data.setup("fit")
     images: Any = data._sets["train"]

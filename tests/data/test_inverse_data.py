@@ -41,7 +41,7 @@ def all_of(data: InverseData, part: typing.Literal["train", "test"]) -> tuple[Te
     return pairs.y, pairs.x
 
 
-# -- what is measured --------------------------------------------------------------------------
+# -- measurements ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -91,7 +91,7 @@ def test_batches(kind: Callable[..., InverseData]) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_nothing_is_drawn_anew_in_another_epoch(kind: Callable[..., InverseData]) -> None:
+def test_nothing_is_drawn_again_in_another_epoch(kind: Callable[..., InverseData]) -> None:
     data = open_(kind())
     for name in ("train", "val"):
         dataset = loaders(data)[name].dataset
@@ -158,7 +158,7 @@ def test_two_ranks_get_disjoint_samples(kind: Any, mode: Any) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("mode", ["search", "retrain"])
-def test_a_run_goes_on_in_the_middle_of_an_epoch(kind: Any, mode: Any, tmp_path: Path) -> None:
+def test_a_run_resumes_in_the_middle_of_an_epoch(kind: Any, mode: Any, tmp_path: Path) -> None:
     def data() -> Any:
         return kind(train_size=300, batch_size=32, mode=mode)
 
@@ -181,7 +181,7 @@ def test_signals_are_sums_of_cosines() -> None:
     assert float(x.abs().max()) < 3 * 1.5 + 0.5
     # offset: 1/12; cosines: a mean number of 2, each with E(a²) / 2 = (1 + 1/12) / 2
     assert float(x.square().mean()) == pytest.approx(1 / 12 + 1 + 1 / 12, rel=0.05)
-    window = np.hanning(64)  # else the ends of what is not periodic spread over all frequencies
+    window = np.hanning(64)  # else the jump at the ends spreads over all frequencies
     spectrum = np.abs(np.fft.rfft(x[:, 0].numpy() * window)) ** 2
     assert spectrum[:, 11:].sum() < 1e-3 * spectrum.sum()
     assert spectrum[:, 7].sum() > 0.05 * spectrum.sum()
@@ -259,7 +259,7 @@ def test_the_specification_is_plain_data(kind: Any) -> None:
     spec = kind(operator=operator).data_spec
     assert list(spec) == ["in_channels", "image_size", "dims", "peak", "operator"]
     assert repr(build_operator(spec["operator"])) == repr(operator)
-    # what was put into a checkpoint with the modules, and read again
+    # saved in a checkpoint with the modules, and loaded again
     for module in (SearchModule, RetrainModule):
         parser = jsonargparse.ArgumentParser(exit_on_error=False)
         hint = typing.get_type_hints(module.__init__)["data_spec"]

@@ -52,7 +52,7 @@ def epochs(loader: Any, count: int = 2) -> list[tuple[Tensor, Tensor]]:
 
 
 def by_index(loader: Any, epoch: int = 0) -> dict[int, Tensor]:
-    """What each sample looks like in an epoch."""
+    """The pixels of each sample in an epoch."""
     loader.sampler.set_epoch(epoch)
     order = [index for _, index in loader.sampler]
     rows = torch.cat([x for x, _ in loader])
@@ -152,7 +152,7 @@ def test_a_rank_without_samples_gives_no_batch() -> None:
 
 
 def test_the_images_stay_bytes_and_are_copied_to_the_device_once() -> None:
-    """The meta device stands in for one that is not the CPU."""
+    """The meta device replaces one that is not the CPU."""
     strategy = SimpleNamespace(root_device=torch.device("meta"))
     data = rank_of(Digits(cutout=4, on_device=True), 0, 1, strategy=strategy)
     halves: Any = data.train_dataloader()
@@ -177,7 +177,7 @@ def test_another_device_gets_a_copy_of_its_own() -> None:
 
 
 class Waits(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch has no types for it
-    """Counts what makes the host wait for the device, or moves data."""
+    """Counts operations that make the host wait for the device or move data."""
 
     names = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "is_pinned", "_pin_memory")
 
@@ -215,7 +215,7 @@ def test_batches_do_not_wait_for_the_device() -> None:
 
 
 def test_loading_processes_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"on_device.*set num_workers to 0, not 2"):
+    with pytest.raises(UsageError, match=r"on_device.*set num_workers to 0 instead of 2"):
         Digits(on_device=True, num_workers=2)
 
 

@@ -62,7 +62,7 @@ def test_resume(hook: str, batch: int, done: int, uninterrupted: Checkpoints) ->
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_a_run_goes_on_the_other_way(first: bool, tmp_path: Path) -> None:
+def test_a_run_resumes_the_other_way(first: bool, tmp_path: Path) -> None:
     """From loaders to the device and back: the same samples, other draws."""
     path = tmp_path / "x.ckpt"
     whole = train(
@@ -91,7 +91,7 @@ def test_every_entry_point() -> None:
     trainer().test(model, datamodule=data, verbose=False)
     trainer(callbacks=[Writer("epoch")]).predict(model, datamodule=data)
     sizes = {stage: len(labels) for stage, labels in model.labels.items()}
-    # validation: by itself, the sanity check's one batch, behind the epoch
+    # validation: on its own, the one batch of the sanity check, after the epoch
     assert sizes == {"train": 1200, "val": 144 + 100 + 144, "test": 359, "predict": 359}
     assert model.labels["test"] == model.labels["predict"]
 

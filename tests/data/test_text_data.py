@@ -197,7 +197,7 @@ def test_missing_and_broken_files(tmp_path: Path) -> None:
         _ = TextData(root=str(tmp_path)).data_spec
     write(tmp_path, "wiki.{}.tokens")
     (tmp_path / "wiki.valid.tokens").unlink()
-    with pytest.raises(DataError, match=r"lacks wiki\.valid\.tokens\."):
+    with pytest.raises(DataError, match=r"lacks wiki\.valid\.tokens: add it\."):
         TextData(root=str(tmp_path)).setup("fit")
     (tmp_path / "wiki.valid.tokens").write_text("")
     with pytest.raises(DataError, match=r"wiki\.valid\.tokens' is empty"):
@@ -281,7 +281,7 @@ class Recorder(lightning.LightningModule):
 
 
 class Save(Callback):
-    """Saves behind a batch of epoch 1, or at the end of that epoch."""
+    """Saves after a batch of epoch 1, or at the end of that epoch."""
 
     def __init__(self, path: Path, batch: int | None) -> None:
         self.path, self.batch = path, batch

@@ -3,7 +3,6 @@
 Dropout and drop path are 0: their draws are each process' own, by design.
 """
 
-import copy
 import json
 import os
 from collections.abc import Callable
@@ -23,11 +22,10 @@ from nas_lightning.runs.preview import PlanCLI
 from nas_lightning.search import SearchModule, SearchStrategy
 from nas_lightning.spaces import DartsSupernet, get_space
 from nas_lightning.training.stage import Stage
-from tests.configs.test_config_contract import SMALL
-from tests.configs.test_shipped import CONFIGS, space_of, synthetic
+from tests.configs.shrink import CONFIGS, SMALL, space_of, synthetic
 from tests.conftest import SPEC, quiet_trainer
-from tests.contract.test_strategies import METHODS_AND_MONITORS
 from tests.ddp.joint_norm import join_norms
+from tests.methods import METHODS_AND_MONITORS, fresh
 
 BATCH = 8
 """Of all processes together."""
@@ -73,7 +71,7 @@ def method(name: str) -> Case:
     """A method of the contract; some change in the second epoch."""
     epochs = 1 if name == "robust_darts" else 2  # a Hessian each
     return Case(
-        lambda folder: small_search(*copy.deepcopy(METHODS_AND_MONITORS[name])),
+        lambda folder: small_search(*fresh(name)),
         {"max_epochs": epochs, "limit_train_batches": 1, "limit_val_batches": 0},
     )
 
@@ -117,14 +115,21 @@ def config(name: str, **settings: Any) -> Case:
 
 
 SEARCHES = [name for name in CONFIGS if "retrain" not in name]
+FAMILIES = [
+    *("digits_idarts.yaml", "cifar_pcdarts.yaml", "imagenet_gaea.yaml", "nb201_gaea_gdas.yaml"),
+    *("ptb_recurrent.yaml", "signal_deblur.yaml", "image_inpaint.yaml"),
+]
+"""One search of each family of data, each space and each size of images."""
 CASES: dict[str, Case] = {
     **{name: method(name) for name in METHODS_AND_MONITORS},
-    **{name: config(name) for name in SEARCHES},
+    **{name: config(name) for name in FAMILIES},
     "retrained": config("digits_retrain.yaml"),
     "averaged weights": config("ptb_recurrent_retrain.yaml", max_epochs=4)._replace(
         callbacks=lambda: [AverageWeights(nonmono=0)]
     ),
 }
+FURTHER = {name: config(name) for name in SEARCHES if name not in FAMILIES}
+"""The other shipped searches, for `make test-all`."""
 
 
 class Trace(Callback):

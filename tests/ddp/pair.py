@@ -4,7 +4,7 @@ import importlib
 import os
 import pickle
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 
 from tests.ddp import cases, disagreement, together
-from tests.ddp.cases import CASES
+from tests.ddp.cases import CASES, FURTHER, Case
 from tests.ddp.joint_norm import derivatives
 
 sys.path.append(str(Path(__file__).parents[2] / "docs" / "examples"))
@@ -35,19 +35,35 @@ JOBS: dict[str, Callable[[Path], Any]] = {
 }
 
 
-def run(folder: Path) -> None:
-    """Do everything; what each process found goes to `RANK.pt`."""
+def run_cases(chosen: Mapping[str, Case], folder: Path) -> dict[str, Any]:
+    """Run cases on one process and on two."""
     rank = int(os.environ["RANK"])
     found: dict[str, Any] = {"alone": {}, "together": {}}
-    names = list(CASES)
+    names = list(chosen)
     for name in names[rank::2]:  # each a half, since reading a configuration takes longest
-        parts = CASES[name].build(folder / str(rank))
+        parts = chosen[name].build(folder / str(rank))
         (folder / f"{name}.pickle").write_bytes(pickle.dumps(parts))
-        found["alone"][name] = cases.run(CASES[name], parts, processes=1)
+        found["alone"][name] = cases.run(chosen[name], parts, processes=1)
     dist.init_process_group("gloo")  # from here on there are two
     for name in names:
         parts = pickle.loads((folder / f"{name}.pickle").read_bytes())
-        found["together"][name] = cases.run(CASES[name], parts, processes=2)
+        found["together"][name] = cases.run(chosen[name], parts, processes=2)
+    return found
+
+
+def save(found: dict[str, Any], folder: Path) -> None:
+    """Write the results of this process to `RANK.pt`."""
+    torch.save(found, folder / f"{os.environ['RANK']}.pt")
+
+
+def run(folder: Path) -> None:
+    """Run the cases of `make test` and all jobs."""
+    found = run_cases(CASES, folder)
     for name, job in JOBS.items():
         found[name] = job(folder / name)
-    torch.save(found, folder / f"{rank}.pt")
+    save(found, folder)
+
+
+def run_further(folder: Path) -> None:
+    """Run the cases that `make test` leaves out."""
+    save(run_cases(FURTHER, folder), folder)

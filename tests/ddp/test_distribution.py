@@ -12,7 +12,7 @@ from nas_lightning.distributed import finds_unused_parameters
 from nas_lightning.runs.distribution import prepare_distribution
 from nas_lightning.search import SearchStrategy
 from nas_lightning.strategies import GDAS, SNAS, EdgeNormalization, TwoStage
-from tests.configs.test_shipped import CONFIGS, synthetic
+from tests.configs.shrink import CONFIGS, synthetic
 from tests.conftest import SearchFactory, TrainerFactory
 
 

@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from tests.ddp.cases import CASES, SEARCHES
+from tests.ddp.cases import CASES, FURTHER
 from tests.ddp.conftest import Pair
 from tests.ddp.disagreement import JOBS
 from tests.ddp.joint_norm import derivatives
@@ -25,9 +25,8 @@ def test_the_joint_norm_is_a_norm_of_the_joined_batch(pair: Pair) -> None:
     torch.testing.assert_close(first["running"], expected["running"], rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_both_processes_hold_the_same_bits(name: str, pair: Pair) -> None:
-    first, second = (found["together"][name] for found in pair)
+def both_hold_the_same_bits(name: str, results: Pair) -> None:
+    first, second = (found["together"][name] for found in results)
     assert len(first["steps"]) == len(second["steps"]) > 0
     for step, (one, two) in enumerate(zip(first["steps"], second["steps"], strict=True)):
         for parameter, value in one.items():
@@ -38,7 +37,17 @@ def test_both_processes_hold_the_same_bits(name: str, pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_two_processes_do_what_one_does_with_the_joined_batch(name: str, pair: Pair) -> None:
+def test_both_processes_hold_the_same_bits(name: str, pair: Pair) -> None:
+    both_hold_the_same_bits(name, pair)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", FURTHER)
+def test_both_processes_hold_the_same_bits_in_further_cases(name: str, further: Pair) -> None:
+    both_hold_the_same_bits(name, further)
+
+
+def two_do_what_one_does(name: str, results: Pair) -> None:
     """To rounding, in float64 and with batch norm over both.
 
     Sums over a batch are taken in another order: 1e-16 relative. A finite difference divides what
@@ -46,14 +55,25 @@ def test_two_processes_do_what_one_does_with_the_joined_batch(name: str, pair: P
     float64 that has been seen to come to 1e-11 relative, so 1e-9 leaves room for other machines.
     A derivative that is not averaged, or samples dealt out otherwise, are off by more than 1e-3.
     """
-    (alone,) = (found["alone"][name] for found in pair if name in found["alone"])
-    both = pair[0]["together"][name]
+    (alone,) = (found["alone"][name] for found in results if name in found["alone"])
+    both = results[0]["together"][name]
     assert len(both["steps"]) == len(alone["steps"])
     for expected, value in zip(alone["steps"], both["steps"], strict=True):
         torch.testing.assert_close(value, expected, rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(both["state"], alone["state"], rtol=1e-9, atol=1e-12)
     # metrics are kept in float32
     torch.testing.assert_close(both["metrics"], alone["metrics"], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_processes_do_what_one_does_with_the_joined_batch(name: str, pair: Pair) -> None:
+    two_do_what_one_does(name, pair)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", FURTHER)
+def test_two_processes_do_what_one_does_in_further_cases(name: str, further: Pair) -> None:
+    two_do_what_one_does(name, further)
 
 
 def test_the_runs_moved_and_measured(pair: Pair) -> None:
@@ -63,7 +83,7 @@ def test_the_runs_moved_and_measured(pair: Pair) -> None:
         moved = [key for key in first if not torch.equal(first[key], last[key])]
         assert moved or len(run["steps"]) == 1, name
     assert {"search/train_loss", "search/val_loss"} <= set(
-        pair[0]["together"][SEARCHES[0]]["metrics"]
+        pair[0]["together"]["digits_idarts.yaml"]["metrics"]
     )
     assert "robust/eigenvalue" in pair[0]["together"]["robust_darts"]["metrics"]
 
@@ -93,7 +113,7 @@ def test_processes_that_differ_stop_together_and_say_so(what: str, pair: Pair) -
         assert "the same state" in said
     else:
         assert said.startswith("at the end of epoch 1 ")
-        assert "all agreed at the end of epoch 0, --ckpt_path last goes on from there" in said
+        assert "agreed at the end of epoch 0, resume from there with --ckpt_path last" in said
         assert epoch == 0
     assert not re.search(r"\n", said)
 

@@ -84,7 +84,7 @@ def test_the_page_has_what_it_prints(
     assert f"{said['all searches'][1]} dB" in extends
     if problem == "deblur":
         below = sum(int(said[name][3]) for name in ("darts", "amended"))
-        assert f"on deblurring {below} have a one-shot PSNR below 0 dB" in PAGE
+        assert f"on deblurring, {below} have a one-shot PSNR below 0 dB" in PAGE
         found = re.search(r"differ by (\S+) dB \(median of \d+ cells; at most (\S+)\)", retrained)
         assert found is not None
         assert "differ by {} dB (median; at most {})".format(*found.groups()) in PAGE

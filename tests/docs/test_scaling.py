@@ -65,17 +65,17 @@ def test_nodes_are_full(gpus: int) -> None:
 
 
 def test_a_single_bucket_waits_for_the_whole_pass() -> None:
-    assert scaling.behind_backward([10**6], lambda size: size / 1e9, 0.5) == pytest.approx(1e-3)
-    assert scaling.behind_backward([], lambda size: size / 1e9, 0.5) == 0
+    assert scaling.after_backward([10**6], lambda size: size / 1e9, 0.5) == pytest.approx(1e-3)
+    assert scaling.after_backward([], lambda size: size / 1e9, 0.5) == 0
 
 
 def test_fast_reductions_hide_but_for_the_last() -> None:
-    late = scaling.behind_backward([10**6] * 10, lambda size: size / 1e9, backward=0.02)
+    late = scaling.after_backward([10**6] * 10, lambda size: size / 1e9, backward=0.02)
     assert late == pytest.approx(1e-3)
 
 
 def test_slow_reductions_run_on_from_the_first_bucket() -> None:
-    late = scaling.behind_backward([10**6] * 10, lambda size: size / 1e9, backward=0.005)
+    late = scaling.after_backward([10**6] * 10, lambda size: size / 1e9, backward=0.005)
     assert late == pytest.approx(0.005 / 10 + 10 * 1e-3 - 0.005)
 
 
@@ -93,7 +93,7 @@ def test_the_last_bucket_arrives_when_the_longest_chain_ends(
         for i in range(len(buckets))
     )
     expected = max(chains) - backward
-    assert scaling.behind_backward(buckets, cost, backward) == pytest.approx(expected)
+    assert scaling.after_backward(buckets, cost, backward) == pytest.approx(expected)
 
 
 # -- efficiency ------------------------------------------------------------------------------------

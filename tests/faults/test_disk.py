@@ -10,7 +10,7 @@ import pytest
 
 from nas_lightning.runs.failures import Run, explain
 from tests.cli.conftest import SEARCH
-from tests.cli.test_resume import assert_same_end
+from tests.runs.test_resume import assert_same_end
 
 SETTINGS = "fit --config search --trainer.max_epochs 12 --trainer.log_every_n_steps 2"
 Mount = Callable[[str], None]

@@ -103,7 +103,7 @@ def parameters(checkpoint: dict[str, Any]) -> list[str]:
 def test_without_a_checkpoint_the_message_says_so(nas: Nas) -> None:
     result = nas(SEARCH, *inject("train", epoch=0, batch=1))
     assert result.code == 1
-    assert "there is no checkpoint yet: begin again with a lower learning rate" in result.err
+    assert "there is no checkpoint yet: start again with a lower learning rate" in result.err
     assert "ckpt_path" not in result.err
     assert Path("runs/search/config.failed.yaml").is_file()  # the directory is free again
 
@@ -131,11 +131,11 @@ def test_a_search_rolls_back_and_goes_on_at_half_the_rate(nas: Nas, where: str) 
     )
     said = next(text for text in result.out.splitlines() if "back to" in text)
     assert said.startswith("epoch 1, batch 2 (step ")
-    assert "back to runs/search/checkpoints/last.ckpt, on at learning rate " in said
-    assert said.endswith("(1 of 10)")
+    assert "rolled back to runs/search/checkpoints/last.ckpt, learning rate now " in said
+    assert said.endswith("(roll-back 1 of 10)")
     end = saved("runs/search")
     assert all(bool(v.isfinite().all()) for v in end["state_dict"].values())
-    # what comes behind: the lower rate survives a resume
+    # afterwards: the lower rate survives a resume
     later = nas(
         SEARCH.replace("epochs 3", "epochs 4"), "--ckpt_path=last", roll, *inject("train", epoch=9)
     )
@@ -152,7 +152,7 @@ def test_patience_ends_and_no_broken_step_was_taken(nas: Nas, line: str, where: 
     roll = ["--trainer.callbacks+=RollBackOnNaN", "--trainer.callbacks.patience=0"]
     result = nas(line, *roll, *inject(where, epoch=1, batch=0))
     assert result.code == 1
-    assert "behind 0 roll-backs" in result.err
+    assert "after 0 roll-backs" in result.err
     assert "larger patience of RollBackOnNaN" in result.err
     assert different(Inject.state, Inject.after) == []
 

@@ -17,11 +17,11 @@ import pytest
 from nas_lightning.cli import main
 from nas_lightning.runs.record import read_record
 from tests.cli.conftest import SEARCH
-from tests.cli.test_resume import assert_same_end
+from tests.runs.test_resume import assert_same_end
 
 pytestmark = pytest.mark.faults
 
-KILLS = 60
+KILLS = int(os.environ.get("NAS_TEST_KILLS", "60"))
 AT_ONCE = 2
 BATCHES = 18  # three epochs of six, with a checkpoint behind each batch
 SETTINGS = (

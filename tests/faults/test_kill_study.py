@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from nas_lightning.studies.results import read_results
-from tests.cli.test_study import STUDY, call, start, write_configurations
+from tests.studies.test_study import STUDY, call, start, write_configurations
 
 pytestmark = pytest.mark.faults
 

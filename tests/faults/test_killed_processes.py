@@ -74,9 +74,9 @@ def test_a_loading_process(nas: Nas) -> None:
     assert done.returncode == 1, done.stderr
     said = message(done)
     assert said.startswith("nas: a loading process (pid ")
-    assert "is killed by signal: Killed; usually the machine ran out of memory" in said
+    assert "was killed; usually the machine ran out of memory" in said
     assert "lower data.num_workers (2)" in said
-    assert said.endswith("the same command with --ckpt_path last goes on from its last checkpoint")
+    assert said.endswith("the same command with --ckpt_path last resumes from its last checkpoint")
     assert end("search")["epoch"] == 0
     resumed = nas(f"{line} --ckpt_path last")
     assert resumed.code == 0, resumed.err
@@ -96,7 +96,7 @@ def test_a_process_of_two(work: Path, rank: str) -> None:
     said = message(done)
     assert said.startswith("nas: another process of this run is gone")
     assert ("(process 1 was killed by SIGKILL)" in said) is (rank == "1")
-    assert said.endswith("the same command with --ckpt_path last goes on from its last checkpoint")
+    assert said.endswith("the same command with --ckpt_path last resumes from its last checkpoint")
     assert end("search")["epoch"] == 0
     if rank == "1":
         resumed = run(f"{line} --ckpt_path last")
@@ -137,7 +137,7 @@ def hang(grace: float, seconds: float) -> subprocess.CompletedProcess[str]:
 def test_who_hangs_is_ended_and_says_why() -> None:
     done = hang(grace=0.5, seconds=60)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "nas: process 1 was killed by SIGKILL; this one waits in vain and ends\n"
+    assert done.stderr == "nas: process 1 was killed by SIGKILL; stopping this process too\n"
 
 
 @pytest.mark.slow
@@ -154,9 +154,9 @@ GLOO = "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:545] "
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (WORKER.format(7) + "is killed by signal: Killed. ", "(pid 7) is killed by signal: Killed"),
+        (WORKER.format(7) + "is killed by signal: Killed. ", "(pid 7) was killed; usually the"),
         (WORKER.format(7) + "is killed by signal: Bus error. It is possible", "/dev/shm is full"),
-        ("DataLoader worker (pid(s) 7, 8) exited unexpectedly", "(pid 7, 8) exited unexpectedly"),
+        ("DataLoader worker (pid(s) 7, 8) exited unexpectedly", "(pid 7, 8) was killed; usually"),
         (GLOO + "Read error [127.0.0.1]:4482: Connection reset by peer", "another process"),
         (GLOO + "Connection closed by peer [127.0.0.1]:4482", "another process"),
         ("NCCL error: remote process exited or there was a network error", "another process"),

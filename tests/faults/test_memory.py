@@ -67,7 +67,7 @@ def test_the_message_says_what_to_lower_and_the_run_goes_on(
         "lower data.batch_size (8), model.supernet.channels (8), model.supernet.layers (3)",
         "data.image_size (8)",
         "raise k of PartialChannels (4)",
-        "--ckpt_path last goes on from its last checkpoint, also with another batch size",
+        "--ckpt_path last resumes from its last checkpoint, also with another batch size",
     ):
         assert part in message
     resumed = nas(f"{LINE} --ckpt_path last --data.batch_size 4")

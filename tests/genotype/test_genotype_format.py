@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas_lightning.architecture import CellGenotype, Genotype, NodeInput, SearchSpace, state_name
+from nas_lightning.architecture import (
+    Cell,
+    CellGenotype,
+    Genotype,
+    NodeInput,
+    SearchSpace,
+    dense_edges,
+    random_genotype,
+    state_name,
+)
 from nas_lightning.errors import GenotypeError, NASError
 from nas_lightning.spaces import PUBLISHED, DartsSpace
 
@@ -246,6 +255,21 @@ def test_a_genotype_of_another_space_is_refused() -> None:
         Genotype.from_dict(data, other)
     assert error.value.path == "$.space"
     assert Genotype.from_dict(data, SPACE).space is SPACE
+
+
+def test_a_space_without_a_subclass_is_recorded_by_its_cells(tmp_path: Path) -> None:
+    cells = tuple(Cell(kind, 1, dense_edges(1, 2), ("none", "mine"), True) for kind in "ab")
+    space = SearchSpace("mine", cells, None, excluded=())
+    genotype = random_genotype(space, seed=0)
+    genotype.save(tmp_path / "genotype.json")
+    again = Genotype.load(tmp_path / "genotype.json")
+    assert again == genotype
+    assert again.space == space
+    data = genotype.to_dict()
+    data["space"]["init_args"]["cells"][0].pop("edges")
+    with pytest.raises(GenotypeError) as error:
+        Genotype.from_dict(data)
+    assert error.value.path == "$.space.init_args"
 
 
 def test_text_form() -> None:

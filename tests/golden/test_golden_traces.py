@@ -1,12 +1,10 @@
 """Golden traces: α of every method after each of five steps, in double precision.
 
-They change only when a method changes. `NAS_WRITE_GOLDEN=1 pytest tests/golden` writes them anew.
+They change only when a method changes. `NAS_WRITE_GOLDEN=1 pytest tests/golden` writes them again.
 """
 
-import copy
 import json
 import os
-from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -14,55 +12,34 @@ import pytest
 import torch
 from torch import Tensor
 
-from nas_lightning.data import Synthetic
-from nas_lightning.search import SearchStrategy
-from tests.conftest import SearchFactory, TrainerFactory
-from tests.contract.test_strategies import METHODS, Recorder
+from tests.methods import METHODS, grouped
+from tests.recorded import Trace, recorded
 
 FOLDER = Path(__file__).parent
 STEPS = 5
 
 
 def golden(method: str) -> Tensor:
-    """What is written down for a method (5, E · O)."""
+    """Return the trace that is written down for a method (5, E · O)."""
     rows = json.loads((FOLDER / f"{method}.json").read_text())
     return torch.tensor(rows, dtype=torch.float64)
 
 
-def trace(
-    strategies: Sequence[SearchStrategy],
-    make_search: SearchFactory,
-    make_trainer: TrainerFactory,
-    accelerator: str = "cpu",
-) -> Tensor:
-    """α of the normal cells after each step (5, E, O)."""
-    data = Synthetic(
-        in_channels=3, num_classes=4, image_size=8, train_size=48, test_size=16, batch_size=8
-    )
-    recorder = Recorder()
-    trainer = make_trainer(
-        accelerator=accelerator,
-        devices=1,
-        precision="64-true",
-        max_epochs=2,  # of three batches: some methods change at the start of an epoch
-        limit_val_batches=0,
-        callbacks=[recorder],
-    )
-    trainer.fit(make_search(copy.deepcopy(list(strategies))), datamodule=data)
-    return torch.stack([step["alpha.normal"] for step in recorder.trace[:STEPS]])
+def normal(trace: Trace) -> Tensor:
+    """Return α of the normal cells after each step (5, E · O)."""
+    return torch.stack([step["alpha.normal"] for step in trace[:STEPS]]).flatten(1)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_a_method_does_what_it_did(
-    method: str, make_search: SearchFactory, make_trainer: TrainerFactory
-) -> None:
-    found = trace(METHODS[method], make_search, make_trainer)
+@pytest.mark.parametrize("method", grouped(METHODS))
+def test_a_method_does_what_it_did(method: str) -> None:
+    found = normal(recorded(method).trace)
     assert found.shape[0] == STEPS
+    assert found.dtype == torch.float64
     file = FOLDER / f"{method}.json"
     if os.environ.get("NAS_WRITE_GOLDEN") == "1":
-        rows = [json.dumps([round(v, 12) for v in step.flatten().tolist()]) for step in found]
+        rows = [json.dumps([round(v, 12) for v in step.tolist()]) for step in found]
         file.write_text("[\n" + ",\n".join(rows) + "\n]\n")
-    torch.testing.assert_close(found.flatten(1), golden(method), rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(found, golden(method), rtol=1e-6, atol=1e-9)
 
 
 def test_all_traces_differ() -> None:

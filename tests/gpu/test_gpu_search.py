@@ -12,8 +12,9 @@ from nas_lightning.errors import UsageError
 from nas_lightning.search import SearchModule
 from nas_lightning.strategies import Backtracking, EdgeNormalization, PartialChannels
 from tests.conftest import SearchFactory, TrainerFactory
-from tests.contract.test_strategies import METHODS
-from tests.golden.test_golden_traces import golden, trace
+from tests.golden.test_golden_traces import golden, normal
+from tests.methods import METHODS, fresh
+from tests.recorded import run
 from tests.search.test_recurrent_search import data as text
 from tests.search.test_recurrent_search import search as recurrent_search
 
@@ -69,11 +70,9 @@ def test_fp16_is_refused(
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_does_what_it_does_on_the_cpu(
-    method: str, make_search: SearchFactory, make_trainer: TrainerFactory
-) -> None:
-    found = trace(METHODS[method], make_search, make_trainer, accelerator="gpu")
-    torch.testing.assert_close(found.cpu().flatten(1), golden(method), rtol=1e-6, atol=1e-9)
+def test_every_method_does_what_it_does_on_the_cpu(method: str, tmp_path: Path) -> None:
+    found = run(fresh(method), tmp_path, accelerator="gpu", devices=1).trace
+    torch.testing.assert_close(normal(found).cpu(), golden(method), rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])

@@ -19,11 +19,11 @@ from nas_lightning.search import SearchModule
 from nas_lightning.search.passes import WARM
 from nas_lightning.spaces import DartsNetwork
 from nas_lightning.strategies import WarmUp
-from nas_lightning.training.finite import LAG, sent_to_host
+from nas_lightning.training.finite import sent_to_host
 from nas_lightning.training.stage import Stage
 from tests.callbacks.test_late_answers import Break, finite
 from tests.conftest import SPEC, SearchFactory, TrainerFactory
-from tests.contract.test_strategies import METHODS
+from tests.methods import fresh
 from tests.search.test_graphs import REPLAYED
 from tests.search.test_graphs_in_runs import Smaller
 
@@ -76,7 +76,7 @@ def fit(module: Stage, make_trainer: TrainerFactory, *callbacks: Callback, **kwa
 def test_a_search_in_bfloat16_stays_finite(
     method: str, make_search: SearchFactory, make_trainer: TrainerFactory
 ) -> None:
-    steps = fit(make_search(METHODS[method]), make_trainer, precision="bf16-mixed")
+    steps = fit(make_search(fresh(method)), make_trainer, precision="bf16-mixed")
     assert steps.isfinite().all()
 
 
@@ -85,7 +85,7 @@ def test_a_search_in_bfloat16_stays_finite(
 def test_compiled_cells_with_tf32_train(
     mode: str | None, kind: str, make_search: SearchFactory, make_trainer: TrainerFactory
 ) -> None:
-    module = make_search(METHODS["idarts"]) if kind == "search" else retraining()
+    module = make_search(fresh("idarts")) if kind == "search" else retraining()
     steps = fit(module, make_trainer, Speed(tf32=True, compile=True, mode=mode))
     assert steps.isfinite().all()
     assert not torch.equal(steps[0], steps[-1])
@@ -97,9 +97,9 @@ def test_compiled_cells_give_the_same_search(
 ) -> None:
     """Without draws inside the cells, in double precision."""
     exact: dict[str, Any] = {"precision": "64-true", "limit_train_batches": 3}
-    plain = fit(make_search(METHODS["darts_second_order"]), make_trainer, **exact)
+    plain = fit(make_search(fresh("darts_second_order")), make_trainer, **exact)
     speed = Speed(compile=True, mode=mode)
-    found = fit(make_search(METHODS["darts_second_order"]), make_trainer, speed, **exact)
+    found = fit(make_search(fresh("darts_second_order")), make_trainer, speed, **exact)
     torch.testing.assert_close(found, plain, rtol=1e-6, atol=1e-9)
 
 
@@ -119,9 +119,9 @@ def test_cuda_graphs_give_the_same_search(
     method: str, make_search: SearchFactory, make_trainer: TrainerFactory
 ) -> None:
     exact: dict[str, Any] = {"precision": "64-true"}
-    plain = fit(make_search(METHODS[method], gradient_clip=1.0), make_trainer, **exact)
+    plain = fit(make_search(fresh(method), gradient_clip=1.0), make_trainer, **exact)
     seen = Replayed()
-    module = make_search(METHODS[method], gradient_clip=1.0)
+    module = make_search(fresh(method), gradient_clip=1.0)
     found = fit(module, make_trainer, Speed(graphs=True), seen, **exact)
     assert seen.counts == {"arch step": 16 - WARM, "weight step": 16 - WARM}
     torch.testing.assert_close(found, plain, rtol=1e-6, atol=1e-9)
@@ -134,7 +134,7 @@ def test_cuda_graphs_and_a_smaller_batch_give_the_same_search(
     """Behind a warm-up, passes are captured in another order into the memory that they share."""
 
     def make() -> SearchModule:
-        return make_search([WarmUp(1)] if method == "warm-up" else METHODS[method])
+        return make_search([WarmUp(1)] if method == "warm-up" else fresh(method))
 
     exact: dict[str, Any] = {"precision": "64-true"}
     plain = fit(make(), make_trainer, Smaller(), **exact)
@@ -151,7 +151,7 @@ def test_cuda_graphs_train_with_fused_optimizers(
 ) -> None:
     sgd = partial(SGD, lr=0.025, momentum=0.9, weight_decay=3e-4, fused=True)
     seen = Replayed()
-    module = make_search(METHODS["idarts"], weight_optimizer=sgd)
+    module = make_search(fresh("idarts"), weight_optimizer=sgd)
     speed = Speed(tf32=True, graphs=True)
     steps = fit(module, make_trainer, speed, seen, precision=precision)
     assert seen.counts["weight step"] == 16 - WARM
@@ -163,7 +163,7 @@ def test_a_method_that_draws_runs_without_graphs(
     make_search: SearchFactory, make_trainer: TrainerFactory
 ) -> None:
     seen = Replayed()
-    fit(make_search(METHODS["gdas"]), make_trainer, Speed(graphs=True), seen)
+    fit(make_search(fresh("gdas")), make_trainer, Speed(graphs=True), seen)
     assert seen.counts == {}
 
 
@@ -220,7 +220,7 @@ def test_no_step_waits(
 ) -> None:
     replays = method == "graphs"
     name = "idarts" if replays else method
-    module = retraining() if method == "retrain" else make_search(METHODS[name])
+    module = retraining() if method == "retrain" else make_search(fresh(name))
     watch = WaitingIsAnError()
     fit(module, make_trainer, watch, *([Speed(graphs=True)] if replays else []))
     assert watch.steps == 8
@@ -245,7 +245,8 @@ def test_a_broken_step_ends_the_run_later_and_no_checkpoint_has_it(
     with pytest.raises(DivergedError, match=f"epoch 1, batch {batch} ") as caught:
         fit(module, make_trainer, breaks, saver, enable_checkpointing=True)
     assert caught.value.taken
-    assert breaks.batches == 8 + batch + 1 + LAG // 2
+    # the loss of the weight step is read four checks later: after two more batches of two checks
+    assert breaks.batches == 8 + batch + 1 + 2
     files = list((tmp_path / "ckpt").glob("*.ckpt"))
     assert files
     assert all(finite(path) for path in files)

@@ -41,7 +41,7 @@ def watched(
     """A search of two epochs, watched in `tmp_path`."""
     loggers = [TensorBoardLogger(tmp_path, name="", version=""), CSVLogger(tmp_path, name="csv")]
     module = make_search([EdgeNormalization()])
-    trainer = make_trainer(max_epochs=2, logger=loggers, callbacks=[SearchMonitor(tmp_path)])
+    trainer = make_trainer(max_epochs=2, logger=loggers, callbacks=[SearchMonitor()])
     trainer.fit(module, datamodule=search_data)
     return module
 
@@ -101,7 +101,7 @@ def test_a_search_for_recurrent_cells_is_shown(
         limit_train_batches=2,
         limit_val_batches=1,
         logger=logger,
-        callbacks=[SearchMonitor(tmp_path)],
+        callbacks=[SearchMonitor()],
     )
     data = SyntheticText(num_tokens=7, train_size=256, valid_size=256, batch_size=4, bptt=4)
     trainer.fit(module, datamodule=data)
@@ -155,7 +155,7 @@ def test_many_kinds_of_cells_are_shown_in_short(
 ) -> None:
     module = SearchModule(SPEC, ManyCells(), strategies=[EdgeNormalization()])
     loggers = [TensorBoardLogger(tmp_path, name="", version=""), CSVLogger(tmp_path, name="csv")]
-    trainer = make_trainer(max_epochs=3, logger=loggers, callbacks=[SearchMonitor(tmp_path)])
+    trainer = make_trainer(max_epochs=3, logger=loggers, callbacks=[SearchMonitor()])
     trainer.fit(module, datamodule=search_data)
     assert len(json.loads((tmp_path / "genotype.json").read_text())["cells"]) == 6
     board = board_of(tmp_path)

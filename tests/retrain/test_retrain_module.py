@@ -218,9 +218,9 @@ def test_a_search_checkpoint_is_refused() -> None:
     module = make()
     stamp = {"kind": "search", "space": "darts", "version": "0"}
     content: dict[str, Any] = {"nas_lightning": stamp, "state_dict": module.state_dict()}
-    with pytest.raises(CheckpointError, match="of a search; a retrain's is wanted"):
+    with pytest.raises(CheckpointError, match="from a search run: use one of a retrain run"):
         module.on_load_checkpoint(content)
-    with pytest.raises(CheckpointError, match="of another program"):
+    with pytest.raises(CheckpointError, match="from another program"):
         module.on_load_checkpoint({"state_dict": module.state_dict()})
 
 

@@ -88,7 +88,7 @@ def exact_unrolled(problem: Problem, seen: BilevelProblem) -> Tensor:
 
 
 def resolved_difference(problem: Problem, step: float = 1e-4) -> Tensor:
-    """Central difference (A,) of α ↦ outer(w*(α), α), with w* solved anew by Newton's method."""
+    """Central difference (A,) of α ↦ outer(w*(α), α), with w* solved again by Newton's method."""
 
     def value(a: Tensor) -> Tensor:
         there = Problem(problem.inner, problem.outer, problem.w, a).solved()

@@ -1,8 +1,12 @@
 """The first-order architecture gradient on problems whose answer is known."""
 
-import torch
+from collections.abc import Sequence
 
-from nas_lightning.search import BilevelProblem, first_order
+import pytest
+import torch
+from torch import Tensor
+
+from nas_lightning.search import BilevelProblem, bilevel, first_order
 
 
 def test_the_toy_problem_of_the_paper() -> None:
@@ -27,3 +31,23 @@ def test_the_inner_loss_has_no_part_in_it() -> None:
 
     problem = BilevelProblem(fail, lambda: (alpha**3).sum(), {}, {"alpha": alpha})
     torch.testing.assert_close(first_order(problem)[0], 3 * alpha.detach() ** 2)
+
+
+def test_every_derivative_is_averaged_over_the_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`tests/ddp/test_pair.py` compares whole runs; here the mean stands for itself."""
+    given: list[list[Tensor]] = []
+
+    def mean(values: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        given.append(list(values))
+        return tuple(value + 10 for value in values)
+
+    monkeypatch.setattr(bilevel, "mean_over_ranks", mean)
+    alpha = torch.tensor([1.0, 2.0], requires_grad=True)
+    unused = torch.tensor([3.0], requires_grad=True)
+    problem = BilevelProblem(
+        lambda: alpha.sum(), lambda: (alpha**2).sum(), {}, {"alpha": alpha, "beta": unused}
+    )
+    found = first_order(problem)
+    assert [value.tolist() for value in given[0]] == [[2.0, 4.0], [0.0]]
+    assert [value.tolist() for value in found] == [[12.0, 14.0], [10.0]]
+    assert len(given) == 1

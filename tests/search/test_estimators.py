@@ -81,7 +81,7 @@ def test_unrolled_is_autograd_through_the_step(problem: Problem, momentum: float
 
 @CONDITION
 @pytest.mark.parametrize("seed", range(3))
-def test_the_ruler_is_the_derivative_at_weights_solved_anew(seed: int, penalty: float) -> None:
+def test_the_ruler_is_the_derivative_at_weights_solved_again(seed: int, penalty: float) -> None:
     problem = logistic(seed, penalty)
     assert problem.slopes(problem.inner)[0].norm() < 1e-12
     assert relative_error(exact_hypergradient(problem), resolved_difference(problem)) < 1e-6

@@ -17,7 +17,7 @@ from nas_lightning.search import SearchModule
 from nas_lightning.spaces import DartsNetwork
 from nas_lightning.training.stage import Stage
 from tests.conftest import SPEC, SearchFactory, TrainerFactory
-from tests.contract.test_strategies import METHODS
+from tests.methods import fresh
 
 
 class Trace(Callback):
@@ -170,14 +170,14 @@ def test_a_broken_step_of_a_fused_optimizer_is_not_taken(
 def test_a_search_in_bfloat16_learns(
     method: str, make_search: SearchFactory, make_trainer: TrainerFactory
 ) -> None:
-    module = make_search(METHODS[method])
+    module = make_search(fresh(method))
     begin = {name: value.detach().clone() for name, value in module.arch.named().items()}
     steps = fit(module, make_trainer, precision="bf16-mixed")
     assert steps.isfinite().all()
     assert steps.dtype == torch.float32
     for name, value in module.arch.named().items():
         assert not torch.equal(value, begin[name]), name
-    single = fit(make_search(METHODS[method]), make_trainer, precision="32-true")
+    single = fit(make_search(fresh(method)), make_trainer, precision="32-true")
     # rounding moves the first step by less than a third of what a step moves
     assert (steps[0] - single[0]).norm() < 0.3 * (single[1] - single[0]).norm()
 

@@ -25,7 +25,7 @@ from nas_lightning.search.passes import WARM, Graphs
 from nas_lightning.spaces import DartsNetwork, DartsSupernet, NasBench201Supernet
 from nas_lightning.strategies import CheckpointCells, ReferenceCell
 from tests.conftest import SPEC, SearchFactory, TrainerFactory
-from tests.contract.test_strategies import METHODS
+from tests.methods import METHODS, fresh, rest_long
 from tests.search.test_recurrent_search import data as text
 from tests.search.test_recurrent_search import search as recurrent_search
 from tests.search.tracing import FROM_HOST, Traces
@@ -92,12 +92,12 @@ def fit(
     return torch.stack(trace.steps)
 
 
-@pytest.mark.parametrize("method", sorted(REPLAYED))
+@pytest.mark.parametrize("method", rest_long(sorted(REPLAYED), keep=["idarts"]))
 def test_a_replayed_search_is_the_same(
     method: str, make_search: SearchFactory, make_trainer: TrainerFactory
 ) -> None:
     def make() -> SearchModule:
-        return make_search(copy.deepcopy(list(METHODS[method])), arch_gradient_clip=1.0)
+        return make_search(fresh(method), arch_gradient_clip=1.0)
 
     expected = fit(make(), make_trainer)
     replays = Replays()
@@ -111,6 +111,7 @@ def test_a_replayed_search_is_the_same(
     assert replays.traces.operations["convolution"] > 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "supernet",
     [
@@ -151,6 +152,7 @@ def _louder(loss: Callable[..., Tensor], epoch: int) -> Callable[..., Tensor]:
     return lambda output, batch: loss(output, batch) * (1 + epoch)
 
 
+@pytest.mark.long
 def test_a_method_that_decides_in_python_would_show(make_trainer: TrainerFactory) -> None:
     def make() -> SearchModule:
         lightning.seed_everything(0, verbose=False)
@@ -162,6 +164,7 @@ def test_a_method_that_decides_in_python_would_show(make_trainer: TrainerFactory
     assert not torch.allclose(found, expected, rtol=1e-6, atol=0)
 
 
+@pytest.mark.long
 def test_a_replayed_search_goes_on_in_the_middle_of_an_epoch(
     make_search: SearchFactory, make_trainer: TrainerFactory, tmp_path: Path
 ) -> None:
@@ -173,9 +176,9 @@ def test_a_replayed_search_goes_on_in_the_middle_of_an_epoch(
                 trainer.save_checkpoint(path)
 
     single: dict[str, Any] = {"precision": "32-true", "max_epochs": EPOCHS}
-    whole = fit(make_search(METHODS["idarts"]), make_trainer, Replays(), Save(), **single)
+    whole = fit(make_search(fresh("idarts")), make_trainer, Replays(), Save(), **single)
     trace, replays = Trace(), Replays()
-    again = make_search(METHODS["idarts"])
+    again = make_search(fresh("idarts"))
     trainer = make_trainer(**single, callbacks=[trace, replays])
     trainer.fit(again, datamodule=data(), ckpt_path=path, weights_only=True)
     assert replays.graphs is not None
@@ -207,7 +210,7 @@ def said(recwarn: pytest.WarningsRecorder) -> Callable[[], list[str]]:
 
     def messages() -> list[str]:
         found = [str(warning.message) for warning in recwarn]
-        return [message for message in found if message.startswith("Speed: no CUDA graphs")]
+        return [message for message in found if message.startswith("Speed: CUDA graphs are")]
 
     return messages
 
@@ -217,8 +220,26 @@ def test_speed_replays_what_can_be_replayed_and_says_why_not(
     method: str, make_search: SearchFactory, make_trainer: TrainerFactory,
     on_the_cpu: list[Traces], said: Callable[[], list[str]],
 ) -> None:  # fmt: skip
+    module, callback = make_search(fresh(method)), Speed(graphs=True)
+    callback.setup(make_trainer(), module, "fit")
+    if method in REPLAYED:
+        assert (len(said()), len(on_the_cpu)) == (0, 1)
+        assert module.graphs is not None
+    else:
+        (message,) = said()
+        assert WHY_NOT[method] in message
+        assert on_the_cpu == []
+        assert module.graphs is None
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("method", METHODS)
+def test_speed_fits_with_graphs_or_as_without(
+    method: str, make_search: SearchFactory, make_trainer: TrainerFactory,
+    on_the_cpu: list[Traces], said: Callable[[], list[str]],
+) -> None:  # fmt: skip
     def make() -> SearchModule:
-        return make_search(copy.deepcopy(list(METHODS[method])))
+        return make_search(fresh(method))
 
     found = fit(make(), make_trainer, Speed(graphs=True))
     if method in REPLAYED:
@@ -268,7 +289,7 @@ def test_there_are_no_graphs_on_a_cpu_and_the_run_says_so(
 
 
 def test_what_cannot_be_asked_for(make_search: SearchFactory, make_trainer: TrainerFactory) -> None:
-    with pytest.raises(UsageError, match="graphs of their own"):
+    with pytest.raises(UsageError, match="have their own graphs"):
         fit(make_search([]), make_trainer, Speed(graphs=True, compile=True))
     module = RetrainModule(SPEC, "DARTS_V2", DartsNetwork(4, 3), auxiliary_weight=0)
     with pytest.raises(UsageError, match="graphs are for searches"):
@@ -280,7 +301,7 @@ def test_what_cannot_be_asked_for(make_search: SearchFactory, make_trainer: Trai
 def test_batches_that_are_not_tensors_run_by_themselves_and_that_is_said_once() -> None:
     graphs = Graphs(Traces(torch.nn.Module()), warm=0)
     batch = {"x": torch.ones(1), "n": 2}
-    with pytest.warns(UserWarning, match="the sum cannot be captured .* made of tensors alone"):
+    with pytest.warns(UserWarning, match="the sum cannot be captured .* consist of tensors alone"):
         assert graphs.run("sum", lambda batch: batch["x"] + batch["n"], batch) == 3
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -1,6 +1,5 @@
 """Replayed passes among what else happens in a run: the same run, and nothing old is replayed."""
 
-import copy
 import functools
 import math
 import warnings
@@ -17,13 +16,14 @@ from torch import Tensor, nn
 from nas_lightning.callbacks import RollBackOnNaN, RunCheckpoint, Speed, speed
 from nas_lightning.data import Synthetic
 from nas_lightning.search import SearchModule, SearchStrategy
-from nas_lightning.search.passes import WARM, Graphs, forbids_graphs
+from nas_lightning.search.passes import WARM, Graphs
+from nas_lightning.search.replayable import forbids_graphs
 from nas_lightning.spaces import DartsSupernet
 from nas_lightning.strategies import WarmUp
 from nas_lightning.supernet import SupernetFactory
 from nas_lightning.tasks import Classification, Task
 from tests.conftest import SPEC, SearchFactory, TrainerFactory
-from tests.contract.test_strategies import METHODS
+from tests.methods import fresh
 from tests.search.test_graphs import Replays, Trace
 from tests.search.test_reconstruction_search import data as signals
 from tests.search.test_reconstruction_search import search as reconstruction_search
@@ -82,19 +82,21 @@ def counts(replays: Replays) -> dict[str, int]:
     return dict(replays.graphs.replayed)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", ["darts", "idarts", "gaea_darts"])
 def test_a_smaller_last_batch_runs_by_itself(
     method: str, make_search: SearchFactory, make_trainer: TrainerFactory
 ) -> None:
-    replays = both(lambda: make_search(copy.deepcopy(list(METHODS[method]))), make_trainer)
+    replays = both(lambda: make_search(fresh(method)), make_trainer)
     whole = EPOCHS * (BATCHES - 1) - WARM
     assert counts(replays) == {"arch step": whole, "weight step": whole}
 
 
+@pytest.mark.long
 def test_autocast_is_in_the_graph(make_search: SearchFactory, make_trainer: TrainerFactory) -> None:
-    """To the bit: casts of weights are made anew in every replay."""
+    """To the bit: casts of weights are repeated in every replay."""
     replays = both(
-        lambda: make_search(copy.deepcopy(list(METHODS["idarts"]))), make_trainer,
+        lambda: make_search(fresh("idarts")), make_trainer,
         precision="bf16-mixed",
     )  # fmt: skip
     assert replays.traces is not None
@@ -102,16 +104,18 @@ def test_autocast_is_in_the_graph(make_search: SearchFactory, make_trainer: Trai
     assert counts(replays)["weight step"] > 0
 
 
+@pytest.mark.long
 def test_passes_may_be_captured_in_another_order(
     make_search: SearchFactory, make_trainer: TrainerFactory
 ) -> None:
-    """Behind a warm-up the weight pass is the first in the memory that all share."""
+    """After a warm-up the weight pass is the first in the memory that all share."""
     replays = both(lambda: make_search([WarmUp(1)]), make_trainer)
     found = counts(replays)
     assert found["weight step"] == EPOCHS * (BATCHES - 1) - WARM
     assert found["arch step"] == BATCHES - 1 - WARM
 
 
+@pytest.mark.long
 def test_a_roll_back_is_seen_by_the_graphs(
     make_search: SearchFactory, make_trainer: TrainerFactory, tmp_path: Path
 ) -> None:
@@ -121,7 +125,7 @@ def test_a_roll_back_is_seen_by_the_graphs(
         ) -> None:
             if (trainer.current_epoch, batch_idx) == (1, 1):
                 with torch.no_grad():
-                    next(iter(pl_module.weights.values())).fill_(math.nan)
+                    next(pl_module.supernet.parameters()).fill_(math.nan)
 
     rolls: list[RollBackOnNaN] = []
 
@@ -132,7 +136,7 @@ def test_a_roll_back_is_seen_by_the_graphs(
 
     # the trace of a batch is taken before the run goes back
     replays = Replays()
-    make = lambda: make_search(copy.deepcopy(list(METHODS["idarts"])))  # noqa: E731
+    make = lambda: make_search(fresh("idarts"))  # noqa: E731
     settings: dict[str, Any] = {"enable_checkpointing": True, "max_epochs": 3}
     expected = run(make, make_trainer, *callbacks(), **settings)
     found = run(make, make_trainer, replays, *callbacks(), **settings)
@@ -142,7 +146,7 @@ def test_a_roll_back_is_seen_by_the_graphs(
     assert counts(replays)["weight step"] > BATCHES
 
 
-# -- what Python decides anew ------------------------------------------------------------------
+# -- decisions of Python within a run ----------------------------------------------------------
 
 
 class Freeze(Callback):
@@ -171,6 +175,7 @@ def with_statistics() -> SearchModule:
                                             running_stats=True))  # fmt: skip
 
 
+@pytest.mark.long
 def test_frozen_weights_are_not_replayed(
     make_search: SearchFactory, make_trainer: TrainerFactory
 ) -> None:
@@ -180,14 +185,16 @@ def test_frozen_weights_are_not_replayed(
     assert counts(replays)["arch step"] == 3 * (BATCHES - 1) - WARM
 
 
+@pytest.mark.long
 def test_other_modes_of_batch_norms_are_not_replayed(make_trainer: TrainerFactory) -> None:
     replays = both(with_statistics, make_trainer, lambda: [StopStatistics()])
     assert counts(replays) == dict.fromkeys(("arch step", "weight step"), BATCHES - 1 - WARM)
 
 
-# -- behind the run ----------------------------------------------------------------------------
+# -- after the run -----------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_validation_and_test_are_those_of_any_search(
     make_trainer: TrainerFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,6 +243,7 @@ class Doubles(Callback):
             batch[half] = (y.double(), x.double())
 
 
+@pytest.mark.long
 def test_reconstructions_are_replayed(make_trainer: TrainerFactory) -> None:
     def make() -> SearchModule:
         return reconstruction_search().double()

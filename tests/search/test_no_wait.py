@@ -6,7 +6,6 @@ or as a call that does. Copies to the device do not show here; `tests/gpu` has t
 
 from __future__ import annotations
 
-import copy
 import traceback
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from nas_lightning.spaces import DartsNetwork
 from nas_lightning.training.finite import Arrival, FiniteSteps
 from nas_lightning.training.stage import Stage
 from tests.conftest import SearchFactory, TrainerFactory
-from tests.contract.test_strategies import METHODS
+from tests.methods import METHODS, fresh
 
 ASKING = {"_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "_unique2"}
 """Operations whose result, or whose size, the host must know."""
@@ -148,7 +147,7 @@ def left(found: set[str], *known: set[str]) -> list[str]:
 def test_a_search_waits_only_where_there_is_a_reason(
     method: str, make_search: SearchFactory, search_data: Synthetic, make_trainer: TrainerFactory
 ) -> None:
-    module = make_search(copy.deepcopy(list(METHODS[method])), gradient_clip=5.0,
+    module = make_search(fresh(method), gradient_clip=5.0,
                          arch_gradient_clip=1.0)  # fmt: skip
     found = places(module, search_data, make_trainer)
     assert left(found, KNOWN.get(method, set())) == []

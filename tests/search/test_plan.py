@@ -66,7 +66,7 @@ class Positive(SoftmaxOps):
 
 
 class Push(SearchStrategy):
-    """Takes five off every α behind each architecture step."""
+    """Takes five off every α after each architecture step."""
 
     def configure(self, plan: SearchPlan) -> None:
         plan.fill(OP_RELAXATION, Positive(), by=self)
@@ -116,10 +116,10 @@ def test_it_says_who_decided_what(make_search: SearchFactory) -> None:
     assert table["penalty"] == ["Pull()"]
 
 
-def test_projection_runs_behind_all_hooks(
+def test_projection_runs_after_all_hooks(
     make_search: SearchFactory, make_trainer: TrainerFactory, search_data: Synthetic
 ) -> None:
-    """An additive rule behind the step cannot leave the relaxation's domain."""
+    """An additive rule after the step cannot leave the relaxation's domain."""
     module = make_search([Push()])
     make_trainer(limit_train_batches=1, limit_val_batches=0).fit(module, datamodule=search_data)
     assert all(alpha.detach().min() == 0 for alpha in module.arch.alpha.values())

@@ -21,7 +21,7 @@ from nas_lightning.strategies.amended import amended_gradient
 from nas_lightning.strategies.unrolled import unrolled_gradient
 from nas_lightning.tasks import Reconstruction
 from tests.conftest import TrainerFactory
-from tests.contract.test_strategies import METHODS_AND_MONITORS
+from tests.methods import METHODS_AND_MONITORS
 from tests.search.hypergradient import relative_error
 
 FITTING = {

@@ -124,7 +124,7 @@ def test_strategies_go_with_it(
 
 
 class StopAt(Callback):
-    """Saves a checkpoint behind a batch in the middle of an epoch."""
+    """Saves a checkpoint after a batch in the middle of an epoch."""
 
     def __init__(self, batch: int, path: Path) -> None:
         self.batch, self.path = batch, path

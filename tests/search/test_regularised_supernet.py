@@ -37,7 +37,7 @@ def test_the_auxiliary_loss_is_part_of_the_inner_loss_only() -> None:
 
     def inner(weight: float) -> tuple[Tensor | None, ...]:
         module.auxiliary_weight = weight
-        loss = module.training_loss((x, y))[1]
+        loss = module.losses.inner((x, y)).loss
         return torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
 
     plain, full = inner(0.0), inner(0.4)
@@ -50,7 +50,7 @@ def test_the_auxiliary_loss_is_part_of_the_inner_loss_only() -> None:
     assert any(value.abs().max() > 0 for value in own)
     # what an architecture step differentiates is the output alone
     outer = torch.nn.functional.cross_entropy(module.supernet(x, module.arch()), y)
-    task = module.training_loss((x, y))[2]
+    task = module.losses.inner((x, y)).task_loss
     for a, b in zip(torch.autograd.grad(outer, arch), torch.autograd.grad(task, arch), strict=True):
         torch.testing.assert_close(a, b)
 

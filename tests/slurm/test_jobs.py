@@ -11,7 +11,7 @@ from tests.slurm.jobs import Job, assert_equal
 pytestmark = pytest.mark.slurm
 TWO_NODES = ("--nodes=2", "--ntasks-per-node=1", "--time=10")
 ONE_TASK = ("--ntasks-per-node=1", "--time=10")
-STOPPED = "stopped in epoch 1 behind batch 1"
+STOPPED = "stopped in epoch 1 after batch 1"
 
 
 @pytest.fixture(scope="module")
@@ -133,5 +133,5 @@ def test_requeued_at_the_time_limit(limited: Job, whole: Job) -> None:
     limited.end()  # it comes back by itself
     # on a slow machine the second start does not get to the end either
     assert int(limited.cluster.field(limited.number, "Restarts")) >= 1
-    assert f"putting job {limited.number} back into the queue" in limited.log()
+    assert f"requeueing job {limited.number}" in limited.log()
     assert_same_end(limited, whole)

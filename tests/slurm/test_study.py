@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_study import STUDY, call, write_configurations
 from tests.faults.test_kill_study import facts
 from tests.slurm.cluster import Cluster, wait_for
+from tests.studies.test_study import STUDY, call, write_configurations
 
 pytestmark = pytest.mark.slurm
 

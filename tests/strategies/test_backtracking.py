@@ -179,7 +179,7 @@ def test_it_needs_edge_weights(make_search: SearchFactory) -> None:
 
 
 class Keep(SearchStrategy):
-    """Keeps what the hook saw."""
+    """Keeps the arguments of the hook."""
 
     def __init__(self) -> None:
         self.steps: list[ArchStep] = []
@@ -191,7 +191,7 @@ class Keep(SearchStrategy):
 def test_what_it_did_is_logged(
     make_search: SearchFactory, make_trainer: TrainerFactory, search_data: Synthetic
 ) -> None:
-    """One step, done again here from what the hook saw."""
+    """One step, repeated here from the arguments of the hook."""
     keep = Keep()
     rule = Backtracking(start=-2, rate=0.2, coefficient=0.04)  # ζ = floor(2 · 0.2 · 5) = 2
     module = make_search([EdgeNormalization(), rule, keep])

@@ -1,4 +1,4 @@
-"""DARTS+: when it stops, what it returns, and that a resumed search stops at the same place."""
+"""DARTS+: when it stops, its genotype, and that a resumed search stops at the same place."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -57,7 +57,7 @@ def search(*strategies: SearchStrategy, alpha: Callable[[int], Tensor]) -> Searc
     lightning.seed_everything(0, verbose=False)
     factory = DartsSupernet(channels=8, layers=3, nodes=2, primitives=PRIMITIVES)
     module = SearchModule(SPEC, factory, strategies=list(strategies))
-    module.strategies.append(Script(alpha))  # behind the check of hyper-parameters: not recorded
+    module.strategies.append(Script(alpha))  # after the check of hyper-parameters: not recorded
     return module
 
 

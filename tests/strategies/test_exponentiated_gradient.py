@@ -23,7 +23,7 @@ from tests.conftest import SearchFactory, TrainerFactory
 
 
 def step(start: Tensor, gradient: Tensor, lr: float, **group: Any) -> Tensor:
-    """The parameter behind one step."""
+    """The parameter after one step."""
     parameter = start.clone().requires_grad_()
     parameter.grad = gradient
     ExponentiatedGradientOptimizer([{"params": [parameter], **group}], lr=lr).step()
@@ -108,7 +108,7 @@ def test_its_state_comes_back() -> None:
 
 
 class Sums(SearchStrategy):
-    """Sums of α over operations and of β over the edges of each node, behind every step."""
+    """Sums of α over operations and of β over the edges of each node, after every step."""
 
     def __init__(self) -> None:
         self.sums: list[Tensor] = []

@@ -1,4 +1,4 @@
-"""Fair DARTS: sigmoid weights, the penalty, cells of any number of edges, and what follows."""
+"""Fair DARTS: sigmoid weights, the penalty, cells of any number of edges, and their retraining."""
 
 import math
 from pathlib import Path

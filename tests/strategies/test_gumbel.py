@@ -1,4 +1,4 @@
-"""Gumbel sampling: what is drawn, its gradient, when it is drawn anew, and what it goes with."""
+"""Gumbel sampling: the draws, their gradient, their timing, and combinations with others."""
 
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ def test_a_low_temperature_gives_the_hard_draw() -> None:
         soft = GumbelSoftmax(SoftmaxOps(), tau).sample(alpha, seeded())
         gaps.append(float((soft - hard).abs().sum(dim=1).mean()))
     assert gaps[0] > gaps[1] > gaps[2]
-    assert gaps[2] < 0.01  # what is left are near ties
+    assert gaps[2] < 0.01  # the rest are near ties
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -122,7 +122,7 @@ class Temperatures(SearchStrategy):
         return True
 
 
-def test_the_temperature_falls_linearly_also_behind_a_resume_within_an_epoch(
+def test_the_temperature_falls_linearly_also_after_a_resume_within_an_epoch(
     make_search: SearchFactory, make_trainer: TrainerFactory, search_data: Synthetic, tmp_path: Path
 ) -> None:
     class Save(lightning.Callback):
@@ -276,12 +276,12 @@ def test_several_processes_must_be_told_of_unused_weights(
 
 @pytest.mark.parametrize("kind", [SNAS, GDAS])
 def test_temperatures_must_be_positive(kind: type[SNAS] | type[GDAS]) -> None:
-    with pytest.raises(UsageError, match=f"{kind.__name__}: tau 1.0 and tau_end 0.0 must be"):
+    with pytest.raises(UsageError, match=f"{kind.__name__}: tau and tau_end must be positive"):
         kind(tau=1.0, tau_end=0.0)
 
 
 def search(folder: Path) -> None:
-    """What each of two processes does."""
+    """The work of each of two processes."""
     data = Synthetic(
         in_channels=3, num_classes=4, image_size=8, train_size=64, test_size=16, batch_size=8
     )

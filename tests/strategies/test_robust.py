@@ -142,7 +142,7 @@ class Epochs(SearchStrategy):
 
 
 class Eigenvalues:
-    """Stands in for the eigenvalue: one value an evaluation."""
+    """Replaces the eigenvalue: one value per evaluation."""
 
     def __init__(self, *values: float) -> None:
         self.values = list(values)
@@ -173,7 +173,7 @@ def test_it_stops_and_returns_by_the_published_numbers(
         max_epochs=40,
         limit_train_batches=1,
         limit_val_batches=0,
-        callbacks=[SearchMonitor(tmp_path)],
+        callbacks=[SearchMonitor()],
     )
     trainer.fit(module, datamodule=search_data)
     assert trainer.current_epoch == 23

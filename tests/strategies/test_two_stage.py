@@ -43,7 +43,7 @@ METHODS: dict[str, tuple[SearchStrategy, ...]] = {
 
 
 class Trace(Callback):
-    """Keeps α and β behind every batch."""
+    """Keeps α and β after every batch."""
 
     def __init__(self) -> None:
         self.steps: list[dict[str, Tensor]] = []
@@ -56,7 +56,7 @@ class Trace(Callback):
 
 
 class Count(SearchStrategy):
-    """How many weights have a gradient behind the weight step of each batch."""
+    """The number of weights with a gradient after the weight step of each batch."""
 
     def __init__(self) -> None:
         self.without: list[int] = []
@@ -69,7 +69,7 @@ class Count(SearchStrategy):
 
 
 def moves(steps: Sequence[dict[str, Tensor]], name: str) -> list[bool]:
-    """Whether each batch but the first moved a parameter."""
+    """True for each batch but the first that moved a parameter."""
     return [not torch.equal(a[name], b[name]) for a, b in itertools.pairwise(steps)]
 
 
@@ -92,7 +92,7 @@ def test_beta_moves_first_then_alpha_and_the_genotype_has_the_kept_edges(
         assert moves(steps, f"alpha.{kind}") == [False] * 4 + [True] * 4
     genotype = module.genotype()
     for cell in module.space.cells:
-        # what β said at the switch, here by sorting each node's weights
+        # the choice of β at the switch, here by sorting each node's weights
         beta = trace.steps[3][f"beta.{cell.kind}"]
         for node, kept in zip(cell.nodes, genotype.cells[cell.kind].nodes, strict=True):
             incoming = cell.incoming(node)
@@ -264,7 +264,7 @@ def test_a_space_that_keeps_all_edges_is_refused() -> None:
 
 
 def search(folder: Path) -> None:
-    """What each of two processes does."""
+    """The work of each of two processes."""
     lightning.seed_everything(0, verbose=False)
     data = Synthetic(
         in_channels=3, num_classes=4, image_size=8, train_size=64, test_size=16, batch_size=8

@@ -78,7 +78,7 @@ def test_a_missing_edge_is_none(tmp_path: Path) -> None:
         ("cell,cifar10_test\n", "it has no column 'arch'"),
         ("arch,cifar10_test\n", "holds no cell"),
         ("arch,cifar10_test\n|x~0|,50\n", "line 2: the architecture string is not valid"),
-        (f"{TABLE}{uniform('none')},1,10\n", "line 7: the cell .* stands here a second time"),
+        (f"{TABLE}{uniform('none')},1,10\n", "line 7: the cell .* occurs a second time"),
         (f"arch,cifar10_test\n\n{uniform('none')},high\n", "line 3: .* found 'high'"),
         (f"arch,cifar10_test\n{uniform('none')},101\n", "line 2: .* found '101'"),
         (f"arch,cifar10_test\n{uniform('none')},nan\n", "line 2: .* found 'nan'"),

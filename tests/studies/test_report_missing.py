@@ -1,4 +1,4 @@
-"""The report of a study that has not ended, or with too few runs to say much."""
+"""Reports of unfinished studies, and of studies with too few runs to say much."""
 
 from __future__ import annotations
 
@@ -75,9 +75,9 @@ def test_one_seed_of_one_method(tmp_path: Path) -> None:
     text = words(tmp_path)
     assert "std needs 2 runs" in text
     assert "There is nothing to compare: only one method ran." in text
-    assert "the one-shot metric reflects the final one is undefined" in text
-    assert "agreement needs two cells" in text
-    assert "No randomly drawn cells stand beside them." in text
+    assert "correlation of the one-shot metric with the final metric is undefined" in text
+    assert "agreement needs at least two cells" in text
+    assert "The study has no random cells." in text
     assert load(tmp_path)["agreement"]["only"]["agreement"] is None
 
 

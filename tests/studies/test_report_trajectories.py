@@ -1,4 +1,4 @@
-"""What a report shows of the course of searches: operation weights, entropy, skips."""
+"""Curves of searches in a report: operation weights, entropy, skips."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_the_history_is_read_from_the_logs(small: Path) -> None:
 
 
 def test_cells_that_are_all_searched_apart(tmp_path: Path) -> None:
-    """Of so many kinds of cells α is not logged, and no kind has a picture of its own."""
+    """With many kinds of cells α is not logged, and no kind has its own picture."""
     space = get_space("darts_individual_6")
     study = plan(("apart",), 1)
     write_study(tmp_path, study)
@@ -76,9 +76,9 @@ def test_cells_that_are_all_searched_apart(tmp_path: Path) -> None:
     write_finals(tmp_path, study, genotype, 0, [0.9])
     write_report(tmp_path)
     text = words(tmp_path)
-    assert "searches of more than four kinds of cells do not log it" in text
-    assert "A mean over the 6 kinds of cells." in text
-    assert "With 6 kinds of cells the maps are left out." in text
+    assert "searches with more than four kinds of cells do not log it" in text
+    assert "The lines are means over the 6 kinds of cells." in text
+    assert "The maps are left out, since there are 6 kinds of cells." in text
     pictures = sorted(path.stem for path in (tmp_path / "report").iterdir())
     assert pictures == ["distribution", "entropy_all_cells", "skips_0_all_cells"]
     (run,) = read_results(tmp_path).runs

@@ -1,4 +1,4 @@
-"""How a report puts its numbers into words."""
+"""Words and formatted numbers of a report."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_too_few_runs_are_told_how_many_would_do(small: Path) -> None:
     wanted = f"4 pairs of runs cannot tell first and the random cells apart (difference {size}, p"
     assert wanted in words(small)
     assert pair["pairs_needed"] == max(pair["runs_needed"], 6)  # 2 / 2^5 is above 0.05
-    assert f"after Holm): {pair['pairs_needed']} would be needed." in words(small)
+    assert f"after Holm): {pair['pairs_needed']} pairs would be needed." in words(small)
 
 
 @pytest.mark.parametrize(

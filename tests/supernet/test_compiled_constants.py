@@ -1,4 +1,4 @@
-"""What a compiled cell needs and never changes is there before it runs, on the device.
+"""Constants of a compiled cell are on the device before the cell runs.
 
 A tensor that is made of host data keeps inductor from replaying a cell as a CUDA graph.
 """
@@ -20,10 +20,13 @@ from nas_lightning.supernet import SupernetFactory
 from tests.conftest import SPEC
 
 # of PyTorch's own making, while it looks at what enters a cell
-pytestmark = pytest.mark.filterwarnings("ignore:.*grad attribute of a Tensor that is not a leaf.*")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.filterwarnings("ignore:.*grad attribute of a Tensor that is not a leaf.*"),
+]
 
 MAKERS = {torch.tensor, torch.as_tensor, torch.eye, torch.arange, torch.from_numpy}
-"""What makes tensors in a pass."""
+"""Operators that make tensors in a pass."""
 DARTS = DartsSupernet(channels=8, layers=3, nodes=2)
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nas_lightning.supernet.fast.depthwise import by_strips, depthwise
+from nas_lightning.supernet.fast.cpu.depthwise import by_strips, depthwise
 from tests.supernet.gradients import assert_like
 
 

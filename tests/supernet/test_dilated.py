@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nas_lightning.supernet.fast.dilated import _grids, dilated, learned_by_grids
+from nas_lightning.supernet.fast.cpu.dilated import _grids, dilated, learned_by_grids
 from tests.supernet.gradients import assert_like
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nas_lightning.supernet.fast.grouped import by_groups, pointwise
+from nas_lightning.supernet.fast.cpu.grouped import by_groups, pointwise
 from tests.supernet.gradients import assert_like
 
 

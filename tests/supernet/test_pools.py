@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nas_lightning.supernet.fast import pools
-from nas_lightning.supernet.fast.pools import pooled
+from nas_lightning.supernet.fast.cpu import pools
+from nas_lightning.supernet.fast.cpu.pools import pooled
 
 
 @pytest.mark.parametrize("shape", [(6, 2, 8, 8), (64, 4, 8, 9), (10, 1, 4, 4), (12, 15, 16, 16)])

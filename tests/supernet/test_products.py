@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nas_lightning.supernet.fast import products
+from nas_lightning.supernet.fast.cpu import thresholds
 from nas_lightning.supernet.fast.products import by_convolution, mix
 from tests.supernet.gradients import assert_like
 
@@ -18,7 +18,7 @@ def test_a_product_by_a_convolution(monkeypatch: pytest.MonkeyPatch, more: bool)
     weights = torch.randn(3, 8, dtype=torch.float64, generator=generator).requires_grad_()
     add = torch.randn(2, 8, 4, 5, dtype=torch.float64, generator=generator) if more else None
 
-    monkeypatch.setattr(products, "PIXELS", 0)
+    monkeypatch.setattr(thresholds, "CONVOLUTION_PIXELS", 0)
     assert by_convolution(x, 8)
 
     def run(x: Tensor, weights: Tensor) -> Tensor:
@@ -30,7 +30,7 @@ def test_a_product_by_a_convolution(monkeypatch: pytest.MonkeyPatch, more: bool)
 
 
 def test_only_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(products, "PIXELS", 2**15)
+    monkeypatch.setattr(thresholds, "CONVOLUTION_PIXELS", 2**15)
     x = torch.zeros(32, 12, 32, 32).to(memory_format=torch.channels_last)
     assert by_convolution(x, 16)
     assert by_convolution(x, 4)

@@ -186,7 +186,7 @@ class Watch(Callback):
 
     def __init__(self) -> None:
         self.calls: list[tuple[bool, Tensor | None, Tensor]] = []
-        """Training or not, state before, state behind."""
+        """Training or not, state before, state after."""
         self.lengths: list[int] = []
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
@@ -215,8 +215,8 @@ def test_a_retraining_carries_the_state(make_trainer: Any) -> None:
     make_trainer(max_epochs=2, num_sanity_val_steps=0, callbacks=[watch]).fit(
         build("retrain"), datamodule=text("retrain")
     )
-    train = [(before, behind) for training, before, behind in watch.calls if training]
-    val = [(before, behind) for training, before, behind in watch.calls if not training]
+    train = [(before, after) for training, before, after in watch.calls if training]
+    val = [(before, after) for training, before, after in watch.calls if not training]
     for calls in (train, val):
         half = len(calls) // 2  # two epochs
         chained(calls[:half])
@@ -229,7 +229,7 @@ def test_a_search_carries_a_state_in_each_stream(make_trainer: Any) -> None:
     make_trainer(num_sanity_val_steps=0, limit_val_batches=0, callbacks=[watch]).fit(
         build("search"), datamodule=text("search")
     )
-    calls = [(before, behind) for _, before, behind in watch.calls]
+    calls = [(before, after) for _, before, after in watch.calls]
     chained(calls[0::2])  # α's steps, on the validation text
     chained(calls[1::2])  # the weights' steps, on the training text
 
@@ -307,7 +307,7 @@ def test_a_run_resumed_within_an_epoch_is_the_straight_one(
 def test_what_is_logged(make_trainer: Any) -> None:
     module = build("retrain")
     trainer = make_trainer()
-    trainer.validate(module, datamodule=text("retrain"), verbose=False)  # counts begin anew
+    trainer.validate(module, datamodule=text("retrain"), verbose=False)  # counts start again
     trainer.fit(module, datamodule=text("retrain"))
     logged = trainer.callback_metrics
     mean = float(logged["retrain/val_loss"])

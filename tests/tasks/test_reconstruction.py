@@ -1,4 +1,4 @@
-"""Reconstruction: the loss and the metrics by their formulas, in a run, and what is written."""
+"""Reconstruction: loss and metrics by their formulas and in a run, and the predictions."""
 
 import csv
 from pathlib import Path
@@ -69,7 +69,7 @@ def test_ssim_of_equal_images_is_one(size: int) -> None:
 
 @pytest.mark.parametrize("peak", [1.0, 2.0])
 def test_ssim_of_flat_images(peak: float) -> None:
-    """Without structure, what is left is that of the means: (2ab + c) / (a² + b² + c)."""
+    """Without structure, only the term of the means is left: (2ab + c) / (a² + b² + c)."""
     task = Reconstruction()
     metrics = task.metrics({**IMAGES, "peak": peak})
     a, b = torch.rand(2, 6).double()
@@ -86,7 +86,7 @@ def test_images_that_are_too_small_for_a_window() -> None:
 
 
 def test_metrics_of_half_precision() -> None:
-    """What a network gives under autocast."""
+    """Outputs of a network under autocast."""
     task = Reconstruction()
     metrics = task.metrics(IMAGES)
     output, batch = images(3)
@@ -136,7 +136,7 @@ class Scale(LightningModule):
 def test_what_is_logged(kind: Any, make_trainer: TrainerFactory) -> None:
     data = kind(train_size=64, batch_size=8, mode="retrain", val_fraction=0.25, seed=0)
     module, trainer = Scale(data.data_spec), make_trainer(max_epochs=2)
-    trainer.validate(module, datamodule=data, verbose=False)  # counts begin anew
+    trainer.validate(module, datamodule=data, verbose=False)  # counts start again
     trainer.fit(module, datamodule=data)
     logged, peak = trainer.callback_metrics, data.data_spec["peak"]
     for stream, loss in (("train", "train_loss_epoch"), ("val", "val_loss")):
@@ -148,7 +148,7 @@ def test_what_is_logged(kind: Any, make_trainer: TrainerFactory) -> None:
 
 
 @pytest.mark.parametrize("spec", [SIGNALS, IMAGES], ids=["signals", "images"])
-def test_counts_go_on_where_a_checkpoint_stood(spec: dict[str, Any], tmp_path: Path) -> None:
+def test_counts_resume_from_a_checkpoint(spec: dict[str, Any], tmp_path: Path) -> None:
     task = Reconstruction()
     straight, first, second = (Streams(task, spec, ["train"]) for _ in range(3))
     shape = [1] + [16] * spec["dims"]
@@ -184,7 +184,7 @@ def test_reconstructions_are_written_value_by_value(tmp_path: Path) -> None:
     assert header == ["index", *[f"x{i}" for i in range(144)]]
     written = np.array(rows, dtype=float)
     assert written[:, 0].tolist() == list(range(5))
-    # what a reader does
+    # as a reader does
     np.testing.assert_allclose(
         written[:, 1:].reshape(-1, 1, 12, 12), torch.cat(truths).numpy(), rtol=1e-6
     )

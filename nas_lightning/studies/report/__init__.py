@@ -1,4 +1,4 @@
-"""The report of a study: one HTML page, the same as Markdown, and its numbers for programs."""
+"""The report of a study: an HTML page, the same in Markdown, and the numbers as JSON and CSV."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ SECTIONS = (
     standing,
     runs,
 )
-"""In the order of the report."""
+"""The sections in the order of the report."""
 
 
 class Report(NamedTuple):
-    """What was written.
+    """A report that was written.
 
     Attributes:
-        page: The page.
-        summary: Its summary, a sentence or two each.
+        page: Path of the HTML page.
+        summary: Paragraphs of its summary.
     """
 
     page: Path
@@ -63,16 +63,16 @@ class Report(NamedTuple):
 
 
 def write_report(folder: Path, to: Path | None = None) -> Report:
-    """Write report.html, report.md, report.json and report.csv into the folder of a study.
+    """Write report.html, report.md, report.json and report.csv of a study.
 
-    The pictures are in the page; those that Markdown shows are files in the folder `report`. A
-    report that is made twice from the same results is the same, byte for byte. The report of half
-    a study says what is missing.
+    The HTML page contains its pictures; those of the Markdown page are files in the folder
+    `report`. Reports of the same results are equal byte for byte. The report of an unfinished study
+    says what is missing.
 
     Args:
-        folder: Of the study.
-        to: Another folder to write into, to show the report without its runs: it then has no
-            links to their directories.
+        folder: Folder of the study, into which the report is written.
+        to: Another folder to write into, in order to show the report without the runs. The report
+            then has no links to run directories.
 
     Raises:
         UsageError: The folder holds no study.
@@ -96,7 +96,7 @@ def _title(a: Analysis) -> str:
 
 
 def _write_pictures(folder: Path, sections: list[Section]) -> None:
-    """Write the pictures, and remove those of an earlier report that are no longer in it."""
+    """Write the pictures and remove those that only a previous report had."""
     pictures = {f"{p.name}.svg": p.svg for section in sections for p in section.pictures}
     for name, svg in pictures.items():
         write_text(folder / name, as_file(svg))

@@ -1,4 +1,4 @@
-"""Which cells were found, how often, and how far those of different seeds agree."""
+"""The cells that searches found, and the agreement between seeds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nas_lightning.studies.plan import RANDOM, digest
 from nas_lightning.studies.results import Results, Run
 
 Entry = tuple[int, int, str]
-"""Target and source of a kept edge, and its primitive."""
+"""Target, source and primitive of a kept edge."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class FoundCell:
     """A cell that searches found.
 
     Attributes:
-        digest: Its short name.
+        digest: Digest of the cell, its short name.
         genotype: The cell.
         runs: The searches that found it.
     """
@@ -33,14 +33,14 @@ class FoundCell:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far the cells of a method's seeds agree.
+    """Agreement of the cells that a method found with different seeds.
 
     Attributes:
         runs: Number of cells.
-        distinct: How many of them differ.
-        agreement: Mean over pairs of seeds and over nodes of the share of inputs, as pairs of
-            source and primitive, that both keep; none with fewer than two cells.
-        kept: For each kind of cell, how many runs keep an edge with a primitive.
+        distinct: Number of distinct cells.
+        agreement: Share of inputs (pairs of source and primitive) that two cells both keep, a mean
+            over pairs of seeds and over nodes; `None` with fewer than two cells.
+        kept: For each kind of cell and each kept edge, the number of runs that keep it.
     """
 
     runs: int
@@ -50,7 +50,7 @@ class Agreement:
 
 
 def found_cells(results: Results) -> tuple[FoundCell, ...]:
-    """What the searches found, the most frequent first."""
+    """Return the cells that searches found, the most frequent first."""
     cells: dict[str, list[Run]] = {}
     for run in results.runs:
         if run.genotype is not None and run.method != RANDOM:
@@ -64,12 +64,15 @@ def found_cells(results: Results) -> tuple[FoundCell, ...]:
 
 
 def agreements(results: Results) -> Mapping[str, Agreement]:
-    """For each method how far its cells agree; for the random cells that is what chance gives."""
+    """Compute the agreement of each method; that of the random cells is due to chance."""
     return {method: _agreement(results.of(method)) for method in results.methods}
 
 
 def overlap(first: Genotype, second: Genotype) -> float:
-    """Mean over nodes of the share of inputs that both keep; 1 for a node without any in both."""
+    """Return the share of inputs that two genotypes both keep, a mean over nodes.
+
+    A node without inputs in both counts as 1.
+    """
     return fmean(
         _shared(a, b)
         for kind, cell in first.cells.items()

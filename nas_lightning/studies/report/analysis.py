@@ -1,4 +1,4 @@
-"""All that a report says, as numbers."""
+"""Analysis of a study: all numbers of its report."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ class Analysis:
     """The numbers of a study, read and computed once for all sections.
 
     Attributes:
-        folder: Where the report stands; links are relative to it.
-        results: What ran.
-        scale: How values of the metric are written.
-        summaries: Of the final metric, by method.
-        contrasts: Every two methods.
-        correlations: By proxy, then by method.
-        rankings: Of the random cells, one a search that scored them.
-        agreements: By method.
-        cells: What was found, the most frequent first.
+        folder: Folder of the report; links are relative to it.
+        results: Results of the runs.
+        scale: Format of values of the metric.
+        summaries: Statistics of the final metric of each method.
+        contrasts: Comparisons of every two methods.
+        correlations: Correlations with the final metric, by proxy and method.
+        rankings: For each search that scored the random cells, how well it ranks them.
+        agreements: Agreement of the cells of each method.
+        cells: The cells that were found, the most frequent first.
         collapses: Cells that are mostly skip connections.
-        standings: Of the cells in the table of true accuracies, by method and seed; empty
+        standings: Standing of each cell in the table of true accuracies, by method and seed; empty
             without a table.
-        best: The highest accuracy in that table.
+        best: The highest accuracy in that table; `None` without a table.
     """
 
     folder: Path
@@ -61,7 +61,12 @@ class Analysis:
 
 
 def analyse(folder: Path, results: Results) -> Analysis:
-    """Compute all that a report says, which stands in a folder."""
+    """Compute all numbers of the report of a study.
+
+    Args:
+        folder: Folder of the report.
+        results: Results of the runs.
+    """
     study = results.study
     truth = GroundTruth.load(Path(study.table), study.column) if study.table else None
     return Analysis(
@@ -81,7 +86,7 @@ def analyse(folder: Path, results: Results) -> Analysis:
 
 
 def finals(results: Results, method: str) -> list[float]:
-    """Final metrics of a method's runs that have one."""
+    """Return the final metrics of a method, without runs that have none."""
     return [run.final for run in results.of(method) if run.final is not None]
 
 

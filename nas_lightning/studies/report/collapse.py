@@ -1,4 +1,4 @@
-"""Searches that collapsed: their cell is mostly skip connections."""
+"""Collapsed searches, whose cell is mostly skip connections."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Collapse:
 
     Attributes:
         run: The search.
-        kind: Of the cell.
-        skips: Kept edges with a skip connection.
-        edges: Kept edges.
+        kind: Kind of the cell.
+        skips: Number of kept edges with a skip connection.
+        edges: Number of kept edges.
     """
 
     run: Run
@@ -30,7 +30,7 @@ class Collapse:
 
 
 def collapses(results: Results) -> tuple[Collapse, ...]:
-    """The cells of all searches that collapsed."""
+    """Return the collapsed cells of all searches."""
     return tuple(
         Collapse(run, kind, skips, edges)
         for run in results.runs
@@ -42,6 +42,9 @@ def collapses(results: Results) -> tuple[Collapse, ...]:
 
 
 def counts(genotype: Genotype, kind: str) -> tuple[int, int]:
-    """Skip connections and kept edges of a cell; an edge of no operation is not kept."""
+    """Count the skip connections and the kept edges of a cell.
+
+    An edge with the operation `none` does not count as kept.
+    """
     kept = [i.primitive for node in genotype.cells[kind].nodes for i in node]
     return kept.count(SKIP), len(kept) - kept.count("none")

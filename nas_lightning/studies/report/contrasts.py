@@ -1,4 +1,4 @@
-"""All methods against each other, with p values adjusted for their number."""
+"""Comparisons of every two methods, with p values adjusted for the number of comparisons."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from nas_lightning.studies.results import Results
 
 LEVEL = 0.05
 FEWEST = 6
-"""With fewer pairs p of the sign-flip test, at least 2 / 2^n, is never below the level."""
+"""Least number of pairs n at which p of the sign-flip test, at least 2 / 2^n, can be below the
+level."""
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """A comparison among others.
+    """A comparison of two methods, as one of all comparisons of a report.
 
     Attributes:
-        comparison: The two methods.
-        adjusted: Its p value, adjusted by Holm for all comparisons of the report.
+        comparison: The comparison.
+        adjusted: p after Holm's adjustment for all comparisons of the report; `None` without p.
     """
 
     comparison: Comparison
@@ -27,18 +28,18 @@ class Contrast:
 
     @property
     def told_apart(self) -> bool:
-        """Whether the two differ beyond chance."""
+        """True if the two methods differ beyond chance."""
         return self.adjusted is not None and self.adjusted < LEVEL
 
     @property
     def pairs_needed(self) -> int | None:
-        """Pairs that would confirm a difference of this size, were it the only comparison."""
+        """Number of pairs that would confirm this difference if it were the only comparison."""
         needed = self.comparison.runs_needed
         return None if needed is None else max(needed, FEWEST)
 
 
 def contrasts(results: Results) -> tuple[Contrast, ...]:
-    """Compare every two methods on the seeds that both have; random cells pair by number."""
+    """Compare every two methods on their common seeds; the seed of a random cell is its number."""
     finals = {
         method: {run.seed: run.final for run in results.of(method) if run.final is not None}
         for method in results.methods

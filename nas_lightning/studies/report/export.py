@@ -1,7 +1,7 @@
-"""The numbers of a report, for programs: JSON and CSV.
+"""The numbers of a report as JSON and CSV.
 
-Times and memory stand only under `cost`, or in columns that begin with it, so that reports of
-equal studies can be compared without them.
+Times and memory are only under `cost`, or in columns that begin with it, so that reports of equal
+studies can be compared without them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ COST = ("search_seconds", "retrain_seconds", "peak_memory_mib")
 
 
 def to_json(a: Analysis) -> str:
-    """All numbers; values of the metric as they are, not in percent."""
+    """Return all numbers as JSON. Values of the metric are not converted to percent."""
     study = a.results.study
     document = {
         "format": FORMAT,
@@ -73,10 +73,10 @@ def to_json(a: Analysis) -> str:
 
 
 def to_csv(a: Analysis) -> str:
-    """A row a run."""
+    """Return a table as CSV, with a row for each run."""
     rows = [_flat(_run(a, run)) for run in a.results.runs]
     names = list(dict.fromkeys(name for row in rows for name in row))
-    names.sort(key=lambda name: name.startswith("cost_"))  # stable: all others keep their order
+    names.sort(key=lambda name: name.startswith("cost_"))  # stable: other columns keep their order
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
@@ -106,12 +106,12 @@ def _run(a: Analysis, run: Run) -> dict[str, Any]:
 
 
 def _flat(run: dict[str, Any]) -> dict[str, Any]:
-    """A run without columns that hold columns."""
+    """Flatten the nested values of a run into columns."""
     flat: dict[str, Any] = {}
     for name, value in run.items():
         if name in ("standing", "cost"):
-            part = dict.fromkeys(COST) if name == "cost" else {}
-            flat |= {f"{name}_{key}": each for key, each in {**part, **(value or {})}.items()}
+            empty = dict.fromkeys(COST) if name == "cost" else {}
+            flat |= {f"{name}_{key}": each for key, each in {**empty, **(value or {})}.items()}
         elif name != "scores":
             flat[name] = _joined(value) if isinstance(value, list) else value
     return flat

@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing else."""
+"""The report as a self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nas_lightning.studies.report.plotting import inline
 
 
 def to_html(title: str, sections: Sequence[Section]) -> str:
-    """The whole page."""
+    """Return the whole page."""
     environment = Environment(
         loader=PackageLoader("nas_lightning.studies.report", "."),
         autoescape=True,
@@ -27,10 +27,10 @@ def to_html(title: str, sections: Sequence[Section]) -> str:
 
 
 def _tied(text: str) -> str:
-    """Text that does not break within `n = 5` and `5 %`."""
+    """Prevent line breaks inside of `n = 5` and `5 %`."""
     return text.replace(" = ", "\u00a0=\u00a0").replace(" %", "\u00a0%")
 
 
 def _inline(picture: Picture) -> Markup:
-    """The picture as an element; what is written in it was escaped when it was drawn."""
+    """Return the picture as an HTML element; its text was escaped when it was drawn."""
     return Markup(inline(picture.svg, picture.name))

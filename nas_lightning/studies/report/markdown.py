@@ -1,4 +1,4 @@
-"""The report as Markdown."""
+"""The report in Markdown."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 from nas_lightning.studies.report.page import Entry, Link, Section, Table
 
 PICTURES = "report"
-"""Folder of the pictures, beside the report."""
+"""Folder of the pictures, next to the report."""
 
 
 def to_markdown(title: str, sections: Sequence[Section]) -> str:
-    """The whole document."""
+    """Return the whole document."""
     return "\n\n".join([f"# {_escape(title)}", *map(_section, sections)]) + "\n"
 
 
@@ -50,6 +50,6 @@ def _link(link: Link) -> str:
 
 
 def _escape(text: str) -> str:
-    """Text that Markdown shows as it is."""
+    """Escape text, so that Markdown shows it unchanged."""
     one_line = " ".join(text.split())
     return re.sub(r"([\\`*_\[\]<>|#~])", r"\\\1", one_line)

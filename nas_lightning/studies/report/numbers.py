@@ -1,22 +1,22 @@
-"""How numbers are written in a report."""
+"""Formats of numbers and words in a report."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 NOTHING = "–"
-"""Stands where there is no number."""
+"""Placeholder of a missing number."""
 
 ACRONYMS = ("psnr", "ssim")
 """Metrics whose names are written in capitals."""
 
 WHOLE = 1000
-"""From here on values without a unit are written without digits behind the point."""
+"""Least value without a unit that is written without decimals."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How values of a metric are written: accuracies in percent, PSNR in dB, others as they are.
+    """The format of a metric's values: accuracies in percent, PSNR in dB, others unchanged.
 
     Args:
         metric: Name of the metric.
@@ -26,17 +26,17 @@ class Scale:
 
     @property
     def factor(self) -> float:
-        """What values are multiplied by before they are shown."""
+        """Factor of values when they are shown."""
         return 100.0 if "accuracy" in self.metric else 1.0
 
     @property
     def unit(self) -> str:
-        """Unit of shown values, with a space before it where one belongs."""
+        """Unit of shown values with a space before it; empty if there is none."""
         return " %" if "accuracy" in self.metric else " dB" if self.metric == "psnr" else ""
 
     @property
     def difference_unit(self) -> str:
-        """Unit of differences between values."""
+        """Unit of shown differences."""
         return " points" if "accuracy" in self.metric else self.unit
 
     @property
@@ -46,11 +46,11 @@ class Scale:
 
     @property
     def label(self) -> str:
-        """Name and unit, for axes and heads of tables."""
+        """Name and unit, for axes and table heads."""
         return f"{self.name},{self.unit}" if self.unit else self.name
 
     def show(self, value: float | None) -> str:
-        """A value without its unit."""
+        """Format a value without its unit."""
         if value is None:
             return NOTHING
         shown = self.factor * value
@@ -59,51 +59,51 @@ class Scale:
         return minus(f"{shown:,.0f}" if abs(shown) >= WHOLE else f"{shown:#.4g}".rstrip("."))
 
     def signed(self, value: float | None) -> str:
-        """A difference without its unit, with its sign."""
+        """Format a difference with its sign, without its unit."""
         text = self.show(value)
         return f"+{text}" if value is not None and value > 0 else text
 
 
 def minus(text: str) -> str:
-    """The text of a number with a true minus sign, and without one before zero."""
+    """Replace the hyphen of a formatted number by a minus sign, and remove it from zero."""
     if text.startswith("-"):
         return "−" + text[1:] if text.strip("-0.") else text[1:]
     return text
 
 
 def coefficient(value: float | None) -> str:
-    """A correlation or an effect size."""
+    """Format a correlation or an effect size."""
     return NOTHING if value is None else minus(f"{value:.2f}")
 
 
 def probability(value: float | None) -> str:
-    """A p value."""
+    """Format a p value."""
     if value is None:
         return NOTHING
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def interval(low: str, high: str) -> str:
-    """Both ends of an interval that are already written; a dash if there is none."""
+    """Join the formatted ends of an interval; return a dash if one is missing."""
     return NOTHING if NOTHING in (low, high) else f"{low} to {high}"
 
 
 def percent(share: float | None) -> str:
-    """A share of one as a whole percentage."""
+    """Format a share between 0 and 1 as a whole percentage."""
     return NOTHING if share is None else f"{100 * share:.0f} %"
 
 
 def count(number: int, thing: str) -> str:
-    """A number of things, such as `1 run` and `2 searches`."""
+    """Format a number of things, such as `1 run` or `2 searches`."""
     plural = "es" if thing.endswith("ch") else "s"
     return f"{number} {thing}" if number == 1 else f"{number} {thing}{plural}"
 
 
 def cell_name(kind: str) -> str:
-    """A kind of cell in a sentence, such as `normal cell`."""
+    """Return the name of a kind of cell for a sentence, such as `normal cell`."""
     return kind if kind == "cell" else f"{kind.replace('_', ' ')} cell"
 
 
 def listed(names: list[str]) -> str:
-    """Names in a sentence, such as `a, b and c`."""
+    """Join names for a sentence, such as `a, b and c`."""
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))

@@ -1,4 +1,4 @@
-"""What a report is made of: sections of words, tables and pictures."""
+"""Elements of a report: sections of words, tables and pictures."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Link:
-    """A link to something in the study's folder.
+    """A link to a run directory in the folder of the study.
 
     Attributes:
-        text: What stands there.
-        target: Path relative to the study's folder; none if there is nothing to link to yet.
+        text: Text of the link.
+        target: Path relative to the folder of the report; `None` if there is nothing to link to.
     """
 
     text: str
@@ -19,7 +19,7 @@ class Link:
 
 
 Entry = str | tuple[Link, ...]
-"""What stands in a table's box."""
+"""An entry of a table: text or links."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Table:
     """A table.
 
     Attributes:
-        title: Stands above.
+        title: Title above the table.
         head: Names of the columns.
-        rows: As many entries each.
-        labels: How many columns, counted from the left, hold words; the others hold numbers.
-        note: Stands below, if anything is to be said.
+        rows: Rows, with an entry for each column.
+        labels: Number of first columns that hold words; the others hold numbers.
+        note: Note below the table; empty for none.
     """
 
     title: str
@@ -46,10 +46,10 @@ class Picture:
     """A picture.
 
     Attributes:
-        name: Of its file, without the ending.
-        title: What it shows, in words.
-        svg: The file: a whole SVG document.
-        small: One of several that stand side by side.
+        name: Name of its file, without the ending.
+        title: Caption.
+        svg: A whole SVG document.
+        small: The picture is one of several side by side.
     """
 
     name: str
@@ -63,11 +63,11 @@ class Section:
     """A section.
 
     Attributes:
-        title: Its heading.
-        reading: How to read it, in a sentence.
+        title: Heading.
+        reading: A sentence or two that explain how to read the section.
         words: Paragraphs.
-        pictures: Stand below the words.
-        tables: Stand below the pictures.
+        pictures: Pictures below the paragraphs.
+        tables: Tables below the pictures.
     """
 
     title: str

@@ -1,7 +1,7 @@
-"""How the pictures of a report look, and how they become SVG.
+"""Style of the pictures of a report, and their conversion to SVG.
 
-Pictures are drawn with an ink and a paper of their own colours. On a page that is read in the
-light or in the dark these are replaced by the page's; in files the paper is white.
+Pictures are drawn with placeholder colours for ink and paper. In the HTML page these are replaced
+by the colours of the page, which has a light and a dark mode. In files the paper is white.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ INK = "#222324"
 PAPER = "#fdfefd"
 FAINT = "#8a8f98"
 WIDE = (4.5, 2.8)
-"""Width and height in inches of a picture that stands alone."""
+"""Width and height in inches of a single picture."""
 SMALL = (3.5, 2.5)
-"""The same of one of several that stand side by side."""
+"""Width and height in inches of one of several pictures side by side."""
 SETTINGS: dict[str, Any] = {
     "axes.edgecolor": FAINT,
     "axes.facecolor": "none",
@@ -49,7 +49,7 @@ SETTINGS: dict[str, Any] = {
     "legend.fontsize": 7.5,
     "legend.frameon": False,
     "lines.solid_capstyle": "round",
-    "svg.fonttype": "none",  # text stays text
+    "svg.fonttype": "none",  # keep text as text
     "svg.hashsalt": "nas-lightning",
     "text.color": INK,
     "text.parse_math": False,  # names of methods are plain text
@@ -59,27 +59,27 @@ SETTINGS: dict[str, Any] = {
     "ytick.color": INK,
     "ytick.labelsize": 7.5,
 }
-# Okabe and Ito's palette: distinct with any colour vision; markers differ too
+# Okabe and Ito's palette: distinct with any colour vision; markers differ as well
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p")
 MANY = 4
-"""With more kinds of cells than this no kind has pictures of its own."""
+"""Largest number of kinds of cells for which every kind has its own pictures."""
 LONGEST = 24
-"""Letters of a method's name in a picture."""
+"""Most letters of a method's name in a picture."""
 JITTER = 0.618034
-"""Multiples of the golden ratio's fraction fill a range evenly, in the same way every time."""
+"""Fractional part of the golden ratio; its multiples modulo 1 fill a range evenly."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """How a method's runs are drawn."""
+    """Colour and marker of a method's runs."""
 
     colour: str
     marker: str
 
 
 def looks(methods: Sequence[str]) -> dict[str, Look]:
-    """A look for each method; randomly drawn cells are grey crosses."""
+    """Return a look for each method; random cells are grey crosses."""
     searched = [method for method in methods if method != RANDOM]
     found = {
         method: Look(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)])
@@ -90,7 +90,7 @@ def looks(methods: Sequence[str]) -> dict[str, Look]:
 
 @contextmanager
 def drawing(size: tuple[float, float] = WIDE) -> Iterator[Figure]:
-    """An empty figure in the report's style, which the user's own settings do not change.
+    """Provide an empty figure in the style of the report, whatever the user's own settings are.
 
     Args:
         size: Width and height in inches.
@@ -102,54 +102,54 @@ def drawing(size: tuple[float, float] = WIDE) -> Iterator[Figure]:
 
 
 def short(name: str) -> str:
-    """A name that leaves a picture room for what it shows."""
+    """Shorten a name to `LONGEST` letters, to leave room in a picture."""
     return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
 
 
 def legend(figure: Figure, axes: Axes, columns: int = 3) -> None:
-    """The names of what `axes` show, below the figure."""
+    """Add a legend of `axes` below the figure."""
     handles, labels = axes.get_legend_handles_labels()
     if handles:
         figure.legend(handles, labels, loc="outside lower center", ncols=columns)
 
 
 def whole_numbers(*axes: Axis) -> None:
-    """Have ticks at whole numbers only."""
+    """Place ticks at whole numbers only."""
     for axis in axes:
         axis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
 
 
 def jitter(number: int, width: float) -> list[float]:
-    """Offsets from -width / 2 to width / 2 that keep neighbouring dots apart."""
+    """Return offsets from -width / 2 to width / 2 that keep neighbouring dots apart."""
     return [width * ((JITTER * (i + 1)) % 1 - 0.5) for i in range(number)]
 
 
 def to_svg(figure: Figure) -> str:
-    """An SVG document; the same figure gives the same text."""
+    """Return a figure as an SVG document; equal figures give equal text."""
     buffer = io.StringIO()
     with style.context(["default", SETTINGS]):
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(buffer, format="svg", metadata=nothing)
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", buffer.getvalue(), flags=re.DOTALL)
     text = re.sub(r"\s*<style type=\"text/css\">.*?</style>", "", text)
-    # two digits are enough for any screen, and a third of the size
+    # two decimals are enough for any screen and save two thirds of the size
     text = re.sub(r' d="[^"]*"', lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), text)
     return re.sub(r"font-family: [^;\"]*", "font-family: 'DejaVu Sans', Verdana, sans-serif", text)
 
 
 def as_file(svg: str) -> str:
-    """The document on white paper, for files."""
+    """Return the document with white paper, for files."""
     return svg.replace(PAPER, "#ffffff")
 
 
 def inline(svg: str, name: str) -> str:
-    """The element for an HTML page: colours and fonts of the page, names that clash with no other.
+    """Return the document as an HTML element, with colours and fonts of the page and unique ids.
 
-    Its class is `clear`, or `paper` if it was drawn on white paper and keeps it.
+    The class of the element is `clear`, or `paper` if it was drawn on white paper and keeps it.
 
     Args:
         svg: The document.
-        name: Unique on the page.
+        name: A prefix of ids, unique on the page.
     """
     element = svg[svg.index("<svg") :]
     element = re.sub(r' xmlns(:xlink)?="[^"]*"', "", element).replace("xlink:href", "href")

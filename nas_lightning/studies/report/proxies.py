@@ -1,4 +1,4 @@
-"""How well what a search knows foretells what retraining finds."""
+"""Proxies of the final metric that a search knows: their correlations and rankings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nas_lightning.studies.results import Results, Run
 
 ALL = "all methods"
 CLEAR = 0.5
-"""Kendall's τ from which a proxy reflects the final metric clearly."""
+"""Least Kendall's τ at which a proxy reflects the final metric clearly."""
 PROXIES = ("one_shot", "supernet")
 TITLES = {"one_shot": "one-shot metric", "supernet": "supernet's metric"}
 
@@ -23,14 +23,14 @@ Coefficients = tuple[Correlation, Correlation, Correlation]
 
 @dataclass(frozen=True)
 class Ranking:
-    """How well the supernet of one search ranks the randomly drawn cells.
+    """The ranking of the random cells by the supernet of one search.
 
     Attributes:
-        method: Of the search.
-        seed: Of the search.
+        method: Method of the search.
+        seed: Seed of the search.
         n: Number of random cells that have both a score in the supernet and a final metric.
-        tau: Kendall's τ-b of scores and final metrics.
-        note: Why it is undefined, if it is.
+        tau: Kendall's τ-b of scores and final metrics; `None` if it is undefined.
+        note: Reason why τ is undefined; `None` if it is defined.
     """
 
     method: str
@@ -41,7 +41,7 @@ class Ranking:
 
 
 def pairs(runs: Sequence[Run], proxy: str) -> list[tuple[float, float]]:
-    """Proxy and final metric of each run that has both.
+    """Return the proxy and the final metric of each run that has both.
 
     Args:
         runs: Searches.
@@ -52,7 +52,7 @@ def pairs(runs: Sequence[Run], proxy: str) -> list[tuple[float, float]]:
 
 
 def correlations(results: Results) -> Mapping[str, Mapping[str, Coefficients]]:
-    """For each proxy and each method, and all methods together, its three correlations."""
+    """Compute three correlations for each proxy, for each method and for all methods together."""
     methods = [method for method in results.methods if method != RANDOM]
     groups = {method: results.of(method) for method in methods}
     if len(methods) != 1:
@@ -64,16 +64,17 @@ def correlations(results: Results) -> Mapping[str, Mapping[str, Coefficients]]:
 
 
 def rankings(results: Results) -> tuple[Ranking, ...]:
-    """How well each search's supernet ranks the random cells."""
+    """Rate how well the supernet of each search ranks the random cells."""
     finals = {run.seed: run.final for run in results.of(RANDOM)}
     return tuple(_ranking(run, finals) for run in results.runs if run.scores)
 
 
 def strength(tau: Correlation) -> str:
-    """How clearly a proxy reflects the final metric, by the interval of τ.
+    """Say how clearly a proxy reflects the final metric, by the interval of τ.
 
     Returns:
-        `undefined`, `does not`, `against`, `weakly` or `clearly`.
+        `undefined`, `does not` if the interval contains 0, `against` if it is below 0, `weakly`
+        or `clearly` if it is above 0 and τ is below `CLEAR` or not.
     """
     if tau.value is None or tau.low is None or tau.high is None:
         return "undefined"
@@ -89,7 +90,7 @@ def _correlate(points: Sequence[tuple[float, float]]) -> Coefficients:
 
 
 def _ranking(run: Run, finals: Mapping[int, float | None]) -> Ranking:
-    # `correlate` would make an interval for every search; here the searches are the sample
+    # without `correlate`, which computes an interval for every search: here searches are the sample
     points = [
         (score, final)
         for number, score in sorted(run.scores.items())
@@ -102,6 +103,6 @@ def _ranking(run: Run, finals: Mapping[int, float | None]) -> Ranking:
         what = "scores" if len(set(scores)) == 1 else "final metrics"
         return Ranking(run.method, run.seed, len(points), None, f"all {what} are equal")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # only of p, which is not asked for
+        warnings.simplefilter("ignore")  # they are about p, which is not used
         tau = float(stats.kendalltau(scores, values).statistic)
     return Ranking(run.method, run.seed, len(points), tau)

@@ -1,4 +1,4 @@
-"""What searches logged epoch by epoch, as curves."""
+"""Curves of the values that searches logged in each epoch."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Curve:
     """A value over the epochs.
 
     Attributes:
-        epochs: (T,).
-        values: (T,).
+        epochs: Epochs (T,).
+        values: Values (T,).
     """
 
     epochs: Values
@@ -30,7 +30,7 @@ class Curve:
 
 
 def curve(run: Run, key: str) -> Curve | None:
-    """What a search logged under a name; none if it did not."""
+    """Return the values that a search logged under a name; `None` if there are none."""
     rows = [row for row in run.history if key in row]
     if not rows:
         return None
@@ -38,7 +38,7 @@ def curve(run: Run, key: str) -> Curve | None:
 
 
 def mean_curve(run: Run, keys: Sequence[str]) -> Curve | None:
-    """Mean over several names of what a search logged; none if it logged none of them."""
+    """Return the mean of the values under several names; `None` if none of them was logged."""
     curves = [found for key in keys if (found := curve(run, key)) is not None]
     if not curves:
         return None
@@ -46,23 +46,23 @@ def mean_curve(run: Run, keys: Sequence[str]) -> Curve | None:
 
 
 def kinds(runs: Sequence[Run], prefix: str) -> list[str]:
-    """What stands behind a prefix in the names of logged values, such as kinds of cells."""
+    """Return the suffixes after a prefix in the names of logged values, such as kinds of cells."""
     names = (name for run in runs for row in run.history for name in row)
     return list(dict.fromkeys(n.removeprefix(prefix) for n in names if n.startswith(prefix)))
 
 
 def operation_weights(run: Run, kind: str) -> dict[str, Curve]:
-    """For each primitive its weight, a mean over the edges of a cell.
+    """Return the mean weight of each primitive over the edges of a cell.
 
-    α that a method keeps on the simplex are the weights themselves. Others go through the softmax,
-    or the sigmoid if the weights that the genotype was read off do not sum to one on each edge.
+    α on the simplex is the weights themselves. Otherwise the weights are the softmax of α, or its
+    sigmoid if the final weights in the genotype do not sum to one on each edge.
 
     Args:
         run: A search.
-        kind: Of the cell.
+        kind: Kind of the cell.
 
     Returns:
-        Curves by primitive; empty if the search did not log α.
+        A curve for each primitive; empty if the search did not log α.
     """
     prefix = f"alpha/{kind}/"
     names = [name.removeprefix(prefix) for name in _names(run) if name.startswith(prefix)]
@@ -88,7 +88,7 @@ def _column(rows: Sequence[Row], key: str) -> Values:
 
 
 def _relax(alpha: Values, shares: bool) -> Values:
-    """α (T, E, O) → weights (T, E, O)."""
+    """Relax α (T, E, O) to weights (T, E, O)."""
     if (alpha >= 0).all() and np.allclose(alpha.sum(-1), 1, atol=1e-4):
         return alpha
     relaxed: Any = softmax(alpha, axis=-1) if shares else expit(alpha)
@@ -96,7 +96,7 @@ def _relax(alpha: Values, shares: bool) -> Values:
 
 
 def _sums_to_one(run: Run, kind: str) -> bool:
-    """Whether the weights of an edge are shares; so if nothing says otherwise."""
+    """Return True if the weights of each edge sum to one, or if the genotype has no weights."""
     mixing = {} if run.genotype is None else run.genotype.mixing.get(kind, {})
     if not mixing.get("ops"):
         return True

@@ -1,4 +1,4 @@
-"""One pass through a cell by its plan."""
+"""The fast cell: one pass through a cell, following its program."""
 
 from __future__ import annotations
 
@@ -15,20 +15,19 @@ from torch.nn import functional as F
 from nas_lightning.architecture import Cell
 from nas_lightning.layers.drop_path import DropPath
 from nas_lightning.supernet.fast.constants import identity, index, made_once
+from nas_lightning.supernet.fast.cpu import thresholds
+from nas_lightning.supernet.fast.cpu.pools import pooled
 from nas_lightning.supernet.fast.nodes import PartialNodes, WholeNodes
-from nas_lightning.supernet.fast.norms import WIDE, Part, normalized
-from nas_lightning.supernet.fast.plan import Branch, Plan, Source, plan_of
-from nas_lightning.supernet.fast.pools import pooled
+from nas_lightning.supernet.fast.norms import NormInput, normalized
 from nas_lightning.supernet.fast.products import channels_last, mix
+from nas_lightning.supernet.fast.program import Branch, Program, Source, program_of
 from nas_lightning.supernet.mixing import Active
 from nas_lightning.supernet.reference import MixedEdge, reference_cell
 
-To = Tensor | tuple[int, ...]
-"""How what an operation gives comes to targets: by a matrix, or as it is, to those of these places,
-channels by channels."""
-SMALL = 2**15
-"""Elements of a state's mixed channels up to which the inputs of a cell run together: an
-operation then costs the same for one as for both."""
+Route = Tensor | tuple[int, ...]
+"""The way from an output of operations to the targets of a source. A matrix mixes the output into
+the channels of all targets. A tuple has, for each block of C channels of the output, the index of
+the target that the block is added to."""
 
 
 def fast_cell(
@@ -39,90 +38,96 @@ def fast_cell(
     edge_weights: Tensor,
     active: Active | None = None,
 ) -> Tensor:
-    """What `reference_cell` returns, to rounding, in the channels-last format.
+    """Compute `reference_cell` up to rounding; the output is in the channels-last format.
 
-    While drop path drops, `reference_cell` itself runs: every path has draws of its own.
+    `reference_cell` itself runs while drop path is active, because every path draws its own mask.
     """
     drop = next((module for module in edges.modules() if isinstance(module, DropPath)), None)
     if drop is not None and drop.training and drop.dropping:
         return reference_cell(cell, inputs, edges, op_weights, edge_weights, active)
-    first = cast("MixedEdge", edges[0])  # or of partial channels
+    first = cast("MixedEdge", edges[0])  # or PartialChannelEdge
     k = first.k
-    # not in bfloat16: on the CPU, weight gradients of grouped dilated convolutions are NaN there
+    # not in bfloat16: there, weight gradients of grouped dilated convolutions are NaN on the CPU
     # (oneDNN in PyTorch 2.15)
-    small = inputs[0].numel() <= SMALL * k and inputs[0].dtype != torch.bfloat16
-    plan = plan_of(cell, edges, active, small)
-    return _Pass(cell, plan, k, inputs, op_weights, edge_weights).run()
+    few = inputs[0].numel() <= thresholds.SMALL_STATE * k
+    small = few and inputs[0].dtype != torch.bfloat16
+    program = program_of(cell, edges, active, small)
+    return _Pass(cell, program, k, inputs, op_weights, edge_weights).run()
 
 
 class _Pass:
-    """What a pass has come to."""
+    """A pass through a cell, and its intermediate results."""
 
     def __init__(
         self,
         cell: Cell,
-        plan: Plan,
+        program: Program,
         k: int,
         inputs: Sequence[Tensor],
         op_weights: Tensor,
         edge_weights: Tensor,
     ) -> None:
-        self.cell, self.plan = cell, plan
+        self.cell, self.program = cell, program
         self.size = inputs[0].shape[1] // k
-        # of the states, but at least single: batch norm takes scales of more precision
+        # the type of the states, at least float32: batch norm accepts scales of higher precision
         dtype = torch.promote_types(inputs[0].dtype, torch.float32)
         weights = (op_weights * edge_weights[:, None]).to(dtype)
         self._scales, self._mixtures, skips = self._weights(weights)
-        self._made = plan.kernels.made(learned=not weights.requires_grad)
-        # what operations have given so far to some of the nodes to come, side by side
-        self._given: dict[tuple[int, ...], Tensor] = {}
+        self._kernels = program.kernels.gather(learned=not weights.requires_grad)
+        # by nodes: the sum so far of the operations' outputs at these nodes, side by side
+        self._sums: dict[tuple[int, ...], Tensor] = {}
         self._nodes: WholeNodes | PartialNodes = WholeNodes(cell)
-        self._shares = list(inputs)  # of the states, what operations read
+        self._shares = list(inputs)  # the channels of each state that operations read
         if k > 1:
-            parts = [torch.split(x, [self.size, x.shape[1] - self.size], dim=1) for x in inputs]
-            self._shares = [read for read, _ in parts]
-            skips = skips.view(len(plan.skips), len(edge_weights)).sum(0)
+            pairs = [torch.split(x, [self.size, x.shape[1] - self.size], dim=1) for x in inputs]
+            self._shares = [read for read, _ in pairs]
+            skips = skips.view(len(program.skips), len(edge_weights)).sum(0)
             self._nodes = PartialNodes(
-                cell, k, list(itertools.chain(*parts)), plan.strides[0], plan.incoming,
+                cell, k, list(itertools.chain(*pairs)), program.strides[0], program.incoming,
                 edge_weights.to(dtype), skips,
             )  # fmt: skip
         self._shares = [channels_last(read) for read in self._shares]
 
     def run(self) -> Tensor:
-        """The output of the cell."""
-        for source in self.plan.sources:
+        """Return the output of the cell."""
+        for source in self.program.sources:
             if source.states[0] == len(self._shares):
                 self._add_node()
-            self._leave(source)
+            self._run_source(source)
         self._add_node()
         return self._nodes.output()
 
     def _add_node(self) -> None:
         node = len(self._shares)
         terms = []
-        for nodes in [nodes for nodes in self._given if nodes[0] == node]:
-            given = self._given.pop(nodes)
+        for nodes in [nodes for nodes in self._sums if nodes[0] == node]:
+            term = self._sums.pop(nodes)
             if len(nodes) > 1:
-                given, rest = torch.split(given, [self.size, given.shape[1] - self.size], dim=1)
-                self._give(nodes[1:], rest)
-            terms.append(given)
-        terms = terms or [self._nothing(self.plan.incoming[node][0])]
+                term, rest = torch.split(term, [self.size, term.shape[1] - self.size], dim=1)
+                self._add(nodes[1:], rest)
+            terms.append(term)
+        terms = terms or [self._zeros(self.program.incoming[node][0])]
         total = channels_last(functools.reduce(operator.add, terms))
         self._shares.append(self._nodes.add(total))
 
-    def _give(self, nodes: tuple[int, ...], given: Tensor) -> None:
-        before = self._given.get(nodes)
-        self._given[nodes] = given if before is None else before + given
+    def _add(self, nodes: tuple[int, ...], term: Tensor) -> None:
+        before = self._sums.get(nodes)
+        self._sums[nodes] = term if before is None else before + term
 
     def _weights(self, weights: Tensor) -> tuple[Iterator[Tensor], Iterator[Tensor], Tensor]:
-        """Scales of the branches (n · C,), mixtures (M · S · C, n · C), skips (S · E,).
+        """Select the weights that each source needs.
 
-        One selection makes all of them: each by itself would cost a few kernels.
+        A single selection serves all of them. One for each would take several kernels each.
 
         Args:
-            weights: Of operations, times those of edges (E, O).
+            weights: Weights of operations times weights of edges (E, O).
+
+        Returns:
+            The scale of each branch (n · C,), the matrix of each source that has pools or skips
+            (M · S · C, n · C), and the weights of skips (S · E,).
         """
-        scales, mixtures, skips = self.plan.scales, self.plan.mixtures, self.plan.skips
+        program = self.program
+        scales, mixtures, skips = program.scales, program.mixtures, program.skips
         order = tuple(itertools.chain(*scales, *mixtures, *skips))
         flat = weights.flatten()
         if flat.shape[0] in order:
@@ -130,9 +135,9 @@ class _Pass:
         counts = [sum(map(len, chosen)) for chosen in (scales, mixtures, skips)]
         chosen = torch.split(flat.index_select(0, index(order, flat.device)), counts)
         wide = chosen[0].repeat_interleave(self.size)
-        # a weight for each pair of channels: of one channel with itself
+        # each weight as a diagonal matrix over the channels
         square = chosen[1][:, None, None] * identity(self.size, flat.dtype, flat.device)
-        mixing = [s for s in self.plan.sources if s.pools or s.skips]
+        mixing = [s for s in program.sources if s.pools or s.skips]
         blocks = zip(torch.split(square, [len(m) for m in mixtures]), mixing, strict=True)
         return (
             iter(torch.split(wide, [len(scale) * self.size for scale in scales])),
@@ -140,21 +145,21 @@ class _Pass:
             chosen[2],
         )
 
-    def _leave(self, source: Source) -> None:
-        """Run what leaves a source, and give its targets their terms."""
+    def _run_source(self, source: Source) -> None:
+        """Run the operations of a source and add their outputs to its targets."""
         shares = [self._shares[s] for s in source.states]
         x = shares[0] if len(shares) == 1 else torch.cat(shares, dim=1)
         mixed: list[tuple[Tensor, Tensor]] = []
         sums: dict[tuple[int, ...], Tensor] = {}
-        for value, to in self._run(source, x):
-            if isinstance(to, Tensor):
-                mixed.append((value, to))
-            elif to in sums:
-                sums[to] = _plus(sums[to], value)
+        for value, route in self._outputs(source, x):
+            if isinstance(route, Tensor):
+                mixed.append((value, route))
+            elif route in sums:
+                sums[route] = _plus(sums[route], value)
             else:
-                sums[to] = value
+                sums[route] = value
         if len(shares) > 1:
-            # not by a sum over an axis, whose gradient leaves the channels-last format
+            # the gradient of a sum over an axis would not be in the channels-last format
             sums = {
                 to[: len(to) // len(shares)]: functools.reduce(
                     operator.add, total.chunk(len(shares), dim=1)
@@ -165,54 +170,56 @@ class _Pass:
         for value, rows in mixed:
             sums[everywhere] = mix(value, rows, sums.get(everywhere))
         for to, total in sums.items():
-            self._give(tuple(source.targets[i] for i in to), total)
+            self._add(tuple(source.targets[i] for i in to), total)
 
-    def _run(self, source: Source, x: Tensor) -> Iterator[tuple[Tensor, To]]:
-        """What operations give, and how it comes to the targets."""
-        of_pools = x.new_empty(0)
+    def _outputs(self, source: Source, x: Tensor) -> Iterator[tuple[Tensor, Route]]:
+        """Yield outputs of operations with their routes to the targets."""
+        pool_rows = x.new_empty(0)
         if source.pools or source.skips:
-            of_pools = next(self._mixtures)
+            pool_rows = next(self._mixtures)
             if source.skips:
                 rest = source.skips * x.shape[1]
-                of_pools, of_skips = torch.split(of_pools, [of_pools.shape[0] - rest, rest])
-                yield x, of_skips
+                pool_rows, skip_rows = torch.split(pool_rows, [pool_rows.shape[0] - rest, rest])
+                yield x, skip_rows
         scales = [next(self._scales) for _ in source.branches]
         rectified = x.relu() if source.branches else x
-        firsts = [branch.stages[0].rectify for branch in source.branches]
-        states = [rectified if first else x for first in firsts]
+        rectifies = [branch.segments[0].rectify for branch in source.branches]
+        states = [rectified if rectify else x for rectify in rectifies]
         for depth in range(source.depth):
-            ended: list[tuple[Part, To]] = []
+            last: list[tuple[NormInput, Route]] = []
             if depth == 0 and source.pools:
                 pools = source.pools
-                part = Part(pooled([pool[0] for pool in pools], x), pools[0][1:])
-                ended.append((part, of_pools))
-            going: dict[int, Part] = {}
+                outputs = NormInput(pooled([pool[0] for pool in pools], x), pools[0][1:])
+                last.append((outputs, pool_rows))
+            inner: dict[int, NormInput] = {}
             for j, branch in enumerate(source.branches):
-                if depth == len(branch.stages) - 1:
-                    ended.append((self._part(branch, depth, states[j], scales[j]), branch.to))
-                elif depth < len(branch.stages):
-                    going[j] = self._part(branch, depth, states[j])
-            alone, beside, others = normalized([part for part, _ in ended], [*going.values()])
-            for j, state in zip(going, others, strict=True):
+                if depth == len(branch.segments) - 1:
+                    last.append((self._segment(branch, depth, states[j], scales[j]), branch.to))
+                elif depth < len(branch.segments):
+                    inner[j] = self._segment(branch, depth, states[j])
+            alone, beside, others = normalized([given for given, _ in last], [*inner.values()])
+            for j, state in zip(inner, others, strict=True):
                 states[j] = state
-            given = [(value, to) for value, (_, to) in zip(alone, ended, strict=True)]
-            yield from ((value, to) for value, to in given if value is not None)
+            values = [(value, route) for value, (_, route) in zip(alone, last, strict=True)]
+            yield from ((value, route) for value, route in values if value is not None)
             if beside is not None:
-                ends = [to for value, to in given if value is None]
-                yield beside, self._rows(ends, source, beside)
+                routes = [route for value, route in values if value is None]
+                yield beside, self._rows(routes, source, beside)
 
-    def _part(self, branch: Branch, depth: int, state: Tensor, scale: Tensor | None = None) -> Part:
-        """A stage of an operation up to its batch norm."""
-        stage, follows = branch.stages[depth], branch.stages[depth + 1 :]
-        for run in stage.runs:
-            state = run(state, self._made)
-        return Part(state, stage.norms, scale, bool(follows) and follows[0].rectify)
+    def _segment(
+        self, branch: Branch, depth: int, state: Tensor, scale: Tensor | None = None
+    ) -> NormInput:
+        """Run a segment of an operation up to its batch norm."""
+        segment, following = branch.segments[depth], branch.segments[depth + 1 :]
+        for run in segment.runs:
+            state = run(state, self._kernels)
+        return NormInput(state, segment.norms, scale, bool(following) and following[0].rectify)
 
-    def _rows(self, ends: Sequence[To], source: Source, beside: Tensor) -> Tensor:
-        """The matrix to the targets of ends side by side: of pools, then of branches."""
-        rows = [to for to in ends if isinstance(to, Tensor)]
-        places = tuple(i for to in ends if isinstance(to, tuple) for i in to)
-        height = beside.shape[1] - sum(to.shape[0] for to in rows)
+    def _rows(self, routes: Sequence[Route], source: Source, beside: Tensor) -> Tensor:
+        """Merge the routes of outputs that are side by side, first pools, into one matrix."""
+        rows = [route for route in routes if isinstance(route, Tensor)]
+        places = tuple(i for route in routes if isinstance(route, tuple) for i in route)
+        height = beside.shape[1] - sum(matrix.shape[0] for matrix in rows)
         if height:
             rows.append(
                 selection(
@@ -222,18 +229,18 @@ class _Pass:
             )  # fmt: skip
         return rows[0] if len(rows) == 1 else torch.cat(rows)
 
-    def _nothing(self, edge: int) -> Tensor:
-        """What an edge gives on which only `none` runs."""
-        x, stride = self._shares[self.cell.edges[edge].source], self.plan.strides[edge]
+    def _zeros(self, edge: int) -> Tensor:
+        """Return the output of an edge on which only `none` runs."""
+        x, stride = self._shares[self.cell.edges[edge].source], self.program.strides[edge]
         return torch.zeros_like(x[:, :, ::stride, ::stride])
 
 
 def _plus(before: Tensor, output: Tensor) -> Tensor:
-    """The sum of two outputs, in place of the first if that is no part of something larger.
+    """Add two outputs, in place unless the first may be a view of a larger tensor.
 
-    What scales an output does not read it for its gradient.
+    In place is safe: the scale of a batch norm does not read the result for its gradient.
     """
-    return before.add_(output) if before.shape[1] >= WIDE else before + output
+    return before.add_(output) if before.shape[1] >= thresholds.NORM_WIDTH else before + output
 
 
 @made_once
@@ -245,13 +252,25 @@ def selection(
     dtype: torch.dtype,
     device: torch.device,
 ) -> Tensor:
-    """The matrix (height, targets · C) that hands C channels to each place; the rest of it is 0."""
+    """Make a matrix that copies the ith block of C channels to the target `places[i]`.
+
+    Args:
+        places: A target for each block of channels.
+        targets: Number of targets.
+        size: C.
+        height: Number of rows; those after the last block are 0.
+        dtype: Type of the matrix.
+        device: Device of the matrix.
+
+    Returns:
+        (height, targets · C).
+    """
     blocks = torch.unflatten(identity(targets * size, dtype, device), 0, (targets, size))
     rows = torch.cat([blocks[i] for i in places]) if places else blocks[0, :0]
     return F.pad(rows, (0, 0, 0, height - rows.shape[0]))
 
 
 def _matrix(blocks: Tensor, targets: int) -> Tensor:
-    """Blocks (R · n, C, C), target by target in each row of blocks, as a matrix (R · C, n · C)."""
+    """Join blocks (R · n, C, C), n targets to a row of blocks, into a matrix (R · C, n · C)."""
     rows = torch.unflatten(blocks, 0, (-1, targets))
     return rows.transpose(1, 2).flatten(2).flatten(0, 1)

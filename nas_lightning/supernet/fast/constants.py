@@ -1,4 +1,4 @@
-"""Tensors that every pass needs and no pass changes, made once."""
+"""Tensors that every pass needs and no pass changes. They are made once."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ T = TypeVar("T")
 
 
 def made_once(function: Callable[P, T]) -> Callable[P, T]:
-    """Keep what a function made for the same arguments.
+    """Cache the results of a function that makes constant tensors.
 
-    What evaluation makes serves training too, so it is not of inference mode. For `torch.compile`
-    it is a constant, which it does not look into: what comes from host data, such as an index,
-    would keep a compiled cell from being replayed as a CUDA graph.
+    The function runs outside of inference mode, because training reuses tensors that evaluation
+    made. `torch.compile` takes the result as a constant and does not trace the function: a tensor
+    made from host data, such as an index, would keep a compiled cell from being replayed as a CUDA
+    graph.
     """
     kept: Any = functools.lru_cache(maxsize=1024)(torch.inference_mode(False)(function))
 
@@ -34,11 +35,11 @@ def made_once(function: Callable[P, T]) -> Callable[P, T]:
 
 @made_once
 def index(order: tuple[int, ...], device: torch.device) -> Tensor:
-    """Places to select (n,)."""
+    """Return the indices as a tensor (n,)."""
     return torch.tensor(order, device=device, dtype=torch.int64)
 
 
 @made_once
 def identity(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The identity (n, n)."""
+    """Return the identity matrix (n, n)."""
     return torch.eye(size, dtype=dtype, device=device)

@@ -1,4 +1,4 @@
-"""Kernels of many convolutions, gathered with few operations."""
+"""Kernels of many convolutions, concatenated with few operations."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 
-class Made(NamedTuple):
+class Gathered(NamedTuple):
     """Kernels of a pass.
 
     Attributes:
-        kernels: In the order in which they were asked for, each (n · outputs, inputs, height,
+        kernels: The kernels in the order of the requests, each (n · outputs, inputs, height,
             width).
-        learned: Whether the pass is for their gradients, and not for those of mixing weights.
+        learned: The pass needs the gradients of the kernels, not those of the mixing weights.
     """
 
     kernels: list[Tensor]
@@ -24,41 +24,42 @@ class Made(NamedTuple):
 
 
 class Kernels:
-    """Gathers the kernels of a cell's convolutions, those of one shape in one concatenation."""
+    """Gathers the kernels of a cell's convolutions, all those of one shape in one concatenation."""
 
     def __init__(self) -> None:
-        self._asked: list[tuple[Sequence[Any], Sequence[Any]]] = []
+        self._requests: list[tuple[Sequence[Any], Sequence[Any]]] = []
 
-    def ask(self, convs: Sequence[Any], pointwise: Sequence[Any] = ()) -> int:
-        """Ask for the kernels of n convolutions as those of one.
+    def request(self, convs: Sequence[Any], pointwise: Sequence[Any] = ()) -> int:
+        """Request the kernels of n convolutions, to run as one convolution.
 
         Args:
             convs: Convolutions of one shape.
-            pointwise: What follows each of them, if they are depthwise and the two shall be one.
+            pointwise: The pointwise convolutions that follow, if the first ones are depthwise and
+                each pair is to run as one dense convolution.
 
         Returns:
-            Where `made` has them.
+            The index in `Gathered.kernels`.
         """
-        self._asked.append((convs, pointwise))
-        return len(self._asked) - 1
+        self._requests.append((convs, pointwise))
+        return len(self._requests) - 1
 
-    def made(self, learned: bool) -> Made:
-        """What was asked for, of the weights as they are now."""
+    def gather(self, learned: bool) -> Gathered:
+        """Return all requested kernels, made from the present weights."""
         shapes: dict[Any, list[int]] = defaultdict(list)
-        for i, (convs, pointwise) in enumerate(self._asked):
+        for i, (convs, pointwise) in enumerate(self._requests):
             shapes[convs[0].weight.shape, bool(pointwise)].append(i)
-        made: dict[int, Tensor] = {}
+        gathered: dict[int, Tensor] = {}
         for (_, both), places in shapes.items():
-            kernels = _stacked([conv for i in places for conv in self._asked[i][0]])
+            kernels = _stacked([conv for i in places for conv in self._requests[i][0]])
             if both:
-                # (n, outputs, inputs, 1, 1) of pointwise times (n, 1, inputs, …) of depthwise
-                second = _stacked([conv for i in places for conv in self._asked[i][1]])
+                # pointwise (n, outputs, inputs, 1, 1) times depthwise (n, 1, inputs, …)
+                second = _stacked([conv for i in places for conv in self._requests[i][1]])
                 kernels = second * kernels.transpose(1, 2)
-            parts = torch.split(kernels, [len(self._asked[i][0]) for i in places])
-            made |= zip(places, (part.flatten(0, 1) for part in parts), strict=True)
-        return Made([made[i] for i in range(len(self._asked))], learned)
+            pieces = torch.split(kernels, [len(self._requests[i][0]) for i in places])
+            gathered |= zip(places, (piece.flatten(0, 1) for piece in pieces), strict=True)
+        return Gathered([gathered[i] for i in range(len(self._requests))], learned)
 
 
 def _stacked(convs: Sequence[Any]) -> Tensor:
-    """Kernels of n convolutions (n, outputs, inputs, height, width)."""
+    """Stack the kernels of n convolutions: (n, outputs, inputs, height, width)."""
     return torch.unflatten(torch.cat([conv.weight for conv in convs]), 0, (len(convs), -1))

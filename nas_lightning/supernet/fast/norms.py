@@ -1,4 +1,4 @@
-"""Batch norms of several edges, and of several operations, as one."""
+"""Batch norms of several edges and of several operations, computed as one."""
 
 from __future__ import annotations
 
@@ -9,22 +9,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-WIDE = 16
-"""A CPU's vectors take so many channels at a time, and long for what is left. Anywhere, batch norms
-of fewer channels run together: alone they cost about as much as one of so many."""
-PIXELS = 2**13
-"""Pixels of a batch from which on a rest of channels matters; measured by
-benchmarks/convolutions.py."""
+from nas_lightning.supernet.fast.cpu import thresholds
 
 
-class Part(NamedTuple):
-    """What is to be normalised.
+class NormInput(NamedTuple):
+    """A tensor that batch norms are to normalise.
 
     Attributes:
         x: Channels of n edges side by side (B, n · C, H, W).
-        norms: The batch norm of each edge, or one for all if it has no state; none for none.
-        scale: What the result is multiplied by (n · C,); none for nothing.
-        rectify: ReLU follows. In place: the gradient of a batch norm does not read its result.
+        norms: The batch norm of each edge, or a single one for all if it has no state; empty if
+            there is no batch norm.
+        scale: Factor of the result (n · C,); `None` means 1.
+        rectify: A ReLU follows. It runs in place, because the gradient of a batch norm does not
+            read the result.
     """
 
     x: Tensor
@@ -34,84 +31,89 @@ class Part(NamedTuple):
 
 
 def normalized(
-    ended: Sequence[Part], going: Sequence[Part]
+    last: Sequence[NormInput], inner: Sequence[NormInput]
 ) -> tuple[list[Tensor | None], Tensor | None, list[Tensor]]:
-    """What batch norms, and ReLU behind some of them, make of parts.
+    """Apply batch norms, and the ReLU that follows some of them.
 
     Args:
-        ended: Parts of which those of few channels stay side by side if they have many pixels.
-        going: Others.
+        last: Inputs of the last batch norms of operations. If they have few channels and many
+            pixels, their results stay side by side.
+        inner: Inputs of the other batch norms.
 
     Returns:
-        Ended parts, None for those that are side by side; these, perhaps with zeros behind them;
-        and the others.
+        The results for `last`, with `None` for each that stays side by side; the ones side by
+        side, perhaps with channels of zeros after them, or `None`; and the results for `inner`.
     """
-    ends = [part for part in ended if _few(part)]
-    others = [part for part in going if _few(part)]
+    narrow = [given for given in last if _few(given)]
+    others = [given for given in inner if _few(given)]
     beside = None
-    if ends and _long(ends[0].x):
-        beside = _beside(ends, -sum(part.x.shape[1] for part in ends) % WIDE)
-        ends = []
-    pieces = iter(_pieces([*ends, *others]))
+    if narrow and _long(narrow[0].x):
+        zeros = -sum(given.x.shape[1] for given in narrow) % thresholds.NORM_WIDTH
+        beside = _beside(narrow, zeros)
+        narrow = []
+    pieces = iter(_pieces([*narrow, *others]))
     alone = [
-        normalize(part) if not _few(part) else None if beside is not None else next(pieces)
-        for part in ended
+        normalize(given) if not _few(given) else None if beside is not None else next(pieces)
+        for given in last
     ]
-    return alone, beside, [next(pieces) if _few(part) else normalize(part) for part in going]
+    return alone, beside, [next(pieces) if _few(given) else normalize(given) for given in inner]
 
 
-def _few(part: Part) -> bool:
-    """Whether a part has so few channels that it is better off beside others."""
-    if not part.norms or has_state(part.norms[0]):
+def _few(given: NormInput) -> bool:
+    """Return True if an input has so few channels that it runs faster together with others."""
+    if not given.norms or has_state(given.norms[0]):
         return False
-    return part.x.shape[1] < WIDE or (part.x.shape[1] % WIDE > 0 and _long(part.x))
+    channels, width = given.x.shape[1], thresholds.NORM_WIDTH
+    return channels < width or (channels % width > 0 and _long(given.x))
 
 
-def _pieces(parts: Sequence[Part]) -> list[Tensor]:
-    """What batch norms without state make of parts that run as one."""
-    if not parts:
+def _pieces(inputs: Sequence[NormInput]) -> list[Tensor]:
+    """Apply batch norms without state as one, and return the result for each input."""
+    if not inputs:
         return []
-    pieces = torch.split(_beside(parts), [part.x.shape[1] for part in parts], dim=1)
+    pieces = torch.split(_beside(inputs), [given.x.shape[1] for given in inputs], dim=1)
     return [
-        piece.relu() if part.rectify else piece for part, piece in zip(parts, pieces, strict=True)
+        piece.relu() if given.rectify else piece
+        for given, piece in zip(inputs, pieces, strict=True)
     ]
 
 
-def _beside(parts: Sequence[Part], zeros: int = 0) -> Tensor:
-    """The same side by side, and channels of zeros behind them."""
-    first, xs = parts[0], [part.x for part in parts]
-    if zeros:  # channels last, as all else
+def _beside(inputs: Sequence[NormInput], zeros: int = 0) -> Tensor:
+    """Apply batch norms without state as one; append that many channels of zeros."""
+    first, xs = inputs[0], [given.x for given in inputs]
+    if zeros:  # channels last, like all other tensors
         batch, _, *size = first.x.shape
         xs.append(first.x.new_zeros(batch, *size, zeros).permute(0, 3, 1, 2))
     scale = None
-    if any(part.scale is not None for part in parts):
+    if any(given.scale is not None for given in inputs):
         one = first.x.new_ones(1)
-        scales = [one.expand(p.x.shape[1]) if p.scale is None else p.scale for p in parts]
+        scales = [one.expand(n.x.shape[1]) if n.scale is None else n.scale for n in inputs]
         scale = torch.cat([*scales, one.expand(zeros)] if zeros else scales)
-    return normalize(Part(xs[0] if len(xs) == 1 else torch.cat(xs, dim=1), first.norms, scale))
+    x = xs[0] if len(xs) == 1 else torch.cat(xs, dim=1)
+    return normalize(NormInput(x, first.norms, scale))
 
 
 def _long(x: Tensor) -> bool:
-    """Whether a batch (B, C, H, W) has so many pixels, on a CPU."""
-    return x.device.type == "cpu" and x.numel() >= PIXELS * x.shape[1]
+    """Return True if a batch (B, C, H, W) on a CPU has at least `NORM_PIXELS` pixels."""
+    return x.device.type == "cpu" and x.numel() >= thresholds.NORM_PIXELS * x.shape[1]
 
 
 def has_state(norm: Any) -> bool:
-    """Whether a batch norm has more than the statistics of a batch."""
+    """Return True if a batch norm has weights or running statistics."""
     return bool(norm.affine or norm.track_running_stats)
 
 
-def normalize(part: Part) -> Tensor:
-    """What the batch norms, and ReLU behind them, make of one part."""
-    value = _normalize(part)
-    return value.relu_() if part.rectify else value
+def normalize(given: NormInput) -> Tensor:
+    """Apply the batch norms, and the ReLU if one follows, to one input."""
+    value = _normalize(given)
+    return value.relu_() if given.rectify else value
 
 
-def _normalize(part: Part) -> Tensor:
-    x, scale = part.x, part.scale
-    if not part.norms:
+def _normalize(given: NormInput) -> Tensor:
+    x, scale = given.x, given.scale
+    if not given.norms:
         return x if scale is None else x * scale[:, None, None]
-    norms: Sequence[Any] = part.norms
+    norms: Sequence[Any] = given.norms
     first, weight, bias = norms[0], scale, None
     if first.affine:
         weight, bias = _side_by_side(norms, "weight"), _side_by_side(norms, "bias")
@@ -122,8 +124,8 @@ def _normalize(part: Part) -> Tensor:
     mean, var = _side_by_side(norms, "running_mean"), _side_by_side(norms, "running_var")
     out = F.batch_norm(x, mean, var, weight, bias, first.training, first.momentum, first.eps)
     if first.training:
-        moved = zip(norms, mean.chunk(len(norms)), var.chunk(len(norms)), strict=True)
-        for norm, new_mean, new_var in moved:
+        updates = zip(norms, mean.chunk(len(norms)), var.chunk(len(norms)), strict=True)
+        for norm, new_mean, new_var in updates:
             norm.running_mean.copy_(new_mean)
             norm.running_var.copy_(new_var)
             norm.num_batches_tracked.add_(1)

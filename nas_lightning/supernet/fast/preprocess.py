@@ -1,4 +1,4 @@
-"""What cells make of a state before they read it: one ReLU and one convolution for all of them."""
+"""Preprocessing of cell inputs: one ReLU and one convolution for all cells that read a state."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas_lightning.layers.primitives import FactorizedReduce
-from nas_lightning.supernet.fast.norms import Part, has_state, normalize
+from nas_lightning.supernet.fast.norms import NormInput, has_state, normalize
 from nas_lightning.supernet.fast.products import channels_last
-from nas_lightning.supernet.fast.stages import batchable, reducing_kernel
+from nas_lightning.supernet.fast.segments import batchable, reducing_kernel
 
 
 def fast_preprocess(x: Tensor, ops: Sequence[nn.Module]) -> list[Tensor]:
-    """What `reference_preprocess` returns, to rounding, in the channels-last format."""
+    """Compute `reference_preprocess` up to rounding; the result is in the channels-last format."""
     x = channels_last(x)
     rectified = x.relu()
     known = [op for op in ops if batchable(op)]
@@ -25,16 +25,16 @@ def fast_preprocess(x: Tensor, ops: Sequence[nn.Module]) -> list[Tensor]:
     for op in known:
         if isinstance(op, FactorizedReduce):
             kernel = reducing_kernel(op.conv0.weight, op.conv1.weight)
-            found[op] = normalize(Part(F.conv2d(rectified, kernel, stride=2), [op.norm]))
+            found[op] = normalize(NormInput(F.conv2d(rectified, kernel, stride=2), [op.norm]))
     return [found[op] if op in found else op(x) for op in ops]
 
 
 def _convolved(ops: Sequence[Any], rectified: Tensor) -> Sequence[Tensor]:
-    """What 1x1 convolutions, each with a batch norm behind it, give of a state behind its ReLU."""
+    """Apply 1x1 convolutions, each followed by a batch norm, to a state after its ReLU."""
     convs, norms = [op[1] for op in ops], [op[2] for op in ops]
     x = F.conv2d(rectified, torch.cat([conv.weight for conv in convs]))
     widths = [conv.out_channels for conv in convs]
     if has_state(norms[0]):
-        parts = zip(torch.split(x, widths, dim=1), norms, strict=True)
-        return [normalize(Part(part, [norm])) for part, norm in parts]
-    return torch.split(normalize(Part(x, norms)), widths, dim=1)
+        pairs = zip(torch.split(x, widths, dim=1), norms, strict=True)
+        return [normalize(NormInput(piece, [norm])) for piece, norm in pairs]
+    return torch.split(normalize(NormInput(x, norms)), widths, dim=1)

@@ -7,26 +7,29 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nas_lightning.supernet.fast.constants import identity
-from nas_lightning.supernet.fast.cpu import AVX512
-
-PIXELS = 2**40 if AVX512 else 2**15
-"""Pixels of a batch from which on `mix` is a convolution; measured by benchmarks/convolutions.py on
-a CPU without AVX-512, and so left to those."""
-VECTOR = 8
-"""Channels that such a CPU takes at a time."""
+from nas_lightning.supernet.fast.cpu import thresholds
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """The same in the channels-last format."""
+    """Return x in the channels-last format."""
     return x.contiguous(memory_format=torch.channels_last)
 
 
 def mix(x: Tensor, weights: Tensor, add: Tensor | None = None) -> Tensor:
-    """At every pixel the channels times a matrix: (B, D, H, W) of x (B, C, H, W) and (C, D)."""
+    """Multiply the channels of every pixel by a matrix, and add `add` if there is one.
+
+    Args:
+        x: (B, C, H, W).
+        weights: (C, D).
+        add: (B, D, H, W).
+
+    Returns:
+        (B, D, H, W).
+    """
     weights = weights.to(x.dtype)
     if by_convolution(x, weights.shape[1]):
-        given = F.conv2d(x, weights.t()[:, :, None, None])
-        return given if add is None else given.add_(add)
+        product = F.conv2d(x, weights.t()[:, :, None, None])
+        return product if add is None else product.add_(add)
     rows = x.permute(0, 2, 3, 1)
     if add is None:
         out = rows.flatten(0, 2) @ weights
@@ -36,21 +39,26 @@ def mix(x: Tensor, weights: Tensor, add: Tensor | None = None) -> Tensor:
 
 
 def by_convolution(x: Tensor, channels: int) -> bool:
-    """Whether to that many channels a convolution of x (B, C, H, W) is faster than a product.
+    """Return True if `mix` is faster as a convolution than as a matrix product.
 
-    It is on a CPU, where vectors are full or there is one, and nothing is copied to be read.
+    It is on a CPU for many pixels in the channels-last format, which need no copy, if the outputs
+    fill vectors or fit into one.
+
+    Args:
+        x: (B, C, H, W).
+        channels: Number of output channels.
     """
-    many = x.device.type == "cpu" and x.numel() >= PIXELS * x.shape[1]
-    full = channels % VECTOR == 0 or channels < VECTOR
+    many = x.device.type == "cpu" and x.numel() >= thresholds.CONVOLUTION_PIXELS * x.shape[1]
+    full = channels % thresholds.VECTOR == 0 or channels < thresholds.VECTOR
     return many and full and x.is_contiguous(memory_format=torch.channels_last)
 
 
 def block_diagonal(kernel: Tensor, groups: int) -> Tensor:
-    """The matrix that `mix` takes for a 1x1 convolution in groups.
+    """Make the matrix with which `mix` computes a grouped 1x1 convolution.
 
     Args:
         kernel: (outputs, inputs / groups, 1, 1).
-        groups: G.
+        groups: Number of groups.
 
     Returns:
         (inputs, outputs).

@@ -1,1 +1,1 @@
-"""The sections of a report, one a file: what each says, draws and tabulates."""
+"""The sections of a report, one in each module: their text, pictures and tables."""

@@ -1,4 +1,4 @@
-"""Which cells were found."""
+"""The cells that searches found."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from nas_lightning.studies.report.plotting import MANY, to_svg
 
 
 def section(a: Analysis) -> Section:
-    """Each distinct cell, how often it was found and by whom, and a drawing for each method."""
+    """List the distinct cells and their searches, and draw a cell for each method."""
     title = "Found cells"
     reading = (
-        "A digest names a cell, here the same operations on the same edges; drawn is for each "
-        "method the cell that it found most often, or that of its first seed."
+        "A digest names a cell: cells with the same operations on the same edges have the same "
+        "digest. For each method the drawing shows the cell that it found most often, or that of "
+        "its first seed."
     )
     if not a.cells:
         return Section(title, reading, ("No search has found a cell yet.",))
     found = sum(len(cell.runs) for cell in a.cells)
-    words = [f"{found} searches found {count(len(a.cells), 'distinct cell')}."]
+    words = [f"{count(found, 'search')} found {count(len(a.cells), 'distinct cell')}."]
     pictures = tuple(
         picture
         for number, method in enumerate(a.searches)
         if (picture := _picture(a, method, number)) is not None
     )
     if not pictures:
-        words.append(f"Cells of more than {MANY} kinds are not drawn here.")
+        words.append(f"Genotypes with more than {MANY} kinds of cells are not drawn here.")
     return Section(title, reading, tuple(words), pictures, (_table(a),))
 
 
@@ -54,14 +55,14 @@ def _skips(cell: FoundCell) -> int:
 
 
 def _picture(a: Analysis, method: str, number: int) -> Picture | None:
-    """The cell that a method found most often; of several, the one of the lowest seed."""
+    """Draw the cell that a method found most often; of several, that of the lowest seed."""
     own = {cell.digest: [r.seed for r in cell.runs if r.method == method] for cell in a.cells}
     cells = [cell for cell in a.cells if own[cell.digest]]
     if not cells or len(cells[0].genotype.cells) > MANY:
         return None
     best = min(cells, key=lambda cell: (-len(own[cell.digest]), own[cell.digest][0]))
     times = len(own[best.digest])
-    how = "once" if times == 1 else f"{times} times"
+    often = "once" if times == 1 else f"{times} times"
     figure = draw_genotype(best.genotype)
-    title = f"{method} found {best.digest} {how}, first with seed {own[best.digest][0]}"
+    title = f"{method} found {best.digest} {often}, first with seed {own[best.digest][0]}"
     return Picture(f"cell_{number}", title, to_svg(figure))

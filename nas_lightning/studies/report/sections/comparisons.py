@@ -1,4 +1,4 @@
-"""Every two methods against each other."""
+"""Comparisons of every two methods."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ HEAD = (
 
 
 def section(a: Analysis) -> Section:
-    """Paired differences."""
+    """List the paired differences."""
     title = "Comparisons"
     reading = (
-        "Differences are first less second on the same seed; those to random cells pair by number. "
-        f"Two methods are told apart where p, adjusted by Holm for all comparisons, is below "
-        f"{LEVEL}."
+        "A difference is the first method minus the second on the same seed; random cells are "
+        "paired with seeds by their number. Two methods differ significantly if p, adjusted by "
+        f"Holm for all comparisons, is below {LEVEL}."
     )
     if not a.contrasts:
         return Section(title, reading, ("There is nothing to compare: only one method ran.",))
     if all(contrast.comparison.n == 0 for contrast in a.contrasts):
-        return Section(title, reading, ("No two methods have a seed that ended for both yet.",))
+        return Section(title, reading, ("No two methods have finished the same seed yet.",))
     tests = list(dict.fromkeys(c.comparison.test for c in a.contrasts if c.comparison.n))
     words = (
-        f"p: {listed(tests)}. d_z is the mean difference in standard deviations of the "
-        "differences. Pairs needed: with so many, a paired t test at the 5 % level finds a "
-        f"difference of this size in 80 % of all studies; at least {FEWEST}, since with fewer the "
-        "sign-flip test cannot reach that level.",
+        f"Test for p: {listed(tests)}. d_z is the mean difference divided by the standard "
+        "deviation of the differences. Pairs needed is the number of pairs with which a paired t "
+        "test at the 5 % level finds a difference of this size in 80 % of all studies; it is at "
+        f"least {FEWEST}, since with fewer pairs the sign-flip test cannot reach that level.",
     )
     notes = [
         f"{c.comparison.first} and {c.comparison.second}: {c.comparison.note}."

@@ -1,4 +1,4 @@
-"""What the runs cost. Times stand nowhere else in a report."""
+"""Cost of the runs. No other section of a report contains times."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from nas_lightning.studies.report.numbers import NOTHING
 from nas_lightning.studies.report.page import Section, Table
 from nas_lightning.studies.results import Run
 
-TITLE = "Medians of what a run took, and sums over all"
+TITLE = "Medians over the runs, and sums over all runs"
 
 
 def section(a: Analysis) -> Section:
-    """Seconds, memory and parameters of each method."""
+    """List the times, memory and parameters of each method."""
     title = "Cost"
     reading = (
-        "Wall time over all starts of a run, on whatever machine it ran. A cell that was found "
-        "more than once with one seed is retrained once, and counts for each run that found it."
+        "Wall time of a run, summed over all its starts, on the machine that it ran on. A cell "
+        "that was found more than once with one seed is retrained once, and counts for each run "
+        "that found it."
     )
     if not any(run.genotype is not None for run in a.results.runs):
         return Section(title, reading, ("Nothing has run yet.",))
@@ -28,12 +29,13 @@ def section(a: Analysis) -> Section:
         "method", "search", "all searches", "retrainings", "all retrainings", "peak memory",
         "parameters",
     )  # fmt: skip
-    note = "" if a.results.study.table is None else "Looked up in a table, nothing was retrained."
+    table = a.results.study.table
+    note = "" if table is None else "Cells were looked up in a table instead of retrained."
     return Section(title, reading, tables=(Table(TITLE, head, rows, note=note),))
 
 
 def duration(seconds: float) -> str:
-    """A time, in the unit that suits it."""
+    """Format a time in a unit that suits it."""
     for length, unit in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
         if seconds >= 2 * length:
             return f"{seconds / length:.1f} {unit}"

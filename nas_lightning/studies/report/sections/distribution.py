@@ -1,4 +1,4 @@
-"""How the final metric is distributed over the runs of each method."""
+"""Distribution of the final metric over the runs of each method."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ ROW = 0.5
 
 
 def section(a: Analysis) -> Section:
-    """Every run a dot, and the numbers of each method."""
+    """Plot every run as a dot, and list the statistics of each method."""
     title = "Final metric of each method"
     reading = (
-        "Every dot is a run: what one cell is worth, a mean over its retrainings. The box spans "
-        "the middle half, its line is the median; whiskers end within 1.5 boxes."
+        "Each dot is a run: the final metric of a cell, a mean over its retrainings. The box spans "
+        "the middle half of the runs and its line is the median; whiskers end at the last run "
+        "within 1.5 box lengths."
     )
     if all(summary.n == 0 for summary in a.summaries.values()):
         return Section(title, reading, ("No run has a final metric yet.",))

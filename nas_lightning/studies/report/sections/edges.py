@@ -1,4 +1,4 @@
-"""How far the found cells agree, edge by edge."""
+"""Agreement of the found cells, edge by edge."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from nas_lightning.studies.report.plotting import FAINT, INK, MANY, SMALL, drawi
 
 COLOUR = "#0072b2"
 STRONGEST = 0.55
-"""Opacity of a box that all runs chose: text stays legible on light and on dark paper."""
+"""Opacity of a box that all runs chose, at which text is legible on light and dark paper."""
 ROW = 0.155
 """Height of a row of a map in inches."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What the cells of a kind have in common.
+    """The shape of all cells of a kind.
 
     Attributes:
         kind: Name of the kind.
         inputs: Number of input states.
         edges: Source and target of every edge that a cell may keep.
-        primitives: Operations that it may carry.
+        primitives: Operations that an edge may have.
     """
 
     kind: str
@@ -41,23 +41,23 @@ class Shape:
 
 
 def section(a: Analysis) -> Section:
-    """A map for each method and kind of cell, and one number for each method."""
+    """Draw a map for each method and kind of cell, and list one number for each method."""
     title = "Agreement, edge by edge"
     reading = (
-        "A box says in how many runs of 100 an edge was kept with an operation; the last column "
-        "says how often it was kept at all. Seeds that agree give few strong boxes, random cells "
+        "A box shows the percentage of runs that kept an edge with an operation; the last column "
+        "shows how many kept the edge at all. Seeds that agree have few strong boxes, random cells "
         "an even pattern."
     )
     found = {method: made for method, made in a.agreements.items() if made.runs}
     if not found:
         return Section(title, reading, ("No search has found a cell yet.",))
     kinds = len(next(iter(found.values())).kept)
-    words = ["Agreement is a mean over pairs of seeds: the share of a node's inputs, as source "
-             "and operation, that both keep."]  # fmt: skip
+    words = ["Agreement is the share of a node's inputs (source and operation) that two cells both "
+             "keep, a mean over nodes and pairs of seeds."]  # fmt: skip
     if RANDOM in found:
-        words.append("That of the random cells is what chance gives.")
+        words.append("The agreement of the random cells is due to chance.")
     if kinds > MANY:
-        words.append(f"With {kinds} kinds of cells the maps are left out.")
+        words.append(f"The maps are left out, since there are {kinds} kinds of cells.")
     pictures = [
         _map(method, number, made, shape)
         for number, (method, made) in enumerate(found.items())
@@ -72,14 +72,14 @@ def _table(found: dict[str, Agreement]) -> Table:
         for method, made in found.items()
     )
     short = [method for method, made in found.items() if made.agreement is None]
-    note = f"{', '.join(short)}: agreement needs two cells." if short else ""
+    note = f"{', '.join(short)}: agreement needs at least two cells." if short else ""
     return Table(
         "Agreement between seeds", ("method", "cells", "distinct", "agreement"), rows, note=note
     )
 
 
 def _shapes(a: Analysis) -> list[Shape]:
-    """Shapes as the genotypes have them: a space may have been searched with fewer nodes."""
+    """Return the shapes of the genotypes; a space may have been searched with fewer nodes."""
     genotype = next(run.genotype for run in a.results.runs if run.genotype is not None)
     shapes = []
     for kind, cell in genotype.cells.items():
@@ -95,7 +95,7 @@ def _shapes(a: Analysis) -> list[Shape]:
 def _map(method: str, number: int, made: Agreement, shape: Shape) -> Picture:
     edges, names = shape.edges, shape.primitives
     kept = made.kept[shape.kind]
-    shares = np.zeros((len(edges), len(names) + 1))  # (E, O + 1), the last: kept at all
+    shares = np.zeros((len(edges), len(names) + 1))  # (E, O + 1); last column: kept at all
     for row, (source, target) in enumerate(edges):
         for column, name in enumerate(names):
             shares[row, column] = kept.get((target, source, name), 0) / made.runs
@@ -129,5 +129,5 @@ def _box(corner: tuple[float, float], opacity: float, *, last: bool) -> Rectangl
 
 
 def _state(state: int, inputs: int) -> str:
-    """Name of a state in plain text, such as `k-2` for an input."""
+    """Return the name of a state in plain text, such as `k-2` for an input."""
     return state_name(state, inputs).replace("c_{", "").rstrip("}")

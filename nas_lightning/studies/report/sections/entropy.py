@@ -1,4 +1,4 @@
-"""How decided the searches were, epoch by epoch."""
+"""Entropy of the operation weights in each epoch."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ PREFIX = "search/entropy_"
 
 
 def section(a: Analysis) -> Section:
-    """Entropy of the operation weights, a line a search."""
+    """Plot the entropy of the operation weights, a line for each search."""
     title = "Entropy over the epochs"
     reading = (
-        "Mean entropy of the operation weights of an edge, in nats: high where all operations "
-        "weigh the same, 0 where each edge has decided. Every line is a search."
+        "Mean entropy of the operation weights of an edge, in nats: high if all operations have "
+        "the same weight, 0 if each edge has chosen one. Each line is a search."
     )
     found = kinds(a.results.runs, PREFIX)
     if not found:
-        return Section(title, reading, ("No search has logged it.",))
+        return Section(title, reading, ("No search has logged its entropy.",))
     if len(found) > MANY:
-        words = f"A mean over the {len(found)} kinds of cells."
+        words = f"The lines are means over the {len(found)} kinds of cells."
         picture = _picture(a, "all cells", [PREFIX + kind for kind in found], small=False)
         return Section(title, reading, (words,), (picture,))
     pictures = tuple(

@@ -1,4 +1,4 @@
-"""What was run."""
+"""The plan of the study."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from nas_lightning.studies.report.page import Section, Table
 
 
 def section(a: Analysis) -> Section:
-    """Methods, seeds, retrainings, random cells, and the metric."""
+    """Describe the methods, seeds, retrainings, random cells and the metric."""
     study = a.results.study
     words = [
         f"{count(len(study.methods), 'method')} on {count(study.seeds, 'seed')} each: "
         f"{listed(a.searches) or 'none'}.",
         _judged(study),
-        f"Beside them {count(study.random, 'randomly drawn cell')}, judged in the same way."
+        f"{count(study.random, 'random cell')} {'is' if study.random == 1 else 'are'} evaluated in "
+        "the same way."
         if study.random
-        else "No randomly drawn cells stand beside them.",
+        else "The study has no random cells.",
         _metric(a),
     ]
     rows = tuple(
@@ -25,21 +26,21 @@ def section(a: Analysis) -> Section:
         for method in (*study.methods, *((study.retrain,) if study.retrain else ()))
     )
     table = Table("Configurations", ("name", "files, later ones win", "digest"), rows, labels=3)
-    reading = "What was planned; the plan is in study.json, every number in report.json."
+    reading = "The plan of the study. It is in study.json, and all numbers are in report.json."
     return Section("What was run", reading, (" ".join(words),), tables=(table,))
 
 
 def _judged(study: Study) -> str:
     if study.table:
         column = f", column {study.column}" if study.column else ""
-        return f"What they find is looked up in the table {_base(study.table)}{column}."
+        return f"Found cells are looked up in the table {_base(study.table)}{column}."
     if study.retrain is None:
-        return "What they find is not retrained."
+        return "Found cells are not retrained."
     if study.retrain_seeds == 1:
-        return "What they find is retrained from scratch once."
+        return "Found cells are retrained from scratch once."
     return (
-        f"What they find is retrained from scratch {study.retrain_seeds} times; its final metric "
-        "is the mean."
+        f"Found cells are retrained from scratch {study.retrain_seeds} times; the final metric is "
+        "the mean."
     )
 
 
@@ -51,5 +52,5 @@ def _metric(a: Analysis) -> str:
 
 
 def _base(path: str) -> str:
-    """The last part of a path, so that a report does not depend on where it was made."""
+    """Return the last part of a path, so that reports of equal studies are equal."""
     return path.replace("\\", "/").rstrip("/").rpartition("/")[2]

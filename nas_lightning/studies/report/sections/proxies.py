@@ -1,4 +1,4 @@
-"""Does what a search knows at its end foretell the final metric?"""
+"""Correlation of the metrics at the end of a search with the final metric."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ HEAD = ("searches of", "n", "Pearson", "95 % interval", "Spearman", "95 % interv
 
 
 def section(a: Analysis) -> Section:
-    """Scatter and correlations of the one-shot and the supernet's metric with the final one."""
+    """Plot and correlate the one-shot and the supernet's metric with the final metric."""
     reading = (
-        "One-shot: the found cell with the supernet's weights, on the test data. Supernet: the "
-        "whole mixture, on the validation half. A good proxy rises with the final metric "
-        "within one method, not only across methods."
+        "One-shot metric: the found cell with the supernet's weights, on the test data. "
+        "Supernet's metric: the whole mixture, on the validation half. A good proxy rises with the "
+        "final metric within each method, not only across methods."
     )
     words, pictures, tables = [], [], []
     for proxy in PROXIES:
@@ -29,7 +29,7 @@ def section(a: Analysis) -> Section:
             continue
         pictures.append(_picture(a, proxy))
         tables.append(_table(a.correlations[proxy], proxy))
-    title = "One-shot and supernet against the final metric"
+    title = "One-shot and supernet's metric against the final metric"
     return Section(title, reading, tuple(words), tuple(pictures), tuple(tables))
 
 

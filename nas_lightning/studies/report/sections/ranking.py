@@ -1,4 +1,4 @@
-"""Does a supernet rank cells as retraining does?"""
+"""Ranking of the random cells by supernets, compared with retraining."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ ROW = 0.42
 
 
 def section(a: Analysis) -> Section:
-    """Kendall's τ of the random cells' scores in each search's supernet with their finals."""
-    title = "Random cells, as supernets rank them"
+    """Plot Kendall's τ of the random cells' scores in each supernet and their final metrics."""
+    title = "Ranking of the random cells by supernets"
     reading = (
-        "Each search scores the same random cells with its supernet's weights. τ is 1 if it ranks "
-        "them as their final metrics do, and around 0 if its weights know nothing of it."
+        "Each search scores the same random cells with its supernet's weights. τ is 1 if the "
+        "scores rank the cells like their final metrics, and around 0 if they are unrelated."
     )
     if not a.rankings:
-        why = "No search scored random cells" if a.results.of(RANDOM) else "There are none"
-        return Section(title, reading, (f"{why}.",))
+        drawn = a.results.of(RANDOM)
+        why = "No search scored the random cells." if drawn else "The study has no random cells."
+        return Section(title, reading, (why,))
     if not any(ranking.tau is not None for ranking in a.rankings):
         notes = sorted({ranking.note for ranking in a.rankings if ranking.note})
         return Section(title, reading, (f"τ is undefined for every search: {'; '.join(notes)}.",))
@@ -33,7 +34,7 @@ def section(a: Analysis) -> Section:
 
 
 def taus(a: Analysis, method: str) -> list[float]:
-    """τ of each search of a method for which it is defined."""
+    """Return τ of each search of a method, without searches for which it is undefined."""
     return [r.tau for r in a.rankings if r.method == method and r.tau is not None]
 
 

@@ -1,4 +1,4 @@
-"""Every run."""
+"""The list of all runs."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from nas_lightning.studies.results import Run
 
 
 def section(a: Analysis) -> Section:
-    """A row a run, with links to its directories."""
+    """List all runs, with links to their directories."""
     reading = (
-        "Seeds of searches and numbers of random cells; links lead to the run directories: the "
-        "search, and the retrainings by number."
+        "The seed of a random cell is its number. Links lead to the directories of the search and "
+        "of the numbered retrainings."
     )
     head = (
         "method", "state", "cell", "seed", "supernet", "one-shot", "final", "each retraining",
@@ -35,7 +35,7 @@ def section(a: Analysis) -> Section:
 
 
 def state(run: Run) -> str:
-    """How far a run is: `done`, `failed`, or what is missing."""
+    """Return the state of a run: `done`, `failed`, or what is missing."""
     if run.final is not None:
         return "done"
     if run.failures:
@@ -63,7 +63,7 @@ def _row(a: Analysis, run: Run) -> tuple[Entry, ...]:
 
 
 def _links(a: Analysis, run: Run) -> tuple[Link, ...]:
-    """Links to the directories that are there."""
+    """Return a link to each directory; directories that do not exist have no target."""
     retrainings = count(1)
     return tuple(
         Link(

@@ -1,4 +1,4 @@
-"""Skip connections over the epochs, and searches that collapsed."""
+"""Skip connections over the epochs, and collapsed searches."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from nas_lightning.studies.report.trajectories import Curve, curve, kinds
 
 PREFIX = "search/skips_"
 SUM = "search/skips"
-"""Over all kinds of cells, where there are many."""
+"""Name of the sum over all kinds of cells, for searches of many kinds."""
 
 
 def section(a: Analysis) -> Section:
-    """Skips of the genotype at each epoch, a line a search, and a table of collapsed ones."""
+    """Plot the skips of the genotype in each epoch, and list the collapsed searches."""
     reading = (
-        "Kept edges with a skip connection in the genotype of each epoch; a count that keeps "
-        f"rising is a warning. {RULE}"
+        "Number of kept edges with a skip connection in the genotype of each epoch. A number that "
+        f"keeps rising is a warning. {RULE}"
     )
     pictures = _pictures(a)
     words = []
@@ -43,7 +43,7 @@ def section(a: Analysis) -> Section:
 
 
 def _pictures(a: Analysis) -> tuple[Picture, ...]:
-    """A picture for each method and kind, since whole numbers lie on top of each other."""
+    """Draw a picture for each method and kind, since lines of whole numbers hide each other."""
     found = [
         (number, method, kind, curves)
         for number, method in enumerate(a.searches)
@@ -55,7 +55,7 @@ def _pictures(a: Analysis) -> tuple[Picture, ...]:
 
 
 def _keys(a: Analysis, method: str) -> list[tuple[str, str]]:
-    """What a method's searches logged: its name in a title, and in the logs."""
+    """Return for each logged count its name in titles and its name in the logs."""
     found = kinds(a.results.of(method), PREFIX)
     if len(found) > MANY:
         return [("all cells", SUM)]

@@ -1,4 +1,4 @@
-"""Where the found cells stand among all cells of the space."""
+"""Standing of the found cells among all cells of the space."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from nas_lightning.studies.report.page import Section, Table
 
 
 def section(a: Analysis) -> Section:
-    """Rank, percentile and regret of every found cell, by the table of true accuracies."""
+    """List the rank, percentile and regret of every found cell in the table."""
     title = "Standing among all cells"
     reading = (
-        "Regret is what the best cell of the table has more; the percentile is the share of the "
-        "other cells that are worse."
+        "Regret is the accuracy of the best cell in the table minus that of the found cell. The "
+        "percentile is the share of the other cells that are worse."
     )
     if a.results.study.table is None:
         return Section(title, reading, ("The study has no table of true accuracies.",))
     if not a.standings:
         return Section(title, reading, ("No search has found a cell yet.",))
     show = a.scale.show
-    best = f"The best cell of the table has {show(a.best)}{a.scale.unit}."
+    best = f"The best cell in the table has {show(a.best)}{a.scale.unit}."
     return Section(title, reading, (best,), tables=(_methods(a), _runs(a)))
 
 
 def regrets(a: Analysis, method: str) -> list[float]:
-    """Regret of each cell of a method, 0 to 1."""
+    """Return the regret of each cell of a method, 0 to 1."""
     return [found.regret for (name, _), found in a.standings.items() if name == method]
 
 

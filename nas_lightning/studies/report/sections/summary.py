@@ -1,4 +1,4 @@
-"""What the study says, in words that are computed."""
+"""The summary of the study, in computed sentences."""
 
 from __future__ import annotations
 
@@ -23,18 +23,21 @@ from nas_lightning.studies.report.sections.runs import state
 from nas_lightning.studies.report.sections.standing import regrets
 
 MANY = 6
-"""From more comparisons than this only those that tell methods apart get a sentence."""
+"""With more comparisons than this, only significant ones get a sentence."""
 PROXY_WORDS = {
-    "against": "The one-shot metric runs against the final one",
-    "does not": "As far as these searches show, the one-shot metric does not reflect the final one",
-    "weakly": "The one-shot metric weakly reflects the final one",
-    "clearly": "The one-shot metric clearly reflects the final one",
+    "against": "The one-shot metric falls when the final metric rises",
+    "does not": "In these searches, the one-shot metric does not reflect the final metric",
+    "weakly": "The one-shot metric weakly reflects the final metric",
+    "clearly": "The one-shot metric clearly reflects the final metric",
 }
 
 
 def section(a: Analysis) -> Section:
-    """Medians, differences, proxies, collapse, and what is missing."""
-    reading = "Computed from the runs; medians and intervals, never the best of several runs."
+    """Summarise what is missing, medians, differences, proxies, collapse and agreement."""
+    reading = (
+        "These sentences are computed from the runs. They report medians and intervals, never the "
+        "best of several runs."
+    )
     words = [
         *_missing(a),
         *_medians(a),
@@ -59,8 +62,9 @@ def _missing(a: Analysis) -> list[str]:
     ]
     kinds = listed([f"{states.count(name)} {name}" for name in dict.fromkeys(states)])
     return [
-        f"{len(a.missing)} of {count(len(a.results.runs), 'run')} have no final metric: {kinds}. "
-        "All below is of the others."
+        f"{len(a.missing)} of {count(len(a.results.runs), 'run')} "
+        f"{'has' if len(a.missing) == 1 else 'have'} no final metric: {kinds}. "
+        "Everything below is about the others."
     ]
 
 
@@ -71,7 +75,7 @@ def _medians(a: Analysis) -> list[str]:
         if s.n
     ]
     name = a.scale.name
-    return [f"Median final {name}: {'; '.join(parts)}."] if parts else ["Nothing has ended yet."]
+    return [f"Median final {name}: {'; '.join(parts)}."] if parts else ["No run has finished yet."]
 
 
 def _differences(a: Analysis) -> list[str]:
@@ -85,8 +89,8 @@ def _differences(a: Analysis) -> list[str]:
     words = [_contrast(a, contrast) for contrast in apart]
     if rest:
         words.append(
-            f"{rest} of {len(tested)} comparisons cannot be told from chance; the table below says "
-            "how many pairs each would need."
+            f"{rest} of {len(tested)} differences may be due to chance; the table below lists how "
+            "many pairs each comparison would need."
         )
     return words
 
@@ -114,10 +118,10 @@ def _contrast(a: Analysis, contrast: Contrast) -> str:
         return f"{chance} (difference {size}, {p})."
     if needed <= c.n:
         return (
-            f"{chance} (difference {size}, {p}); {needed} pairs could do for this difference "
-            "alone, without a correction for several comparisons."
+            f"{chance} (difference {size}, {p}); {needed} pairs could suffice for this difference "
+            "alone, without the correction for several comparisons."
         )
-    return f"{chance} (difference {size}, {p}): {needed:,} would be needed."
+    return f"{chance} (difference {size}, {p}): {needed:,} pairs would be needed."
 
 
 def _one_shot(a: Analysis) -> list[str]:
@@ -126,28 +130,31 @@ def _one_shot(a: Analysis) -> list[str]:
     if name is None or not found[name][2].n:
         return []
     tau = found[name][2]
-    how = strength(tau)
-    if how == "undefined":
+    found_strength = strength(tau)
+    if found_strength == "undefined":
         why = tau.note or "no reason is known"
-        return [f"Whether the one-shot metric reflects the final one is undefined: {why}."]
+        return [
+            f"The correlation of the one-shot metric with the final metric is undefined: {why}."
+        ]
     between = interval(coefficient(tau.low), coefficient(tau.high))
     return [
-        f"{PROXY_WORDS[how]} (Kendall's τ = "
+        f"{PROXY_WORDS[found_strength]} (Kendall's τ = "
         f"{coefficient(tau.value)}, 95 % interval {between}, n = {count(tau.n, 'search')} of "
-        f"{name}). In these words: it does not if the interval holds 0, weakly if it lies above 0 "
-        f"and τ is below {CLEAR}, clearly if τ is {CLEAR} or more.",
+        f'{name}). The words follow a rule: "does not" if the interval contains 0, "weakly" if '
+        f'the interval is above 0 and τ is below {CLEAR}, "clearly" if the interval is above 0 '
+        f"and τ is {CLEAR} or more.",
         *([_within(found)] if name == ALL else []),
     ]
 
 
 def _within(found: Mapping[str, Coefficients]) -> str:
-    """The same of each method: together they may only reflect that the methods differ."""
+    """Describe each method alone; methods together may only reflect that the methods differ."""
     parts = [
         f"{method} {strength(c[2])} ({coefficient(c[2].value)}, n = {c[2].n})"
         for method, c in found.items()
         if method != ALL
     ]
-    return f"Within one method, by the same words and τ: {'; '.join(parts)}."
+    return f"Within each method, by the same rule and with its τ: {'; '.join(parts)}."
 
 
 def _ranking(a: Analysis) -> list[str]:
@@ -173,17 +180,20 @@ def _collapse(a: Analysis) -> list[str]:
         if any(name == method for name, _ in flagged)
     ]
     return [
-        f"Collapsed, with more than half of a cell's kept edges skip connections: {listed(parts)}."
+        "Searches that collapsed, with skip connections on more than half of a cell's kept edges: "
+        f"{listed(parts)}."
     ]
 
 
 def _agreement(a: Analysis) -> list[str]:
     parts = [
-        f"{percent(made.agreement)} {'among random cells' if method == RANDOM else f'by {method}'}"
+        f"{'random cells' if method == RANDOM else method} {percent(made.agreement)}"
         for method, made in a.agreements.items()
         if made.agreement is not None
     ]
-    return [f"Two seeds share of a node's inputs on average {listed(parts)}."] if parts else []
+    if not parts:
+        return []
+    return [f"Mean share of a node's inputs that two cells of a method both keep: {listed(parts)}."]
 
 
 def _standing(a: Analysis) -> list[str]:
@@ -196,7 +206,7 @@ def _standing(a: Analysis) -> list[str]:
 
 
 def _capital(text: str) -> str:
-    """A sentence's start; names of methods stay as they are."""
+    """Capitalise the start of a sentence, but not the name of a method."""
     return f"T{text[1:]}" if text.startswith("the random") else text
 
 

@@ -1,4 +1,4 @@
-"""Which operations the searches leaned to, epoch by epoch."""
+"""Operation weights in each epoch."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from nas_lightning.studies.report.plotting import (
 from nas_lightning.studies.report.trajectories import Curve, operation_weights
 
 DASHES: tuple[object, ...] = ("-", (0, (3, 1.5)), (0, (1, 1.2)), (0, (4, 1.2, 1, 1.2)))
-"""Of the operations of one family, which share a colour."""
+"""Line styles of the operations of a family, which share a colour."""
 
 
 def section(a: Analysis) -> Section:
-    """α as weights, mean over the edges of a cell, a line an operation and search."""
+    """Plot the mean weights over the edges of a cell, a line for each operation and search."""
     title = "Operation weights over the epochs"
     reading = (
-        "Weight of each operation, a mean over the edges of a cell: softmax of α, or α itself "
-        "where a method keeps it on the simplex. Every thin line is a search."
+        "Mean weight of each operation over the edges of a cell: the softmax of α, or α itself if "
+        "the method keeps it on the simplex. Each thin line is a search."
     )
     if not any(run.history for run in a.results.runs):
         return Section(title, reading, ("No search has logged its α.",))
@@ -38,13 +38,13 @@ def section(a: Analysis) -> Section:
         for kind, curves in _curves(a, method).items()
     ]
     if not pictures:
-        why = "The logs hold no single α: searches of more than four kinds of cells do not log it."
+        why = "The logs contain no α: searches with more than four kinds of cells do not log it."
         return Section(title, reading, (why,))
     return Section(title, reading, pictures=tuple(pictures))
 
 
 def _curves(a: Analysis, method: str) -> dict[str, list[dict[str, Curve]]]:
-    """For each kind of cell the curves of each search that logged α."""
+    """Return for each kind of cell the curves of each search that logged α."""
     found: dict[str, list[dict[str, Curve]]] = {}
     for run in a.results.of(method):
         for kind in run.genotype.cells if run.genotype is not None else ():
@@ -87,7 +87,7 @@ def _picture(
 
 
 def _styles(names: Sequence[str]) -> dict[str, tuple[str, object]]:
-    """Colour of the family, as in drawings of cells, and dashes that differ within it."""
+    """Return the family's colour, as in drawings of cells, with a line style for each member."""
     styles: dict[str, tuple[str, object]] = {}
     seen: dict[str, int] = {}
     for name in names:

@@ -1,0 +1,59 @@
+"""Checks of a run's model, data and trainer, made before it starts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning.pytorch import LightningDataModule, Trainer
+
+from nas_lightning.errors import UsageError
+from nas_lightning.search import SearchStrategy
+
+
+def data_spec(data: LightningDataModule) -> dict[str, Any]:
+    """Return the sizes of a data module's data.
+
+    Raises:
+        UsageError: The data module does not have them.
+    """
+    spec = getattr(data, "data_spec", None)
+    if spec is None:
+        raise UsageError(
+            f"{type(data).__name__} does not give the sizes of its data: add an attribute "
+            f'data_spec = {{"in_channels": …, "num_classes": …, "image_size": …}}'
+        )
+    return dict(spec)
+
+
+def refuse_strategies(trainer: Trainer) -> None:
+    """Refuse search strategies among the trainer's callbacks.
+
+    Lightning would silently drop one if the search has a strategy of its class.
+
+    Raises:
+        UsageError: There is one.
+    """
+    for callback in trainer.callbacks:  # type: ignore[attr-defined] # set by a connector
+        if isinstance(callback, SearchStrategy):
+            raise UsageError(
+                f"trainer.callbacks: {type(callback).__name__} is a search strategy: list it under "
+                f"model.strategies of a SearchModule"
+            )
+
+
+def check_monitor(monitor: str | None, data: LightningDataModule) -> None:
+    """Check that a retraining has the validation data that choose its best checkpoint.
+
+    Args:
+        monitor: `checkpoint.monitor`.
+        data: The data module.
+
+    Raises:
+        UsageError: It has none.
+    """
+    retrains = getattr(data, "mode", None) == "retrain"
+    if retrains and "val_" in (monitor or "") and getattr(data, "val_fraction", 1) == 0:
+        raise UsageError(
+            f"data.val_fraction 0 leaves no validation data for checkpoint.monitor {monitor}: "
+            f"set --checkpoint.monitor null, or a larger --data.val_fraction"
+        )

@@ -1,0 +1,71 @@
+"""Evaluate a supernet: under its mixing weights, and one-shot on discrete cells."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from torch import nn
+
+from nas_lightning.architecture import Genotype, SearchSpace
+from nas_lightning.search.discretize import one_hot
+from nas_lightning.supernet import ArchitectureParameters, Mixing, Supernet
+from nas_lightning.training.stage import Stage
+
+
+class SupernetStage(Stage, ABC):
+    """A stage whose network is a supernet: validation, one-shot test and prediction.
+
+    Attributes:
+        space: The search space.
+        supernet: The supernet.
+        arch: Architecture parameters α, β.
+        candidate: Cells whose one-shot performance is tested; `None` for the cells found.
+    """
+
+    space: SearchSpace
+    supernet: Supernet
+    arch: ArchitectureParameters
+    candidate: Genotype | None = None
+    _one_shot: Mixing | None = None
+
+    @abstractmethod
+    def genotype(self, **provenance: Any) -> Genotype:
+        """Return the genotype that the search has found so far."""
+
+    @property
+    def space_name(self) -> str:
+        """Name of the search space."""
+        return self.space.name
+
+    @property
+    def trained(self) -> nn.Module:
+        """The supernet."""
+        return self.supernet
+
+    def forward(self, x: Any) -> Any:
+        """Return the supernet's output under the present mixing weights."""
+        return self.supernet(x, self.arch())
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Log loss and metrics of the supernet, `search/val_…`."""
+        self._evaluate("val", "search/val", batch, self.arch())
+
+    def on_test_start(self) -> None:
+        """Choose the cells to test: `candidate`, or by default the cells found."""
+        self.streams.restart("one_shot")
+        self._one_shot = one_hot(self.space, self.candidate or self.genotype(), self.device)
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        """Log loss and metrics of the discrete cells in the supernet, `one_shot/test_…`."""
+        assert self._one_shot is not None
+        self._evaluate("one_shot", "one_shot/test", batch, self._one_shot)
+
+    def _evaluate(self, stream: str, name: str, batch: Any, mixing: Mixing) -> None:
+        output = self.supernet(self.streams.inputs(stream, batch), mixing)
+        self.streams.report(self, stream, name, batch, output, self.task.loss(output, batch))
+        self.streams.carry(stream, output)
+
+    def predict_step(self, batch: Any, batch_idx: int) -> Any:
+        """Return the supernet's output (B, …)."""
+        return self(self.task.inputs(batch))

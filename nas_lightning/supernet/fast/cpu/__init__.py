@@ -1,0 +1,1 @@
+"""Ways of the fast cell around slow CPU kernels, and the thresholds that choose between ways."""

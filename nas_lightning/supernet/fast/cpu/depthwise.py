@@ -1,0 +1,115 @@
+"""Depthwise convolutions whose kernel gets its gradient in strips of three columns.
+
+On a CPU, the gradient with respect to a kernel that is wider than three columns, or wider than the
+image, takes longer, most of all if oneDNN has to pad the image (see benchmarks/convolutions.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from nas_lightning.supernet.fast.cpu import thresholds
+
+
+def by_strips(x: Tensor, kernel: Tensor) -> bool:
+    """Return True if `depthwise` is faster than PyTorch's own convolution.
+
+    It is not used in bfloat16, nor under autocast, which changes the types in the backward pass.
+
+    Args:
+        x: Images (B, C, H, W).
+        kernel: (C, 1, height, width).
+    """
+    depthwise = kernel.shape[1] == 1 and kernel.shape[0] == x.shape[1]
+    slow = kernel.shape[3] > min(thresholds.STRIP, x.shape[3])
+    if not (depthwise and slow and x.device.type == "cpu"):
+        return False
+    return x.dtype != torch.bfloat16 and not torch.is_autocast_enabled("cpu")
+
+
+def depthwise(
+    x: Tensor, kernel: Tensor, padding: tuple[int, int], stride: tuple[int, int] = (1, 1)
+) -> Tensor:
+    """Compute a depthwise convolution without bias.
+
+    Args:
+        x: Images (B, C, H, W).
+        kernel: (C, 1, height, width).
+        padding: Rows above and below, and columns to the left and to the right.
+        stride: Vertical and horizontal stride.
+    """
+    out: Tensor = _Depthwise.apply(x, kernel, padding, stride)
+    return out
+
+
+class _Depthwise(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, kernel: Tensor, padding: tuple[int, int], stride: tuple[int, int]
+    ) -> Tensor:
+        ctx.save_for_backward(x, kernel)
+        ctx.padding, ctx.stride = padding, stride
+        return F.conv2d(x, kernel, padding=padding, stride=stride, groups=x.shape[1])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        x, kernel = ctx.saved_tensors
+        (grad,), (above, left), stride = grads, ctx.padding, ctx.stride
+        of_x = of_kernel = None
+        if ctx.needs_input_grad[0]:
+            of_x = _backward(grad, x, kernel, ctx.padding, stride, (True, False))[0]
+        if ctx.needs_input_grad[1]:
+            width, strip = kernel.shape[3], min(thresholds.STRIP, kernel.shape[3])
+            starts = [*range(0, width - strip, strip), width - strip]
+            strips: list[Tensor] = []
+            # shifted and padded images, so that the convolution pads nothing
+            for start, shifted in zip(starts, _shifted(x, starts, above, left), strict=True):
+                columns = kernel[..., :strip]
+                of_strip = _backward(grad, shifted, columns, (0, 0), stride, (False, True))[1]
+                strips.append(of_strip[..., strip * len(strips) - start :])
+            of_kernel = torch.cat(strips, dim=3)
+        return of_x, of_kernel, None, None
+
+
+def _shifted(x: Tensor, starts: Sequence[int], above: int, left: int) -> Iterator[Tensor]:
+    """Yield the padded images as each strip of a kernel reads them, channels last.
+
+    Args:
+        x: Images (B, C, H, W).
+        starts: The first column of each strip; the last strip ends with the kernel.
+        above: Rows of padding above and below.
+        left: Columns of padding to the left and to the right.
+    """
+    rows, last = x.permute(0, 2, 3, 1), starts[-1]
+    if last == left:
+        # the zeros left of a row also pad the row before it on the right; the last row needs one
+        # more image
+        padded = F.pad(rows, (0, 0, left, 0, above, above, 0, 1))
+        size, strides = padded[:-1].shape, padded.stride()
+        for start in starts:
+            yield padded.as_strided(size, strides, start * strides[2]).permute(0, 3, 1, 2)
+    else:
+        for start in starts:
+            padded = F.pad(rows, (0, 0, left - start, left - last + start, above, above))
+            yield padded.permute(0, 3, 1, 2)
+
+
+def _backward(
+    grad: Tensor,
+    x: Tensor,
+    kernel: Tensor,
+    padding: tuple[int, int],
+    stride: tuple[int, int],
+    wanted: tuple[bool, bool],
+) -> tuple[Tensor, Tensor]:
+    """Compute the wanted gradients, with respect to the images and to the kernel."""
+    of_x, of_kernel, _ = torch.ops.aten.convolution_backward(
+        grad, x, kernel, None, stride, padding, (1, 1), False, (0, 0), x.shape[1],
+        (*wanted, False),
+    )  # fmt: skip
+    return of_x, of_kernel

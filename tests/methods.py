@@ -1,0 +1,122 @@
+"""Methods and strategies that the tests run over; new strategy classes are found by themselves."""
+
+import copy
+import inspect
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+import pytest
+from _pytest.mark.structures import ParameterSet
+
+import nas_lightning.strategies
+from nas_lightning.search import SearchStrategy
+from nas_lightning.strategies import (
+    GDAS,
+    SNAS,
+    AmendedGradient,
+    Backtracking,
+    DartsPlus,
+    EdgeNormalization,
+    ExponentiatedGradient,
+    FairDARTS,
+    Neumann,
+    PartialChannels,
+    RobustDARTS,
+    SingleLevel,
+    TwoStage,
+    Unrolled,
+)
+
+# arguments under which a strategy acts within three epochs of two batches, and what it needs
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "WarmUp": {"epochs": 1},
+    "PartialChannels": {"k": 2},
+    "TwoStage": {"edge_epochs": 1},
+    "Backtracking": {"start": -10, "rate": 0.1, "coefficient": 0.04},
+    "ExponentiatedGradient": {"edges": True, "entropy": 0.01},
+    # they change a run by ending it before its third epoch
+    "DartsPlus": {"criterion": "skips", "skips": 1},
+    "RobustDARTS": {"every": 1, "window": 1, "back": 1, "first_epoch": 0, "factor": 1e-3},
+}
+NEEDS: dict[str, Sequence[SearchStrategy]] = {
+    "Backtracking": (EdgeNormalization(),),
+    "TwoStage": (EdgeNormalization(),),
+}
+# they compute the same bits in another way
+CHANGES_NOTHING = {"CheckpointCells"}
+CLASSES = [
+    kind
+    for _, kind in inspect.getmembers(nas_lightning.strategies, inspect.isclass)
+    if issubclass(kind, SearchStrategy)
+]
+METHODS: dict[str, tuple[SearchStrategy, ...]] = {
+    "darts": (),
+    "pcdarts": (PartialChannels(2), EdgeNormalization()),
+    "idarts": (
+        PartialChannels(2),
+        EdgeNormalization(),
+        Backtracking(start=-10, rate=0.1, coefficient=0.04),
+    ),
+    "amended": (AmendedGradient(),),
+    "darts_second_order": (Unrolled(),),
+    "neumann": (Neumann(terms=2),),
+    "gaea_darts": (ExponentiatedGradient(),),
+    "snas": (SNAS(), SingleLevel()),
+    "gdas": (GDAS(),),
+    "gaea_gdas": (GDAS(), ExponentiatedGradient()),
+    "gdas_second_order": (GDAS(), Unrolled()),
+    "gdas_amended": (GDAS(), AmendedGradient(exact=True)),
+    "fair_darts": (FairDARTS(),),
+    "two_stage": (EdgeNormalization(), TwoStage(1)),
+    "amended_gaea_two_stage": (
+        ExponentiatedGradient(edges=True),
+        AmendedGradient(),
+        TwoStage(1),
+    ),
+    "gaea_pcdarts": (PartialChannels(2), ExponentiatedGradient(edges=True)),
+    "amended_gaea_idarts": (
+        PartialChannels(2),
+        ExponentiatedGradient(edges=True, entropy=0.01),
+        AmendedGradient(),
+        Backtracking(start=-10, rate=0.1, coefficient=0.04),
+    ),
+}
+MONITORS: dict[str, tuple[SearchStrategy, ...]] = {  # they stop a search and steer nothing
+    "darts_plus": (DartsPlus(criterion="ranking"),),
+    "robust_darts": (RobustDARTS(every=1, first_epoch=0),),
+}
+METHODS_AND_MONITORS = {**METHODS, **MONITORS}
+WITHOUT_BETA = {
+    *("darts", "amended", "darts_second_order", "neumann", "gaea_darts"),
+    *("snas", "gdas", "gaea_gdas", "gdas_second_order", "gdas_amended", "fair_darts"),
+    *MONITORS,
+}
+
+
+def build(kind: type[SearchStrategy]) -> list[SearchStrategy]:
+    """Return the strategy with what it needs before it."""
+    name = kind.__name__
+    return [*copy.deepcopy(NEEDS.get(name, ())), kind(**ARGUMENTS.get(name, {}))]
+
+
+def fresh(name: str) -> list[SearchStrategy]:
+    """Return fresh strategies of a method or monitor, which no other test has used."""
+    return copy.deepcopy(list(METHODS_AND_MONITORS[name]))
+
+
+def grouped(values: Iterable[Any]) -> list[ParameterSet]:
+    """Return parameters whose tests share a worker of pytest-xdist, one group for each value.
+
+    The tests of a value read the same recorded run, which each worker keeps for itself.
+    """
+    return [
+        pytest.param(value, marks=pytest.mark.xdist_group(getattr(value, "__name__", value)))
+        for value in values
+    ]
+
+
+def rest_long(values: Iterable[Any], keep: Collection[Any]) -> list[ParameterSet]:
+    """Return parameters of which `make test` runs a few and `make test-all` runs all."""
+    return [
+        pytest.param(value, marks=[] if value in keep else pytest.mark.long) for value in values
+    ]

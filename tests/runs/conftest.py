@@ -1,0 +1,5 @@
+"""The fixtures of the command line."""
+
+from tests.cli.conftest import nas, retrained, searched, whole, work
+
+__all__ = ["nas", "retrained", "searched", "whole", "work"]

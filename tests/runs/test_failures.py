@@ -1,0 +1,70 @@
+"""One-line messages for failures."""
+
+from pathlib import Path
+
+import pytest
+
+from nas_lightning.runs.failures import Run, explain
+
+SIGNAL = "DataLoader worker (pid 7) is killed by signal: {}. "
+DETAILS = (
+    ". Details are lost due to multiprocessing. Rerunning with num_workers=0 may give better error "
+    "trace."
+)
+
+
+def run_in(folder: Path) -> Run:
+    """A fit with four loading processes, which has a checkpoint."""
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints/last.ckpt").touch()
+    return Run("fit", {"run_dir": str(folder), "data": {"init_args": {"num_workers": 4}}})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SIGNAL.format("Killed"),
+        "DataLoader worker (pid(s) 7) exited unexpectedly",
+        "DataLoader worker (pid 7) exited unexpectedly with exit code -9" + DETAILS,
+    ],
+)
+def test_a_killed_loading_process_has_one_message(text: str, tmp_path: Path) -> None:
+    """PyTorch words it by what it notices first: the signal, or that the process is gone."""
+    assert explain(RuntimeError(text), run_in(tmp_path)) == (
+        "a loading process (pid 7) was killed; usually the machine ran out of memory: lower "
+        "data.num_workers (4); the same command with --ckpt_path last resumes from its last "
+        "checkpoint"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            SIGNAL.format("Bus error") + "It is possible that dataloader's workers are out of",
+            "was killed (Bus error); usually /dev/shm is full: make it larger, or lower "
+            "data.num_workers (4)",
+        ),
+        (
+            SIGNAL.format("Segmentation fault"),
+            "was killed (Segmentation fault); set data.num_workers to 0 to see where",
+        ),
+        (
+            "DataLoader worker (pid 7) exited unexpectedly with exit code 3" + DETAILS,
+            "exited with code 3; set data.num_workers to 0 to see why",
+        ),
+    ],
+)
+def test_other_causes_are_kept(text: str, message: str, tmp_path: Path) -> None:
+    found = explain(RuntimeError(text), run_in(tmp_path))
+    assert found is not None
+    assert found.startswith(f"a loading process (pid 7) {message}; the same command with")
+
+
+def test_several_processes_and_a_verb_that_is_not_resumed() -> None:
+    error = RuntimeError("DataLoader worker (pid(s) 7, 8) exited unexpectedly")
+    for run in (Run(), Run("test", {"data": {"init_args": {}}})):
+        assert explain(error, run) == (
+            "a loading process (pid 7, 8) was killed; usually the machine ran out of memory: lower "
+            "data.num_workers"
+        )

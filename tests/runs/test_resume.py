@@ -1,0 +1,203 @@
+"""Resuming: from the last checkpoint, from the one before, or from the beginning."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from filelock import FileLock
+from lightning import Callback, Trainer
+
+from nas_lightning.runs.directory import Start, find_start
+from nas_lightning.runs.metrics import Row, read_metrics
+from nas_lightning.slurm.job import SlurmJob
+from tests.cli.conftest import LONG, Nas
+
+SEND = "--trainer.callbacks tests.callbacks.test_graceful_stop.Send --trainer.callbacks.epoch"
+LAST = Path("checkpoints/last.ckpt")
+# fixtures copy a run that was made in another folder
+pytestmark = pytest.mark.filterwarnings("ignore:The dirpath has changed:UserWarning")
+
+
+class Vanish(Callback):
+    """Removes the run directory in the second epoch."""
+
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        if trainer.current_epoch == 1:
+            shutil.rmtree(trainer.default_root_dir, ignore_errors=True)
+
+
+def end(run: str) -> tuple[dict[str, Any], list[Row]]:
+    """The content of a run's last checkpoint, and its metrics."""
+    checkpoint = torch.load(Path(run) / LAST, weights_only=True)
+    return checkpoint, read_metrics(Path(run))
+
+
+def same(one: object, other: object) -> bool:
+    """Return True if two contents of a checkpoint are equal, bit for bit."""
+    if isinstance(one, torch.Tensor):
+        return isinstance(other, torch.Tensor) and torch.equal(one, other)
+    if isinstance(one, dict):
+        assert isinstance(other, dict)
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        assert isinstance(other, list | tuple)
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other
+
+
+def assert_same_end(one: str, other: str) -> None:
+    """Two runs ended alike: weights, α, β, optimizers, schedules, position, metrics, genotype."""
+    (first, rows), (second, others) = end(one), end(other)
+    for part in ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step"):
+        assert same(first[part], second[part]), part
+    assert rows == others
+    assert len(rows) > 8
+    cells = [json.loads((Path(run) / "genotype.json").read_text()) for run in (one, other)]
+    assert cells[0]["cells"] == cells[1]["cells"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_stopped_run_ends_as_the_whole_one_in_all_it_wrote(
+    batch: int, nas: Nas, whole: Path
+) -> None:
+    stopped = nas(f"{LONG} --run_dir cut {SEND} 1 --trainer.callbacks.batch {batch}")
+    assert stopped.code == 130, stopped.err
+    assert nas(f"{LONG} --run_dir cut --ckpt_path auto").code == 0
+    assert_same_end("whole", "cut")
+    record = json.loads(Path("cut/run.json").read_text())
+    assert [start["outcome"] for start in record["starts"]] == ["stopped", "finished"]
+    at = {"epoch": 1, "batch": 2} if batch == 1 else {"epoch": 2, "batch": 0}
+    assert record["starts"][0]["to"] == record["starts"][1]["from"] == at
+
+
+def test_auto_begins_where_nothing_is_and_resumes_where_something_is(nas: Nas) -> None:
+    line = "fit --config search --ckpt_path auto"
+    assert "epoch 1/1" in nas(line).out
+    again = nas(f"{line} --trainer.max_epochs 2")
+    assert again.code == 0, again.err
+    assert "epoch 1/2" not in again.out
+    assert "epoch 2/2" in again.out
+    assert "resumes with other settings:\n  trainer.max_epochs: 1 before, 2 now" in again.out
+
+
+def test_auto_begins_again_in_the_directory_of_a_run_without_a_checkpoint(
+    nas: Nas, searched: Path
+) -> None:
+    (searched / LAST).unlink()
+    assert nas("fit --config search").code == 2
+    assert "epoch 1/1" in nas("fit --config search --ckpt_path auto").out
+
+
+def test_a_torn_checkpoint_is_passed_over_with_a_warning(nas: Nas, whole: Path) -> None:
+    line = f"{LONG} --run_dir whole"
+    last = whole / LAST
+    content = last.read_bytes()
+    last.write_bytes(content[: len(content) // 2])
+    again = nas(f"{line} --ckpt_path last")
+    assert again.code == 0, again.err
+    assert "nas: warning: whole/checkpoints/last.ckpt is truncated" in again.err
+    assert "resuming from whole/checkpoints/previous.ckpt" in again.err
+    assert "epoch 3/3" in again.out
+    assert "epoch 2/3" not in again.out
+    assert torch.load(last, weights_only=True)["epoch"] == 2
+    assert torch.load(last.with_name("previous.ckpt"), weights_only=True)["epoch"] == 1
+    assert last.with_suffix(".damaged").read_bytes() == content[: len(content) // 2]
+
+
+def test_two_torn_checkpoints_are_reported(nas: Nas, whole: Path) -> None:
+    for name in ("last.ckpt", "previous.ckpt"):
+        assert (whole / "checkpoints" / name).exists()
+        (whole / "checkpoints" / name).write_bytes(b"PK")
+    for name in ("last", "auto"):
+        result = nas(f"{LONG} --run_dir whole --ckpt_path {name}")
+        assert result.code == 1
+        assert result.err.startswith("nas: whole/checkpoints/last.ckpt is truncated")
+
+
+def test_a_directory_in_use_is_refused_and_left_alone(nas: Nas, searched: Path) -> None:
+    record = Path("runs/search/run.json")
+    running = json.loads(record.read_text())
+    running["starts"][-1] |= {"outcome": "running", "process": os.getpid()}
+    record.write_text(json.dumps(running))
+    before = record.stat()
+    with FileLock("runs/search/.lock"):
+        for option in ("", "--ckpt_path last", "--ckpt_path auto"):
+            result = nas(f"fit --config search {option}")
+            assert result.code == 2
+            assert "runs/search is in use by a run (process" in result.err
+    assert record.stat().st_mtime_ns == before.st_mtime_ns
+    assert nas("fit --config search --ckpt_path last").code == 0  # free again
+
+
+@pytest.mark.slow
+def test_of_two_runs_at_the_same_instant_one_is_refused(work: Path) -> None:
+    root = str(Path(__file__).parents[2])
+    command = [sys.executable, "-m", "nas_lightning", "fit", "--config", "search"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": root}
+    pair = [
+        subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    outputs = [process.communicate(timeout=120) for process in pair]
+    codes = [process.returncode for process in pair]
+    assert sorted(codes) == [0, 2], outputs
+    out, refused = outputs[codes.index(2)]
+    assert "is in use by a run" in refused or "already holds a run" in refused
+    # a process of its own prints one message, and nothing of Python or PyTorch
+    assert out == ""
+    assert refused.startswith("nas: runs/search ")
+    assert refused.count("\n") == 1
+
+
+def test_a_requeued_job_resumes_by_itself_and_only_in_its_own_directory(searched: Path) -> None:
+    record = Path("runs/search/run.json")
+    mine = json.loads(record.read_text())
+    mine["starts"][-1]["job"] = "12"
+    record.write_text(json.dumps(mine))
+    run_dir = Path("runs/search")
+    again = find_start(run_dir, None, SlurmJob("12", restarts=1))
+    assert again == Start(run_dir / LAST, takes_over=True)
+    first = Path("first.ckpt")
+    shutil.copyfile(run_dir / LAST, first)
+    assert find_start(run_dir, "first.ckpt", SlurmJob("12", restarts=1)) == again
+    assert find_start(run_dir, "first.ckpt", SlurmJob("13", restarts=1)).checkpoint == first
+    begins = Start(None, takes_over=False)
+    assert find_start(run_dir, None, SlurmJob("12")) == begins  # its first start
+    assert find_start(run_dir, None, SlurmJob("13", restarts=1)) == begins  # another job
+    assert find_start(Path("runs/other"), None, SlurmJob("12", restarts=1)) == begins
+    # requeued before its first checkpoint: it starts as it did
+    for path in (run_dir / "checkpoints").iterdir():
+        path.unlink()
+    mine_again = Start(None, takes_over=True), Start(first, takes_over=True)
+    assert find_start(run_dir, None, SlurmJob("12", restarts=1)) == mine_again[0]
+    assert find_start(run_dir, "first.ckpt", SlurmJob("12", restarts=1)) == mine_again[1]
+
+
+def test_a_vanished_run_directory_is_made_again_and_the_run_resumes(nas: Nas, whole: Path) -> None:
+    lost = nas(f"{LONG} --run_dir lost --trainer.callbacks tests.runs.test_resume.Vanish")
+    assert lost.code == 1
+    assert lost.err.startswith("nas: the run directory lost vanished; stopped in epoch 1 after")
+    assert "Traceback" not in lost.err
+    assert nas(f"{LONG} --run_dir lost --ckpt_path last").code == 0
+    (lost_end, _), (whole_end, _) = end("lost"), end("whole")
+    assert same(lost_end["state_dict"], whole_end["state_dict"])
+
+
+def test_a_checkpoint_of_another_number_of_processes_counts_the_epoch_again(nas: Nas) -> None:
+    stopped = nas(f"{LONG} {SEND} 1 --trainer.callbacks.batch 1")
+    assert stopped.code == 130, stopped.err
+    last = Path("runs/search") / LAST
+    checkpoint = torch.load(last, weights_only=True)
+    checkpoint["stage_state"]["streams"] *= 2
+    torch.save(checkpoint, last)
+    with pytest.warns(UserWarning, match="within an epoch by 2 processes, but this run has 1"):
+        assert nas(f"{LONG} --ckpt_path last").code == 0
