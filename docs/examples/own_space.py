@@ -126,7 +126,7 @@ def _network(sizes: Any, data_spec: Mapping[str, Any], make_cell: Any) -> Skelet
 
 @register_space
 class ResidualFamily(SpaceFamily):
-    """Join the three, so that genotypes retrain, draw and count without further settings."""
+    """The registry entry, through which genotypes find their supernet and their network."""
 
     spaces = (ResidualSpace,)
     supernet = ResidualSupernet
