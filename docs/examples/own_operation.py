@@ -7,12 +7,12 @@ from nas_lightning.spaces import register_primitive
 
 @register_primitive("se_conv_3x3")
 class SEConv(nn.Module):
-    """ReLU, 3x3 convolution and batch norm; then each channel is weighted (Hu et al., CVPR 2018).
+    """ReLU, 3x3 convolution, batch norm, and a weight for each channel (Hu et al., CVPR 2018).
 
     Args:
         channels: Channels in and out.
         stride: 1, or 2 on edges that halve the image.
-        affine: Batch norm learns scale and shift: False in a search, True in retraining.
+        affine: Batch norm learns scale and shift. False in a search, True in retraining.
     """
 
     def __init__(self, channels: int, stride: int, affine: bool) -> None:

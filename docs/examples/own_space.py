@@ -32,7 +32,7 @@ PRIMITIVES = ("none", "skip_connect", "nor_conv_1x1", "sep_conv_3x3")
 class ResidualSpace(SearchSpace):
     """One kind of cell: three nodes that each keep two edges; the output is the last node.
 
-    Arguments are kept under their own names: genotype files record them.
+    The constructor keeps its arguments under their own names, since genotype files record them.
     """
 
     def __init__(self, primitives: Sequence[str] = PRIMITIVES) -> None:
@@ -44,7 +44,7 @@ class ResidualSpace(SearchSpace):
 
 
 class Residual(nn.Module):
-    """A cell with a connection around it: x + cell(x)."""
+    """A cell with a residual connection: x + cell(x)."""
 
     def __init__(self, cell: nn.Module) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class Residual(nn.Module):
 
 
 class ResidualSupernet(SupernetFactory):
-    """The supernet: in each cell, every edge mixes all operations."""
+    """The supernet, in which every edge mixes all operations."""
 
     def __init__(
         self, channels: int = 16, cells: int = 2, primitives: Sequence[str] = PRIMITIVES
@@ -69,7 +69,7 @@ class ResidualSupernet(SupernetFactory):
 
     @property
     def space(self) -> SearchSpace:
-        """Search space of this supernet."""
+        """The search space of the supernet."""
         return self._space
 
     def build(
@@ -79,7 +79,7 @@ class ResidualSupernet(SupernetFactory):
         auxiliary: bool = False,
         execution: CellExecution | None = None,
     ) -> Supernet:
-        """Build the network for images."""
+        """Build the supernet for images."""
         _check(auxiliary)
         (cell,) = self.space.cells
         norm = NormRule(affine=False, after_pool=True, running_stats=False)
@@ -91,7 +91,7 @@ class ResidualSupernet(SupernetFactory):
 
 
 class ResidualNetwork(NetworkFactory):
-    """The network of a genotype: the same skeleton around discrete cells."""
+    """The network of a genotype, with the same skeleton around discrete cells."""
 
     def __init__(self, channels: int = 16, cells: int = 4) -> None:
         self.channels = channels
@@ -126,7 +126,7 @@ def _network(sizes: Any, data_spec: Mapping[str, Any], make_cell: Any) -> Skelet
 
 @register_space
 class ResidualFamily(SpaceFamily):
-    """Connects the three, so that genotypes retrain, draw and count without further settings."""
+    """The registry entry, through which genotypes find their supernet and their network."""
 
     spaces = (ResidualSpace,)
     supernet = ResidualSupernet

@@ -1,4 +1,4 @@
-"""Architectures: the space of cells that is searched, and the genotypes in it."""
+"""Search spaces of cells, and the genotypes in them."""
 
 from nas_lightning.architecture.genotype import CellGenotype, Genotype, NodeInput, state_name
 from nas_lightning.architecture.network import NetworkFactory, RetrainNetwork

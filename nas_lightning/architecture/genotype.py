@@ -1,4 +1,4 @@
-"""Genotypes: the cells that a search found, and the only link from search to retraining."""
+"""Genotypes: the cells that a search finds and a retraining reads."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from nas_lightning.files import write_text
 
 FORMAT = "nas-lightning genotype"
 VERSION = 2
-"""Version 2 gives the space by import path and arguments; version 1 by name alone."""
+"""Version 2 stores the import path and arguments of the space; version 1 stores its name only."""
 
 
 @dataclass(frozen=True)
 class NodeInput:
-    """An edge that was kept: `primitive` applied to state `source`."""
+    """A kept edge: the operation `primitive` applied to state `source`."""
 
     primitive: str
     source: int
@@ -31,11 +31,11 @@ class CellGenotype:
     """A discrete cell.
 
     Attributes:
-        nodes: For each intermediate node the edges that it keeps, strongest first; none at all
-            makes the node zero.
-        concat: States that make the cell's output: concatenated, averaged, or a single one, as
-            the space has it. State `i < inputs` is input i of the cell, `inputs + i` is node i.
-        inputs: Number of inputs; not in files, since the space says it.
+        nodes: Kept edges of each intermediate node, strongest first. A node without edges is zero.
+        concat: States that form the cell's output. The space decides if they are concatenated or
+            averaged, or if there is only one. State `i < inputs` is input i of the cell, and
+            `inputs + i` is node i.
+        inputs: Number of inputs. Files do not store it, since the space defines it.
     """
 
     nodes: tuple[tuple[NodeInput, ...], ...]
@@ -47,14 +47,14 @@ class CellGenotype:
 class Genotype:
     """A discrete architecture.
 
-    Two genotypes are equal if their cells and the names of their spaces are. Provenance and
-    mixing weights are kept for reports and do not count.
+    Two genotypes are equal if their cells and the names of their spaces are equal. Provenance
+    and mixing weights are kept for reports and are not compared.
 
     Attributes:
         space: The search space.
         cells: The cells, by kind.
         provenance: Origin of the genotype: run directory, epoch, seed, strategies, version.
-        mixing: Mixing weights that it was derived from: `{kind: {"ops": (E, O), "edges": (E,)}}`.
+        mixing: Mixing weights from which it was derived: `{kind: {"ops": (E, O), "edges": (E,)}}`.
     """
 
     space: SearchSpace
@@ -63,7 +63,7 @@ class Genotype:
     mixing: Mapping[str, Any] = field(default_factory=dict)
 
     def __eq__(self, other: object) -> bool:
-        """Return True if space name and cells are equal."""
+        """Return True if the names of the spaces and the cells are equal."""
         if not isinstance(other, Genotype):
             return NotImplemented
         return self.space.name == other.space.name and self.cells == other.cells
@@ -96,10 +96,11 @@ class Genotype:
 
         Args:
             data: Parsed JSON.
-            space: Space to check against; by default the one that the data names.
+            space: Expected space; by default the one that the data names.
 
         Raises:
-            GenotypeError: It is malformed, or of another space; names the JSON path.
+            GenotypeError: The data is malformed or belongs to another space. The error names the
+                JSON path.
         """
         root = _expect(data, dict, "$")
         if root.get("format") != FORMAT:
@@ -113,7 +114,7 @@ class Genotype:
         if space is None:
             space = found
         elif found.name != space.name:
-            reason = f"is of space {found.name!r}, {space.name!r} is wanted"
+            reason = f"expected a genotype of space {space.name!r}, found {found.name!r}"
             raise GenotypeError(reason, "$.space")
         cells = _expect(root.get("cells"), dict, "$.cells")
         if set(cells) != set(space.kinds):
@@ -130,7 +131,7 @@ class Genotype:
         )
 
     def save(self, path: Path | str) -> None:
-        """Write the JSON form to a file, replacing it in one step."""
+        """Write the JSON form to a file atomically."""
         write_text(Path(path), _to_text(self.to_dict()) + "\n")
 
     @classmethod
@@ -138,8 +139,8 @@ class Genotype:
         """Read a genotype file.
 
         Raises:
-            GenotypeError: Its content is not a valid genotype.
-            NASError: The file cannot be read, or is not JSON.
+            GenotypeError: The content is not a valid genotype.
+            NASError: The file cannot be read or is not JSON.
         """
         try:
             text = Path(path).read_text(encoding="utf-8")
@@ -147,7 +148,7 @@ class Genotype:
             raise NASError(f"cannot read the genotype file {path}: {error}") from error
         try:
             data = json.loads(text)
-        except (ValueError, RecursionError) as error:  # the latter: nested too deeply
+        except (ValueError, RecursionError) as error:  # too deeply nested: RecursionError
             raise NASError(f"the genotype file {path} is not JSON: {error}") from error
         try:
             return cls.from_dict(data, space)
@@ -155,7 +156,7 @@ class Genotype:
             raise GenotypeError(error.reason, error.path, file=str(path)) from None
 
     def __str__(self) -> str:
-        """One line a node, for terminals and TensorBoard."""
+        """Return a text with one line per node, for terminals and TensorBoard."""
         lines = []
         for kind, cell in self.cells.items():
             lines.append(f"{kind} cell")
@@ -170,14 +171,14 @@ class Genotype:
         return "\n".join(lines)
 
     def count(self, primitive: str, kind: str) -> int:
-        """How many edges of the cell of that kind carry the primitive."""
+        """Return the number of edges with a given operation in the cell of a kind."""
         return sum(i.primitive == primitive for node in self.cells[kind].nodes for i in node)
 
 
 def state_name(state: int, inputs: int = 2) -> str:
-    """Name of a state as the papers write it: `c_{k-2}`, `c_{k-1}`, then 0, 1, ….
+    """Return the name of a state in the papers: `c_{k-2}`, `c_{k-1}`, then 0, 1, ….
 
-    Papers number a cell with a single input from that input on.
+    In a cell with a single input, that input is state 0.
     """
     if inputs == 1:
         return str(state)
@@ -185,7 +186,7 @@ def state_name(state: int, inputs: int = 2) -> str:
 
 
 def _expect(value: object, kind: type, path: str) -> Any:
-    """`value` if it is of that JSON type; booleans are not integers."""
+    """Return `value` if it has the JSON type `kind`. A boolean is not an integer."""
     names = {dict: "an object", list: "an array", str: "a string", int: "an integer"}
     if not isinstance(value, kind) or isinstance(value, bool):
         raise GenotypeError(f"expected {names[kind]}, found {value!r:.60}", path)
@@ -205,10 +206,10 @@ def _read_cell(data: object, inputs: int, space: SearchSpace, path: str) -> Cell
     last = inputs + len(read) - 1
     for i, state in enumerate(concat):
         if not inputs <= _expect(state, int, f"{path}.concat[{i}]") <= last:
-            reason = f"must be a node, {inputs} to {last}, found {state}"
+            reason = f"expected a node, {inputs} to {last}, found {state}"
             raise GenotypeError(reason, f"{path}.concat[{i}]")
     if not concat or len(set(concat)) != len(concat):
-        raise GenotypeError("must name each node at most once, and at least one", f"{path}.concat")
+        raise GenotypeError("must name at least one node, and no node twice", f"{path}.concat")
     return CellGenotype(read, tuple(concat), inputs)
 
 
@@ -230,7 +231,7 @@ def _read_node(data: object, state: int, space: SearchSpace, path: str) -> tuple
 
 
 def _to_text(value: object, indent: int = 0) -> str:
-    """JSON in which a list or object of plain values stands on one line."""
+    """Return JSON with each list or object of plain values on one line."""
     items = list(value.values()) if isinstance(value, dict) else value
     if not isinstance(items, list) or not any(isinstance(i, dict | list) for i in items):
         return json.dumps(value)

@@ -1,4 +1,4 @@
-"""What retrains: networks of a genotype, and the part of a configuration that builds them."""
+"""Base classes of the network of a genotype and of its factory."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from nas_lightning.hparams import describe
 
 
 class RetrainNetwork(nn.Module, ABC):
-    """The network of a genotype."""
+    """Base class of networks of a genotype."""
 
     @abstractmethod
     def forward(self, x: Any) -> tuple[Any, Any]:
-        """The output, as the task wants it, and that of an auxiliary head or none."""
+        """Return the output that the task expects, and that of an auxiliary head or `None`."""
 
 
 class NetworkFactory(ABC):
-    """Which network to build from a genotype; the part of a retraining that is configured.
+    """Base class of factories that build the network of a genotype from a configuration.
 
-    Every argument of a subclass's constructor is kept under its own name.
+    A subclass keeps every argument of its constructor under its own name.
     """
 
     @abstractmethod
@@ -33,14 +33,14 @@ class NetworkFactory(ABC):
         """Build the network.
 
         Args:
-            genotype: The cells.
+            genotype: Genotype with the cells.
             data_spec: Sizes of the data, from the data module.
             auxiliary: Add an auxiliary head.
 
         Raises:
-            UsageError: These settings do not fit together.
+            UsageError: The settings do not fit together.
         """
 
     def __repr__(self) -> str:
-        """Constructor call."""
+        """Return the constructor call."""
         return describe(self)

@@ -1,4 +1,4 @@
-"""Randomly drawn genotypes: the baseline that every search must be compared with."""
+"""Random genotypes, the baseline for every search."""
 
 import random
 
@@ -7,11 +7,12 @@ from nas_lightning.architecture.space import Cell, SearchSpace
 
 
 def random_genotype(space: SearchSpace, seed: int) -> Genotype:
-    """Each node keeps uniformly drawn edges, each with a uniformly drawn operation.
+    """Draw a genotype in which the edges of each node and their operations are uniform.
 
     Args:
-        space: As many edges a node, and the same excluded operations, as a search in it has.
-        seed: The same seed gives the same genotype.
+        space: Search space. Nodes keep as many edges as after a search, and the operations that
+            a search excludes are not drawn.
+        seed: Seed of the draw; equal seeds return equal genotypes.
     """
     generator = random.Random(seed)
     cells = {cell.kind: _draw(cell, space, generator) for cell in space.cells}

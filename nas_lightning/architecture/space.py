@@ -1,4 +1,4 @@
-"""Search spaces: the cells that are searched, their edges, and the operations on an edge."""
+"""Search spaces: cells, their edges, and the candidate operations on an edge."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Edge:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell that is searched.
+    """A searched cell.
 
     Row `l` of α (E, O) and element `l` of β (E,) belong to `edges[l]`; column `m` to
     `primitives[m]`.
 
     Attributes:
-        kind: Name of the cell kind; α and β are kept under it.
+        kind: Name of the cell kind, which is the key of its α and β.
         inputs: Number of input states.
         edges: Candidate edges, sorted by target and then by source.
         primitives: Candidate operations, the same on every edge.
@@ -48,19 +48,19 @@ class Cell:
     primitives: tuple[str, ...]
     last_node_only: bool = False
 
-    @property  # read in cells: code that `torch.compile` traces must not hold the cache's lock
+    @property  # not cached: `torch.compile` traces it, and must not trace the lock of a cache
     def nodes(self) -> tuple[int, ...]:
         """State indices of the intermediate nodes."""
         return tuple(sorted({edge.target for edge in self.edges}))
 
     @property
     def concat(self) -> tuple[int, ...]:
-        """State indices of the nodes that make the output."""
+        """State indices of the nodes that form the output."""
         return self.nodes[-1:] if self.last_node_only else self.nodes
 
     @cached_property
     def fan_in(self) -> tuple[int, ...]:
-        """Number of edges into each node; edges are sorted by node, so these are segments."""
+        """Number of edges into each node: lengths of consecutive segments of `edges`."""
         return tuple(len(self.incoming(node)) for node in self.nodes)
 
     def incoming(self, node: int) -> list[int]:
@@ -78,7 +78,7 @@ def dense_edges(inputs: int, nodes: int, reach: int | None = None) -> tuple[Edge
     Args:
         inputs: Input states of the cell; nodes are numbered after them.
         nodes: Intermediate nodes.
-        reach: Largest distance from a node to a state that it reads; `None` means all of them.
+        reach: Largest distance from a node to a state that it reads; `None` means no limit.
 
     Returns:
         The edges, sorted by target and then by source.
@@ -97,29 +97,28 @@ def check_primitives(primitives: Sequence[str], known: Collection[str]) -> None:
     """Check the candidate operations of a search.
 
     Raises:
-        UsageError: They are unknown, repeated, or fewer than two.
+        UsageError: An operation is unknown or repeated, or there are fewer than two.
     """
     unknown = sorted(set(primitives) - set(known))
     if unknown or len(set(primitives)) != len(primitives) or len(primitives) < 2:
-        reason = f"unknown {', '.join(unknown)}" if unknown else "at least 2, each once"
+        reason = f"unknown {', '.join(unknown)}" if unknown else "list at least 2, each once"
         raise UsageError(f"primitives: {reason}; choose from {', '.join(known)}")
 
 
 class SearchSpace:
-    """A search space: its cells, and the operations that a genotype of it may hold.
+    """A search space: its cells, and the operations that its genotypes may contain.
 
-    A space of its own is a subclass, which keeps every argument of its constructor under its own
-    name. Genotype files record its import path and these arguments, see `to_config`. They record
-    the cells of a space that is no subclass.
+    To define a space, write a subclass that keeps every argument of its constructor under its own
+    name. Genotype files record the import path of the subclass and these arguments, see
+    `to_config`. For an instance of `SearchSpace` itself they record the cells.
 
     Args:
         name: Short name for messages, tables and checkpoints.
         cells: The cells, one for each kind.
         inputs_per_node: Number of edges that each node keeps at discretisation; `None` keeps all.
-        known_primitives: Operations that a genotype of the space may name; more than
-            `Cell.primitives` if published cells use operations that are not searched. By default
-            those of the cells.
-        excluded: Operations that a genotype never holds.
+        known_primitives: Operations that a genotype may contain; by default those of the cells.
+            Set it if published cells use operations that are not searched.
+        excluded: Operations that a genotype never contains.
     """
 
     def __init__(
@@ -152,7 +151,7 @@ class SearchSpace:
         return words if kind == "cell" else f"{words} cell"
 
     def to_config(self) -> dict[str, Any]:
-        """Return import path and arguments of the space, as genotype files hold them."""
+        """Return the import path and arguments from which the space can be built again."""
         if type(self) is SearchSpace:
             arguments = {
                 "name": self.name,

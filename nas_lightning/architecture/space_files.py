@@ -19,18 +19,19 @@ VERSION_1 = {
     "nas_bench_201": "nas_lightning.spaces.nas_bench_201.NasBench201Space",
     "reconstruction": "nas_lightning.spaces.reconstruction.ReconstructionSpace",
 }
-"""Import paths of the spaces that files of version 1 give by name."""
+"""Import paths of the spaces that files of version 1 name."""
 
 
 def read_space(data: Any) -> SearchSpace:
     """Build the space that a genotype file names.
 
     Args:
-        data: `{"class_path": …, "init_args": …}`; the name of a shipped space in files of
+        data: `{"class_path": …, "init_args": …}`, or the name of a shipped space in files of
             version 1.
 
     Raises:
-        GenotypeError: The class cannot be imported, is no search space, or refuses its arguments.
+        GenotypeError: The class cannot be imported, is not a search space, or refuses its
+            arguments.
     """
     if isinstance(data, str):
         return named_space(data)
@@ -41,9 +42,9 @@ def read_space(data: Any) -> SearchSpace:
         raise GenotypeError("expected an object", f"{PATH}.init_args")
     found = _import(data["class_path"])
     if not (isinstance(found, type) and issubclass(found, SearchSpace)):
-        raise GenotypeError(f"{data['class_path']} is no search space", f"{PATH}.class_path")
+        raise GenotypeError(f"{data['class_path']} is not a search space", f"{PATH}.class_path")
     try:
-        space = _plain(arguments) if found is SearchSpace else found(**arguments)
+        space = _from_cells(arguments) if found is SearchSpace else found(**arguments)
     except (TypeError, ValueError, LookupError, UsageError) as error:
         reason = " ".join(str(error).split())
         raise GenotypeError(f"{found.__name__}: {reason}", f"{PATH}.init_args") from error
@@ -54,7 +55,7 @@ def named_space(name: str) -> SearchSpace:
     """Build a shipped space from its name, with its default arguments.
 
     Raises:
-        GenotypeError: There is no shipped space of that name.
+        GenotypeError: No shipped space has this name.
     """
     layers = re.fullmatch(r"darts_individual_([1-9]\d?)", name)
     key = "darts_individual_LAYERS" if layers else name
@@ -65,8 +66,8 @@ def named_space(name: str) -> SearchSpace:
     return space
 
 
-def _plain(arguments: Mapping[str, Any]) -> SearchSpace:
-    """Build a space that is no subclass from the cells in its arguments."""
+def _from_cells(arguments: Mapping[str, Any]) -> SearchSpace:
+    """Build a `SearchSpace` without a subclass, from its recorded cells."""
     cells = [
         Cell(
             **{

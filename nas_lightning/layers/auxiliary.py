@@ -1,4 +1,4 @@
-"""Auxiliary heads: a second classifier after two thirds of the network, in training only."""
+"""The auxiliary head: a second classifier after two thirds of the network, for training only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nas_lightning.errors import UsageError
 from nas_lightning.layers.stems import StemName, global_average
 
 POOL, KERNEL = 5, 2
-"""Side of the pooling window and of the last convolution, in pixels."""
+"""Sides of the pooling window and of the last convolution, in pixels."""
 
 
 class AuxiliaryHead(nn.Module):
@@ -19,8 +19,8 @@ class AuxiliaryHead(nn.Module):
     Args:
         channels: Channels of the features.
         num_classes: Outputs.
-        stem: On ImageNet the pooling has stride 2 and the last batch norm is left out, as the
-            released code does.
+        stem: Name of the stem. With `imagenet` the pooling has stride 2 and the last batch norm
+            is left out, as in the released code.
         size: Height and width of the features, in pixels.
 
     Raises:
@@ -33,7 +33,7 @@ class AuxiliaryHead(nn.Module):
         if (size - POOL) // stride + 1 < KERNEL:
             raise UsageError(
                 f"the auxiliary head needs features of at least {POOL + stride}x{POOL + stride} "
-                f"pixels, these are {size}x{size}: set auxiliary_weight to 0 or use larger images"
+                f"pixels, found {size}x{size}: set auxiliary_weight to 0 or use larger images"
             )
         last = [nn.BatchNorm2d(768)] if stem == "cifar" else []
         self.features = nn.Sequential(
@@ -50,7 +50,7 @@ class AuxiliaryHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (B, num_classes) for features x (B, C, H, W)."""
-        # the papers' sizes leave one pixel here; the mean also takes larger images
+        # one pixel is left at the papers' sizes; the mean also handles larger images
         logits: Tensor = self.head(global_average(self.features(x)))
         return logits
 
@@ -58,11 +58,11 @@ class AuxiliaryHead(nn.Module):
 def auxiliary_builder(
     num_classes: int, stem: StemName, size: int | None
 ) -> Callable[[int], AuxiliaryHead] | None:
-    """Return what builds an auxiliary head from the channels of its features.
+    """Return a function that builds an auxiliary head from the channels of its features.
 
     Args:
         num_classes: Outputs.
-        stem: Stem of the network.
+        stem: Name of the network's stem.
         size: Height and width of the features, in pixels; `None` for no auxiliary head.
     """
     if size is None:

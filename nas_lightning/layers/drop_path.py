@@ -1,19 +1,19 @@
-"""Drop path: switch off the edges of a cell at random, for each sample anew."""
+"""Drop path: drop edges of a cell at random, independently for each sample."""
 
 import torch
 from torch import Tensor, nn
 
 
 class DropPath(nn.Module):
-    """Zero a sample with probability `p`, scale the others by 1/(1 - p) (Larsson et al., 2017).
+    """Zero a sample with probability `p` and scale the others by 1/(1 - p) (Larsson et al., 2017).
 
-    Out of place: the input may be another edge's too.
+    The input is not modified, since other edges may read it too.
 
     Attributes:
-        p: Probability of a zero; `set_drop_path` sets it as the training goes on.
-        dropping: Whether it is above 0.
-        keep: 1 - p () on the device. A compiled cell reads it: a number would be a constant
-            there, and every new one another cell to compile.
+        p: Probability of dropping a sample; `set_drop_path` sets it during training.
+        dropping: True if `p` is above 0.
+        keep: 1 - p () as a tensor on the device. A number would be a constant in a compiled
+            cell, so each new value would compile the cell again.
     """
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class DropPath(nn.Module):
         self.keep = torch.ones(())
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) like x; x itself in evaluation."""
+        """Return x (B, C, H, W), in training with some samples dropped."""
         if not (self.training and self.dropping):
             return x
         kept = torch.bernoulli(self.keep.expand(x.shape[0], 1, 1, 1))
@@ -31,10 +31,9 @@ class DropPath(nn.Module):
 
 
 def with_drop_path(primitive: str, op: nn.Module, stride: int) -> nn.Module:
-    """The operation of an edge with drop path behind it.
+    """Return the operation of an edge, followed by drop path.
 
-    An identity is never dropped, so that a sample always has a way through, and `none` has
-    nothing to drop.
+    An identity is never dropped, so that every sample keeps a path. `none` has nothing to drop.
     """
     if primitive == "none" or (primitive == "skip_connect" and stride == 1):
         return op
@@ -42,7 +41,7 @@ def with_drop_path(primitive: str, op: nn.Module, stride: int) -> nn.Module:
 
 
 def set_drop_path(network: nn.Module, p: float) -> None:
-    """Set the probability with which the paths of a network are dropped, where it is now."""
+    """Set the drop probability of all paths of a network, on its current device."""
     like = next(network.parameters(), torch.ones(()))
     keep = torch.full((), 1 - p, dtype=like.dtype, device=like.device)
     for module in network.modules():

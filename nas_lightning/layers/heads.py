@@ -1,4 +1,4 @@
-"""Heads of networks of cells: the layers from the last features to the output."""
+"""Heads of networks: the layers from the last features to the output."""
 
 from __future__ import annotations
 

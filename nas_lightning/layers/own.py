@@ -1,4 +1,4 @@
-"""Operations of the user: registered by a decorator, or named by import path."""
+"""User-defined operations, registered by a decorator or named by import path."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ _OWN: dict[str, _Own] = {}
 
 
 def register_primitive(name: str) -> Callable[[F], F]:
-    """Make a class or function a candidate operation, under a name of its own.
+    """Register a class or function as a candidate operation, as a decorator.
 
     It is called as `build(channels, stride, affine)` and returns a module that maps
-    (B, channels, H, W) to (B, channels, ceil(H / stride), ceil(W / stride)). `affine` says whether
-    its batch norms learn scale and shift: False in a search, True in retraining. Running
-    statistics of its batch norms are switched off where the supernet keeps none.
+    (B, channels, H, W) to (B, channels, ceil(H / stride), ceil(W / stride)). With `affine`, its
+    batch norms learn scale and shift: False in a search, True in retraining. Running statistics
+    of its batch norms are switched off if the supernet keeps none.
 
-    A configuration names the operation by import path, such as `my_ops.SEConv`, or by this name
-    if its module has been imported. Genotypes and pictures show the name.
+    A configuration names the operation by import path, such as `my_ops.SEConv`, or by the
+    registered name if its module has been imported. Genotypes and pictures show the name.
 
     Args:
-        name: Letters, digits and underscores.
+        name: Name of the operation, of letters, digits and underscores.
 
     Raises:
-        UsageError: The name is malformed, or belongs to another operation.
+        UsageError: The name is malformed or belongs to another operation.
     """
     if not re.fullmatch(r"[A-Za-z_]\w*", name):
-        raise UsageError(f"register_primitive: {name!r} is no name: use letters, digits and _")
+        raise UsageError(f"register_primitive: {name!r} is not a name: use letters, digits and _")
 
     def register(build: F) -> F:
         _add(name, build)
@@ -73,19 +73,19 @@ def primitive_names(primitives: Sequence[str]) -> tuple[str, ...]:
         primitives: Names of shipped or registered operations, and import paths.
 
     Raises:
-        UsageError: One is unknown or cannot be imported, there are fewer than two, or one is
-            named twice.
+        UsageError: An operation is unknown, repeated or cannot be imported, or there are fewer
+            than two.
     """
     names = tuple(_name(primitive) for primitive in primitives)
     if len(set(names)) != len(names) or len(names) < 2:
         raise UsageError(
-            f"primitives: at least 2, each once; choose from {', '.join(known_primitives())}"
+            f"primitives: list at least 2, each once; choose from {', '.join(known_primitives())}"
         )
     return names
 
 
 def primitive_sources(names: Sequence[str]) -> list[str]:
-    """Return what a file must say of operations: shipped ones by name, others by import path."""
+    """Return operations as files record them: shipped ones by name, others by import path."""
     return [_OWN[name].source if name in _OWN else name for name in names]
 
 
@@ -101,10 +101,10 @@ def build_primitive(name: str, channels: int, stride: int, norm: NormRule) -> nn
         name: One of `known_primitives`.
         channels: Channels in and out.
         stride: 1, or 2 on edges that halve the image.
-        norm: Rule of its batch norms.
+        norm: Batch norm rule.
 
     Raises:
-        UsageError: An operation of the user cannot be built.
+        UsageError: A user-defined operation cannot be built.
     """
     if name in PRIMITIVES:
         return PRIMITIVES[name](channels, stride, norm)
@@ -120,16 +120,17 @@ def build_primitive(name: str, channels: int, stride: int, norm: NormRule) -> nn
 
 
 class OwnOperation(nn.Module):
-    """An operation of the user on an edge, whose output is checked.
+    """A user-defined operation on an edge, which checks the shape of its output.
 
-    The fast cell runs it edge by edge, as it is.
+    The fast cell runs it unchanged, edge by edge.
 
     Args:
         op: The operation.
-        name: Its name, for messages.
+        name: Name of the operation, for messages.
         channels: Channels in and out.
-        stride: Its stride.
-        norm: Rule of its batch norms: without running statistics, they use those of each batch.
+        stride: Stride of the operation.
+        norm: Batch norm rule. Without running statistics, the operation's batch norms use the
+            statistics of each batch.
     """
 
     def __init__(
@@ -169,7 +170,7 @@ def _name(primitive: str) -> str:
         hint = f"did you mean {close[0]}? " if close else ""
         raise UsageError(
             f"primitives: unknown {primitive}; {hint}choose from {', '.join(known)}, or give the "
-            f"import path of an operation of your own"
+            f"import path of your own operation"
         )
     found = import_object(primitive)
     for name, own in _OWN.items():
@@ -177,8 +178,8 @@ def _name(primitive: str) -> str:
             return name
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
         raise UsageError(
-            f"primitives: {primitive} is no module: give a subclass of torch.nn.Module, or a "
-            f"function with the decorator register_primitive"
+            f"primitives: {primitive} is not a module: give a subclass of torch.nn.Module, or a "
+            f"function decorated with register_primitive"
         )
     _OWN[primitive] = _Own(found, primitive)
     return primitive

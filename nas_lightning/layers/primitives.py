@@ -1,7 +1,8 @@
 """Candidate operations on images (DARTS, ICLR 2019, section 3.1.1 and released code).
 
-Every convolution is without bias and in the order ReLU, convolution, batch norm. A `NormRule` says
-how batch norm behaves, which differs between search and retraining.
+Convolutional operations apply ReLU, convolution and batch norm, in this order. Convolutions have
+no bias, except those of NAS-Bench-201 if batch norm has none. A `NormRule` configures batch norm,
+which differs between search and retraining.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ class NormRule:
 
     Attributes:
         affine: Learn scale and shift.
-        after_pool: Add a batch norm after pooling, so that outputs are comparable while they are
-            mixed.
-        running_stats: Keep running statistics and use them at evaluation; otherwise every
+        after_pool: Add a batch norm after pooling, so that the outputs of mixed operations are
+            comparable.
+        running_stats: Keep running statistics and use them in evaluation. Otherwise every
             forward pass uses the statistics of its own batch.
     """
 
@@ -39,7 +40,7 @@ RETRAIN_NORM = NormRule(affine=True, after_pool=False, running_stats=True)
 
 
 class Zero(nn.Module):
-    """`none`: zeros in the shape of the edge's output. `0 * x` would let NaN through."""
+    """`none`: zeros in the shape of the edge's output. `0 * x` would propagate NaN."""
 
     def __init__(self, stride: int) -> None:
         super().__init__()
@@ -53,7 +54,7 @@ class Zero(nn.Module):
 class FactorizedReduce(nn.Module):
     """Halve height and width by two stride-2 1x1 convolutions, the second shifted by one pixel.
 
-    Together they read half of the pixels: those with even and those with odd coordinates.
+    The first reads the pixels with two even coordinates, the second those with two odd ones.
 
     Args:
         inputs: Channels in.

@@ -1,4 +1,4 @@
-"""A stem, a stack of cells and a head: the network around cells, in search and in retraining."""
+"""The network around cells, in search and in retraining: a stem, a stack of cells and a head."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from nas_lightning.layers.stems import CifarStem, ImageNetStem, auxiliary_cell
 
 
 class CellModule(nn.Module):
-    """Base class of cells, of which most of a network consists; `Speed` compiles each of them."""
+    """Base class of the cells of a network; `Speed` compiles each cell."""
 
 
 class Place(NamedTuple):
     """The place of a cell in the stack.
 
     Attributes:
-        kind: Kind of the searched cell that is placed here.
-        channels_before: Channels of the outputs of the two cells before it.
+        kind: Kind of the cell.
+        channels_before: Channels of the outputs of the two previous cells.
         channels: Channels C of every state inside.
-        reduction: The cell halves the image.
-        reduction_before: The cell before it halved the image, so its first input must follow.
+        reduction: True if the cell halves the image.
+        reduction_before: True if the previous cell halves the image, so that the first input must
+            be halved too.
     """
 
     kind: str
@@ -36,15 +37,15 @@ class CellStack(nn.Module):
     """A stem, cells that each read the two outputs before them, and a head.
 
     Args:
-        stem: Makes the two inputs of the first cell from images.
-        kinds: Kind of the searched cell at each layer.
-        reductions: Layers that halve the image and double the channels.
+        stem: Computes the two inputs of the first cell from images.
+        kinds: Kind of the cell at each layer.
+        reductions: Indices of the layers that halve the image and double the channels.
         channels: Channels C of the first cell.
-        make_cell: Builds the cell of a place; its attribute `out_channels` gives the channels of
-            its output.
+        make_cell: Builds the cell of a place. Its attribute `out_channels` is the number of
+            channels of its output.
         make_head: Builds the head from the channels of the last output.
-        make_auxiliary: Builds an auxiliary head from the channels of the output that it reads,
-            that of the second reduction cell; `None` for no such head.
+        make_auxiliary: Builds an auxiliary head from the channels of its input, the output of the
+            second reduction cell; `None` for no auxiliary head.
     """
 
     def __init__(
@@ -80,18 +81,18 @@ class CellStack(nn.Module):
         Args:
             s0: First input of the first cell (B, C0, H0, W0).
             s1: Second input of the first cell (B, C1, H1, W1).
-            weights: Further arguments of `run`.
+            weights: Further arguments of each cell.
         """
         for cell in self.cells:
             s0, s1 = s1, cell(s0, s1, *weights)
             yield s1
 
     def run(self, x: Tensor, *weights: Any) -> tuple[Any, Any]:
-        """Return the head's output and, in training with an auxiliary head, that head's output.
+        """Return the head's output, and in training the auxiliary head's output or `None`.
 
         Args:
             x: Images (B, in_channels, H, W).
-            weights: Further arguments for `outputs`.
+            weights: Further arguments of `outputs`.
         """
         auxiliary, state = None, x
         for index, state in enumerate(self.outputs(*self.stem(x), *weights)):

@@ -1,4 +1,4 @@
-"""What stands around the cells, in search and in retrain: the stem and where images shrink."""
+"""Stems of networks, and the size of the image after each cell."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ StemName = Literal["cifar", "imagenet"]
 
 
 def auxiliary_cell(layers: int) -> int:
-    """Index of the cell that an auxiliary head reads: the second reduction cell."""
+    """Return the index of the cell that an auxiliary head reads, the second reduction cell."""
     return 2 * layers // 3
 
 
 def global_average(x: Tensor) -> Tensor:
-    """Mean over the pixels (B, C) of x (B, C, H, W).
+    """Return the mean over the pixels (B, C) of x (B, C, H, W).
 
-    Not adaptive pooling, whose backward pass on CUDA is not deterministic. The gradient has the
-    memory format of x: layers before it are slow where the two differ.
+    Adaptive pooling is avoided, because its backward pass on CUDA is not deterministic. The
+    gradient has the memory format of x, because earlier layers are slow if the two differ.
     """
     if x.is_contiguous(memory_format=torch.channels_last):
         return x.permute(0, 2, 3, 1).mean((1, 2))
@@ -35,7 +35,7 @@ def _conv_norm(inputs: int, outputs: int, stride: int, running_stats: bool) -> l
 
 
 class CifarStem(nn.Module):
-    """One 3x3 convolution and batch norm; its output is both inputs of the first cell.
+    """A 3x3 convolution and batch norm, whose output is both inputs of the first cell.
 
     Args:
         inputs: Channels of the image.
@@ -54,19 +54,19 @@ class CifarStem(nn.Module):
         self.body = nn.Sequential(*_conv_norm(inputs, multiplier * channels, 1, running_stats))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The same (B, multiplier·C, H, W) twice."""
+        """Return the output (B, multiplier·C, H, W) twice, for images x (B, inputs, H, W)."""
         out = self.body(x)
         return out, out
 
 
 class ImageNetStem(nn.Module):
-    """Three stride-2 3x3 convolutions: 224 → 56 for the first input of cell 0, 28 for the second.
+    """Three 3x3 convolutions of stride 2; the inputs of the first cell are 1/4 and 1/8 in size.
 
     Args:
         inputs: Channels of the image.
         channels: Channels C of the first cell.
         multiplier: The stem has `multiplier * channels` channels: 3 in the PC-DARTS supernet, 1
-            in every retrained network.
+            in every retraining.
         running_stats: Batch norm keeps running statistics.
     """
 
@@ -86,7 +86,7 @@ class ImageNetStem(nn.Module):
         self.stem1 = nn.Sequential(nn.ReLU(), *_conv_norm(channels, channels, 2, running_stats))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, H/4, W/4) and (B, C, H/8, W/8)."""
+        """Return (B, C, H/4, W/4) and (B, C, H/8, W/8) for images x (B, inputs, H, W)."""
         s0 = self.stem0(x)
         return s0, self.stem1(s0)
 
@@ -99,15 +99,15 @@ STEMS: dict[StemName, type[CifarStem] | type[ImageNetStem]] = {
 
 
 def feature_sizes(image_size: int, stem: StemName, kinds: Sequence[str]) -> list[int]:
-    """Height (= width) of each cell's output, in pixels.
+    """Return the height (= width) of each cell's output, in pixels.
 
     Raises:
-        UsageError: A reduction would have to halve an odd size.
+        UsageError: An odd size would have to be halved.
     """
     size = image_size
     if stem == "imagenet":
         before = (size + 3) // 4  # two convolutions of stride 2 and padding 1, each rounding up
-        _even(before, image_size, "behind the stem's second convolution")
+        _even(before, image_size, "after the stem's second convolution")
         size = before // 2
     sizes = []
     for index, kind in enumerate(kinds):

@@ -8,5 +8,5 @@ __all__ = ["Cost", "RetrainModule", "count_parameters", "network_cost"]
 
 
 def __getattr__(name: str) -> object:
-    """What an earlier release exported here."""
+    """Return a name that an earlier release exported here."""
     return missing(__name__, name)

@@ -1,4 +1,4 @@
-"""What a network costs: parameters and multiply-adds."""
+"""Parameters and multiply-adds of a network."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,11 +17,12 @@ class Cost:
     """Size of a network.
 
     Attributes:
-        parameters: Without the auxiliary head.
-        parameters_with_auxiliary: With it; none where there can be none.
-        multiply_adds: Of convolutions and linear layers, for one image, without the auxiliary
-            head. Papers often count more than these, so published figures are larger.
-        image_size: Height and width of that image, in pixels.
+        parameters: Number of parameters without the auxiliary head.
+        parameters_with_auxiliary: Number of parameters with the auxiliary head; `None` if the
+            network cannot have one.
+        multiply_adds: Multiply-adds of convolutions and linear layers for one image, without the
+            auxiliary head. Papers often count further layers, so published figures are larger.
+        image_size: Height and width of the image, in pixels.
     """
 
     parameters: int
@@ -31,20 +32,20 @@ class Cost:
 
 
 def count_parameters(module: torch.nn.Module) -> int:
-    """Number of parameters."""
+    """Return the number of parameters of a module."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
 def network_cost(factory: NetworkFactory, genotype: Genotype, data_spec: Mapping[str, Any]) -> Cost:
-    """Cost of a genotype's network for images; nothing is allocated.
+    """Return the cost of a genotype's network for images, without allocating the network.
 
     Args:
-        factory: The network's sizes.
-        genotype: Its cells.
+        factory: Factory of the network.
+        genotype: Genotype with the cells.
         data_spec: `in_channels`, `num_classes` and `image_size`.
 
     Raises:
-        UsageError: Sizes do not fit.
+        UsageError: The sizes do not fit together.
     """
 
     def build(auxiliary: bool) -> RetrainNetwork:
@@ -54,12 +55,12 @@ def network_cost(factory: NetworkFactory, genotype: Genotype, data_spec: Mapping
     network = build(auxiliary=False)
     try:
         whole = count_parameters(build(auxiliary=True))
-    except UsageError:  # images are too small for an auxiliary head, or there is none
+    except UsageError:  # the images are too small, or the network has no auxiliary head
         whole = None
     size = data_spec["image_size"]
     image = torch.empty(1, data_spec["in_channels"], size, size, device="meta")
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
         network.eval()(image)
-    # the counter gives two operations for each multiply-add
+    # the counter counts two operations per multiply-add
     return Cost(count_parameters(network), whole, counter.get_total_flops() // 2, size)

@@ -1,4 +1,4 @@
-"""Train the network of a genotype from scratch."""
+"""The LightningModule that trains the network of a genotype from scratch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from nas_lightning.training.stage import DataSpec, Stage
 
 
 def retrain_optimizer(params: Any) -> Optimizer:
-    """SGD of DARTS' CIFAR-10 retraining: rate 0.025, momentum 0.9, weight decay 3e-4."""
+    """Return DARTS' SGD for retraining on CIFAR-10: rate 0.025, momentum 0.9, decay 3e-4."""
     return SGD(params, lr=0.025, momentum=0.9, weight_decay=3e-4)
 
 
@@ -33,16 +33,17 @@ class RetrainModule(Stage):
         data_spec: Sizes of the data (`in_channels`, `num_classes`, `image_size`); the command
             line takes them from the data module.
         genotype: A genotype file, a published name such as `DARTS_V2`, or a genotype's content.
-        network: Sizes of the network; by default the one of the genotype's space, as published.
+        network: Factory of the network; by default that of the genotype's space, with published
+            sizes.
         task: Loss and metrics; classification by default.
-        optimizer: DARTS' SGD by default.
+        optimizer: Optimizer of the weights; DARTS' SGD by default.
         schedule: Learning-rate schedule; by default cosine to 0.
         auxiliary_weight: Weight of the auxiliary head's loss; 0 builds no such head.
         drop_path: Probability of dropping a path at the end of training; it grows linearly,
             `drop_path · epoch / epochs`.
 
     Raises:
-        UsageError: Sizes do not fit, or there is no such genotype.
+        UsageError: The sizes do not fit together, or the genotype does not exist.
         GenotypeError: The genotype is malformed.
     """
 
@@ -83,19 +84,19 @@ class RetrainModule(Stage):
 
     @property
     def trained(self) -> nn.Module:
-        """The network."""
+        """The trained network."""
         return self.network
 
     def forward(self, x: Any) -> Any:
-        """The network's output, for images logits (B, num_classes)."""
+        """Return the network's output; for images, logits (B, num_classes)."""
         return self.network(x)[0]
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Take the rate of this batch; `training_step` runs within the optimizer's step."""
+        """Read the rate scale of this batch, before the optimizer's step runs `training_step`."""
         self._rate_scale = self.task.rate_scale(batch)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """The loss, with the task's regularisation and the auxiliary head's share."""
+        """Return the loss, with the task's regularisation and the weighted auxiliary loss."""
         self.seed_draws(batch_idx)
         output, auxiliary = self.network(self.streams.inputs("train", batch))
         loss = self.task.loss(output, batch)
@@ -108,16 +109,16 @@ class RetrainModule(Stage):
         return loss
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Check loss and gradients, before they are clipped.
+        """Check that loss and gradients are finite, before gradients are clipped.
 
         Raises:
-            DivergedError: Something is not finite, and nobody rolls back.
+            DivergedError: A value is not finite, and no callback rolls back.
         """
         try:
             self._norm = self.check_step("training step", self._loss, optimizer, self._scaled)
         except DivergedError as error:
             self.give_way(error)
-            optimizer.zero_grad()  # there is nothing to step with now
+            optimizer.zero_grad()  # without gradients the step changes nothing
 
     def configure_gradient_clipping(
         self,
@@ -125,7 +126,7 @@ class RetrainModule(Stage):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip as the trainer asks; by the norm that the check took, if no scaler is there."""
+        """Clip as the trainer is configured; without a scaler, reuse the norm of the check."""
         if self._scaled or gradient_clip_algorithm == "value":
             super().configure_gradient_clipping(
                 optimizer, gradient_clip_val, gradient_clip_algorithm
@@ -135,28 +136,28 @@ class RetrainModule(Stage):
 
     @property
     def _scaled(self) -> bool:
-        """Whether a gradient scaler watches the gradients."""
+        """True if a gradient scaler checks the gradients."""
         return getattr(self.trainer.precision_plugin, "scaler", None) is not None
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Step at the rate that the task wants for this batch."""
+        """Step with the learning rate scaled as the task asks for this batch."""
         with scaled_rate(self.trainer.optimizers[0], self._rate_scale):
             super().optimizer_step(*args, **kwargs)
 
     def on_test_epoch_start(self) -> None:
-        """Begin the stream of test batches anew."""
+        """Restart the stream of test batches."""
         self.streams.restart("test")
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """`retrain/val_…`."""
+        """Log the metrics `retrain/val_…`."""
         self._evaluate("val", batch)
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
-        """`retrain/test_…`."""
+        """Log the metrics `retrain/test_…`."""
         self._evaluate("test", batch)
 
     def predict_step(self, batch: Any, batch_idx: int) -> Any:
-        """The network's output, for images logits (B, num_classes)."""
+        """Return the network's output; for images, logits (B, num_classes)."""
         return self(self.task.inputs(batch))
 
     def _evaluate(self, stream: str, batch: Any) -> None:
@@ -166,11 +167,11 @@ class RetrainModule(Stage):
         self.streams.carry(stream, output)
 
     def settings(self, data: object) -> dict[str, Any]:
-        """What this retraining can have in common with a search, by name."""
+        """Return the settings that a retraining can share with a search, by name."""
         return shared_settings(self, self.factory, self.optimizer, data)
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LRScheduler]]:
-        """The optimizer and its schedule, stepped once an epoch."""
+        """Return the optimizer and its schedule, which steps once per epoch."""
         optimizer = fuse(self.optimizer(self.network.parameters()))
         return [optimizer], [self.schedule.build(optimizer, planned_epochs(self.trainer))]
 
@@ -178,19 +179,22 @@ class RetrainModule(Stage):
         """Check that the data comes as single batches.
 
         Raises:
-            UsageError: The data module is set to search.
+            UsageError: The data module is in search mode.
         """
         super().on_fit_start()
         if getattr(self.trainer.datamodule, "mode", "retrain") != "retrain":  # type: ignore[attr-defined] # set by a connector
             raise UsageError("retraining takes one batch at a time: set data mode to retrain")
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Check that the checkpoint is of this network.
+        """Check that the checkpoint belongs to this network.
 
         Raises:
-            CheckpointError: It is of something else; says of what.
+            CheckpointError: The checkpoint belongs to another network; the message says which.
         """
         super().on_load_checkpoint(checkpoint)
-        # cells may differ without a difference in any tensor: pooling has no weights
+        # different cells can have equal tensors, since pooling has no weights
         if Genotype.from_dict(checkpoint["hyper_parameters"]["genotype"]) != self.genotype:
-            raise CheckpointError("the checkpoint is of another genotype than the one given")
+            raise CheckpointError(
+                "the checkpoint belongs to another genotype: set model.genotype to the one that it "
+                "was trained with"
+            )

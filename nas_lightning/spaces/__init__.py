@@ -1,4 +1,4 @@
-"""Search spaces, each with its supernet and the network of its genotypes."""
+"""Search spaces, each with its supernet, its network and its registry entry."""
 
 from nas_lightning.layers.own import register_primitive
 from nas_lightning.moved import missing

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-# the shipped families register themselves
+# importing a shipped space registers its family
 import nas_lightning.spaces.darts
 import nas_lightning.spaces.nas_bench_201
 import nas_lightning.spaces.reconstruction
@@ -25,12 +25,12 @@ PUBLISHED: dict[str, Genotype] = {
 def load_genotype(
     source: str | Path | Mapping[str, Any], space: SearchSpace | None = None
 ) -> Genotype:
-    """Load a genotype from a published name, a text form, a file, or the JSON form itself.
+    """Load a genotype from a published name, a text form, a file, or parsed JSON.
 
     Args:
         source: A key of `PUBLISHED`, an architecture string of NAS-Bench-201, the path of a
             genotype file, or its parsed content.
-        space: Space that it must belong to; by default the one that it names.
+        space: Expected space; by default the one that the genotype names.
 
     Raises:
         UsageError: The source is none of these.

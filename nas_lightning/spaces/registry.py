@@ -1,4 +1,4 @@
-"""The registry of search spaces: one family for each space, with all that is made from it."""
+"""The registry of search spaces: a family joins a space with its supernet and its network."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ class SpaceFamily:
 
     Attributes:
         spaces: Classes of the spaces.
-        supernet: Builds the supernet of a search.
-        network: Builds the network of a genotype when a retraining names none.
-        sizes: Options of `nas info` (`channels`, `layers`) → arguments of both factories. Their
-            defaults are those of the constructors.
-        data: Default `data_spec`, of CIFAR-10 images unless set.
+        supernet: Factory of the supernet.
+        network: Factory of the network of a genotype, used if a retraining names none.
+        sizes: Options of `nas info` (`channels`, `layers`) → arguments of both factories. The
+            constructors of the factories define the defaults.
+        data: Default `data_spec`; that of CIFAR-10 unless set.
         data_sizes: Options of `nas info` (`classes`, `image_size`) → entries of `data`.
-        variants: Suffixes of the result's names → further entries of `data`, if the cost depends
-            on the kind of data.
-        imagenet: Arguments of `network`, `supernet` and entries of `data` under the option
-            `--imagenet`; `None` if the space has no such networks.
-        shown: Further arguments of the network that `nas info` shows.
+        variants: Suffixes of names in the result → further entries of `data`, for a space whose
+            cost depends on the kind of data.
+        imagenet: Arguments of `network` and `supernet`, and entries of `data`, for the option
+            `--imagenet`; `None` if the space has no ImageNet networks.
+        shown: Further arguments of the network that `nas info` prints.
         published: Published genotypes, by name.
     """
 
@@ -53,22 +53,22 @@ class SpaceFamily:
 
     @classmethod
     def supernet_arguments(cls, space: SearchSpace) -> dict[str, Any]:
-        """Return arguments of the supernet that the space decides."""
+        """Return the arguments of the supernet that depend on the space."""
         return {}
 
     @classmethod
     def network_arguments(cls, space: SearchSpace) -> dict[str, Any]:
-        """Return arguments of the network that the space decides."""
+        """Return the arguments of the network that depend on the space."""
         return {}
 
     @classmethod
     def describe(cls, genotype: Genotype) -> dict[str, Any]:
-        """Return other names of a genotype, for `nas info`."""
+        """Return further names of a genotype, for `nas info`."""
         return {}
 
     @classmethod
     def read_text(cls, text: str) -> Genotype | None:
-        """Read a genotype from a text form of the space; `None` if the text has another form."""
+        """Read a genotype from a text form of the space; return `None` for any other text."""
         return None
 
 
@@ -117,7 +117,7 @@ def families() -> Iterator[type[SpaceFamily]]:
 
 
 def default_network(space: SearchSpace) -> NetworkFactory:
-    """Return the network that retrains genotypes of a space when none is configured."""
+    """Return the factory of the network that a retraining in a space uses by default."""
     family = family_of(space)
     return family.network(**family.network_arguments(space))
 
@@ -127,10 +127,10 @@ def get_space(name: str) -> SearchSpace:
 
     Args:
         name: Name of a shipped space, such as `darts` or `darts_individual_8`, or the import path
-            of a space.
+            of a subclass of `SearchSpace`.
 
     Raises:
-        UsageError: There is no such space.
+        UsageError: No space has this name or import path.
     """
     if "." not in name:
         try:
@@ -139,6 +139,6 @@ def get_space(name: str) -> SearchSpace:
             raise UsageError(error.reason) from error
     found = import_object(name)
     if not (isinstance(found, type) and issubclass(found, SearchSpace)):
-        raise UsageError(f"{name} is no search space")
-    space: SearchSpace = found()  # type: ignore[call-arg] # of a subclass
+        raise UsageError(f"{name} is not a search space")
+    space: SearchSpace = found()  # type: ignore[call-arg] # a subclass has its own arguments
     return space

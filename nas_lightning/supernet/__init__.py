@@ -1,4 +1,4 @@
-"""Supernets: mixed cells, architecture parameters and how these become mixing weights."""
+"""Supernets: mixed cells, architecture parameters, and their relaxation to mixing weights."""
 
 from nas_lightning.moved import missing
 from nas_lightning.supernet.base import Supernet, SupernetFactory
@@ -40,5 +40,5 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """What an earlier release exported here."""
+    """Return a name that an earlier release exported here."""
     return missing(__name__, name)

@@ -1,4 +1,4 @@
-"""Base classes of supernets, and of what builds them from a configuration."""
+"""Base classes of supernets and of their factories."""
 
 from __future__ import annotations
 
@@ -16,25 +16,26 @@ from nas_lightning.supernet.mixing import Mixing
 
 
 class Supernet(nn.Module, ABC):
-    """The weights of every candidate. It owns no α: mixing weights are an argument."""
+    """Base class of supernets. A supernet holds the weights of all candidates, but no α or β."""
 
     @abstractmethod
     def forward(self, x: Any, mixing: Mixing) -> Any:
-        """The network's output for inputs x under the mixing weights, as the task wants it."""
+        """Return the output that the task expects, for inputs x under the mixing weights."""
 
     def with_auxiliary(self, x: Any, mixing: Mixing) -> tuple[Any, Any]:
-        """The output and that of an auxiliary head, none without one."""
+        """Return the output, and that of an auxiliary head or `None`."""
         return self(x, mixing), None
 
 
 class SupernetFactory(ABC):
-    """Which supernet to build; the part of a search that the configuration names.
+    """Base class of factories that build a supernet from a configuration.
 
-    Every argument of a subclass's constructor is kept under its own name.
+    A subclass keeps every argument of its constructor under its own name.
 
     Attributes:
-        replayable: A pass of the supernet may be captured as a CUDA graph: it draws nothing
-            outside of PyTorch, decides nothing by values, and changes only buffers, in place.
+        replayable: True if a pass of the supernet may be captured as a CUDA graph. The pass must
+            draw random numbers with PyTorch only, must not branch on values of tensors, and must
+            change nothing but buffers, in place.
     """
 
     replayable: ClassVar[bool] = False
@@ -42,7 +43,7 @@ class SupernetFactory(ABC):
     @property
     @abstractmethod
     def space(self) -> SearchSpace:
-        """The search space that it covers."""
+        """The search space of the supernet."""
 
     @abstractmethod
     def build(
@@ -58,22 +59,26 @@ class SupernetFactory(ABC):
             data_spec: Sizes of the data, from the data module.
             k: K of partial channels; 1 mixes all channels.
             auxiliary: Add an auxiliary head.
-            execution: How its cells are computed; fast by default.
+            execution: Computation of the cells; fast by default.
 
         Raises:
-            UsageError: These settings do not fit together.
+            UsageError: The settings do not fit together.
         """
 
     def __repr__(self) -> str:
-        """Constructor call."""
+        """Return the constructor call."""
         return describe(self)
 
 
 def check_one_execution(execution: CellExecution | None, what: str) -> None:
-    """Check that a supernet without cells of convolutions is computed as it always is.
+    """Check that no execution is configured for a supernet that has only one.
+
+    Args:
+        execution: The configured execution.
+        what: Name of the supernet's kind, for the message.
 
     Raises:
-        UsageError: Something else is asked for.
+        UsageError: Another execution is configured.
     """
     if execution not in (None, CellExecution()):
-        raise UsageError(f"{what} is computed in one way only: leave out {execution}")
+        raise UsageError(f"{what} is computed in one way only: remove {execution}")

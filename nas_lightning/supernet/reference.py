@@ -1,4 +1,4 @@
-"""The reference cell: edge by edge, as the papers write it. The fast cell must equal it."""
+"""The reference cell, computed edge by edge as in the papers. The fast cell must equal it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nas_lightning.supernet.mixing import Active
 
 
 class MixedEdge(nn.Module):
-    """All candidate operations of an edge, mixed: sum over m of w_m · o_m(x) (DARTS, equation 2).
+    """Mix all operations of an edge: sum over m of w_m · o_m(x) (DARTS, equation 2).
 
     Args:
         primitives: Names of the operations.
@@ -29,7 +29,7 @@ class MixedEdge(nn.Module):
     """
 
     k = 1
-    """All channels are mixed."""
+    """K of partial channels: all channels are mixed."""
 
     def __init__(
         self, primitives: tuple[str, ...], channels: int, stride: int, norm: NormRule
@@ -43,18 +43,18 @@ class MixedEdge(nn.Module):
 
     @property
     def mixed(self) -> MixedEdge:
-        """Itself: an edge of partial channels has one inside."""
+        """The edge itself; a `PartialChannelEdge` contains one under this name."""
         return self
 
     def forward(self, x: Tensor, weights: Tensor, active: tuple[int, ...] | None = None) -> Tensor:
-        """(B, C, H/stride, W/stride) for x (B, C, H, W) and weights (O,).
+        """Return (B, C, H/stride, W/stride) for x (B, C, H, W).
 
         Args:
-            x: What the edge reads.
-            weights: Of the operations.
-            active: The operations that run, at least one; none for all.
+            x: Input of the edge.
+            weights: Weights of the operations (O,).
+            active: Indices of the operations that run, at least one; `None` means all.
         """
-        # unbind, not iteration by index: one node in the graph instead of one an operation
+        # unbind adds one node to the graph, indexing one per operation
         pairs = list(zip(weights.unbind(), self.ops, strict=True))
         chosen = pairs if active is None else [pairs[m] for m in active]
         out: Tensor = functools.reduce(operator.add, (w * op(x) for w, op in chosen))
@@ -62,10 +62,10 @@ class MixedEdge(nn.Module):
 
 
 class PartialChannelEdge(nn.Module):
-    """Mix a 1/K share of the channels and let the rest pass (PC-DARTS, equation 3).
+    """Mix 1/K of the channels and pass the others on (PC-DARTS, equation 3).
 
-    The first C/K channels go through the operations, the others bypass them (max pooled on
-    stride-2 edges); a channel shuffle with K groups hands each successor other channels.
+    The operations read the first C/K channels. The others bypass them, max pooled on edges of
+    stride 2. A channel shuffle with K groups then gives the next edges other channels to mix.
 
     Args:
         primitives: Names of the operations.
@@ -83,13 +83,13 @@ class PartialChannelEdge(nn.Module):
         self.mixed = MixedEdge(primitives, channels // k, stride, norm)
 
     def forward(self, x: Tensor, weights: Tensor, active: tuple[int, ...] | None = None) -> Tensor:
-        """(B, C, H/stride, W/stride), see `MixedEdge`."""
+        """Return (B, C, H/stride, W/stride), see `MixedEdge`."""
         share = x.shape[1] // self.k
         bypass = x[:, share:]
         if self.stride == 2:
             bypass = F.max_pool2d(bypass, 2, 2)
         out = torch.cat((self.mixed(x[:, :share], weights, active), bypass), dim=1)
-        # as (groups, members): member m of every group stands together afterwards
+        # view as (groups, members), then put member m of all groups side by side
         batch, channels, height, width = out.shape
         groups = out.view(batch, self.k, share, height, width)
         return groups.transpose(1, 2).reshape(batch, channels, height, width)
@@ -98,14 +98,14 @@ class PartialChannelEdge(nn.Module):
 def mixed_edge(
     primitives: tuple[str, ...], channels: int, stride: int, norm: NormRule, k: int
 ) -> nn.Module:
-    """An edge that mixes 1/k of the channels."""
+    """Return an edge that mixes 1/k of the channels."""
     if k == 1:
         return MixedEdge(primitives, channels, stride, norm)
     return PartialChannelEdge(primitives, channels, stride, norm, k)
 
 
 def check_partial_channels(channels: int, k: int) -> None:
-    """Check that K fits.
+    """Check that K fits the channels of a cell.
 
     Raises:
         UsageError: K does not divide the channels, or leaves fewer than two to mix.
@@ -118,11 +118,11 @@ def check_partial_channels(channels: int, k: int) -> None:
 
 
 def reference_preprocess(x: Tensor, ops: Sequence[nn.Module]) -> list[Tensor]:
-    """What each of several cells makes of a state before it reads it.
+    """Return a state as preprocessed by each of several cells that read it.
 
     Args:
         x: The state (B, C, H, W).
-        ops: ReLU, convolution and batch norm of each of them.
+        ops: Preprocessing of each cell: ReLU, convolution and batch norm.
     """
     return [op(x) for op in ops]
 
@@ -135,15 +135,15 @@ def reference_cell(
     edge_weights: Tensor,
     active: Active | None = None,
 ) -> Tensor:
-    """The nodes of `Cell.concat` side by side (B, N · C, H, W), each the sum of its edges.
+    """Return the nodes of `Cell.concat`, concatenated (B, N·C, H, W); a node sums its edges.
 
     Args:
         cell: The cell.
-        inputs: Its input states, all of one size.
+        inputs: Input states, all of one size.
         edges: A mixed edge for each edge of the cell.
-        op_weights: (E, O).
-        edge_weights: (E,).
-        active: The operations that run on each edge; none for all. Every node keeps an edge.
+        op_weights: Weights of the operations (E, O).
+        edge_weights: Weights of the edges (E,).
+        active: Operations that run on each edge; `None` means all. Every node must keep an edge.
     """
     states = list(inputs)
     rows, scales = op_weights.unbind(), edge_weights.unbind()

@@ -28,7 +28,7 @@ def test_a_string_is_read_edge_by_edge() -> None:
     assert (cell.concat, cell.inputs) == ((3,), 1)
 
 
-def test_there_and_back_also_through_a_file(tmp_path: Path) -> None:
+def test_round_trip_directly_and_through_a_file(tmp_path: Path) -> None:
     for seed in range(20):
         drawn = random_genotype(get_space("nas_bench_201"), seed)
         assert from_string(to_string(drawn)) == drawn
@@ -54,7 +54,7 @@ def test_missing_edges_are_none() -> None:
         ("|nor_conv_3x3|+||+|", r"at node 1: expected \|operation~source\|"),
     ],
 )
-def test_malformed_strings_are_refused_with_the_place(text: str, message: str) -> None:
+def test_malformed_strings_are_refused_with_the_node(text: str, message: str) -> None:
     with pytest.raises(GenotypeError, match=message):
         load_genotype(text)
 
@@ -65,7 +65,9 @@ def test_other_cells_have_no_string() -> None:
     twice = CellGenotype(((NodeInput("none", 0), NodeInput("skip_connect", 0)),), (1,), inputs=1)
     with pytest.raises(GenotypeError, match="two operations on one edge"):
         to_string(Genotype(NasBench201Space(), {"cell": twice}))
-    with pytest.raises(GenotypeError, match="is of space 'nas_bench_201'"):
+    with pytest.raises(
+        GenotypeError, match="expected a genotype of space 'darts', found 'nas_bench_201'"
+    ):
         load_genotype(BEST, get_space("darts"))
 
 

@@ -11,7 +11,7 @@ Pairs = list[tuple[str, int]]
 
 
 def flat(genotype: Genotype, kind: str) -> Pairs:
-    """The released form: a list of (operation, predecessor)."""
+    """Return the released form, a list of (operation, predecessor)."""
     return [(i.primitive, i.source) for node in genotype.cells[kind].nodes for i in node]
 
 
@@ -62,13 +62,13 @@ def test_darts_v2_as_released() -> None:
     ("typed", "meant"),
     [("DARTS_V3", "DARTS_V"), ("nasnet", "NASNet"), ("pc_darts_cifar10", "PC_DARTS_CIFAR")],
 )
-def test_an_unknown_name_gets_the_nearest_one(typed: str, meant: str) -> None:
+def test_an_unknown_name_suggests_the_nearest_one(typed: str, meant: str) -> None:
     with pytest.raises(UsageError, match=f"did you mean {meant}") as error:
         load_genotype(typed)
     assert all(name in str(error.value) for name in PUBLISHED)
 
 
-def test_a_name_like_no_other_gets_no_hint() -> None:
+def test_a_name_unlike_any_other_suggests_nothing() -> None:
     with pytest.raises(UsageError) as error:
         load_genotype("qqqqqqq")
     assert "did you mean" not in str(error.value)
@@ -80,7 +80,7 @@ def test_malformed_content_given_directly() -> None:
     assert error.value.path == "$.format"
 
 
-def test_reading_gives_a_copy() -> None:
+def test_loading_returns_a_copy() -> None:
     content = PUBLISHED["NASNet"].to_dict()
     content["cells"]["normal"]["nodes"].clear()
     content["provenance"]["source"] = "changed"

@@ -10,7 +10,7 @@ SPACE = DartsSpace()
 DRAWS = [random_genotype(SPACE, seed) for seed in range(400)]
 
 
-def test_the_seed_decides_and_nothing_else() -> None:
+def test_only_the_seed_determines_the_genotype() -> None:
     random.seed(1)
     first = random_genotype(SPACE, 7)
     random.seed(2)
@@ -18,7 +18,7 @@ def test_the_seed_decides_and_nothing_else() -> None:
     assert len({str(genotype) for genotype in DRAWS}) == len(DRAWS)
 
 
-def test_the_global_generator_is_left_alone() -> None:
+def test_the_global_generator_is_unchanged() -> None:
     random.seed(1)
     expected = random.random()
     random.seed(1)
@@ -58,7 +58,7 @@ def test_predecessors_are_about_equally_frequent() -> None:
     assert all(abs(n - 160) < 50 for n in counts.values())
 
 
-def test_a_smaller_space_is_kept_to() -> None:
+def test_draws_stay_within_a_smaller_space() -> None:
     small = DartsSpace(nodes=2, primitives=("none", "skip_connect"))
     cell = random_genotype(small, 0).cells["reduce"]
     assert len(cell.nodes) == 2

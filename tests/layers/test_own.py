@@ -1,4 +1,4 @@
-"""Operations of the user: names, sources, norms, shapes; and the fast cell with them."""
+"""User-defined operations: names, sources, norms, shapes, and the fast cell with them."""
 
 import copy
 import sys
@@ -27,14 +27,14 @@ SPEC = {"in_channels": 3, "num_classes": 4, "image_size": 8}
 
 
 class Reflecting(nn.Sequential):
-    """Layers that the fast cell knows, with settings that it does not: it must not join them."""
+    """Layers that the fast cell knows, with unknown settings, so it must not join them."""
 
     def __init__(self, channels: int, stride: int, affine: bool) -> None:
         conv = nn.Conv2d(channels, channels, 3, stride, 1, bias=False, padding_mode="reflect")
         super().__init__(nn.ReLU(), conv, nn.BatchNorm2d(channels, affine=affine))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return twice what its layers return: a forward of its own."""
+        """Return twice the output of the layers, unlike `Sequential`."""
         out: Tensor = 2 * super().forward(x)  # type: ignore[no-untyped-call] # torch
         return out
 
@@ -44,12 +44,12 @@ def wrong_shape(channels: int, stride: int, affine: bool) -> nn.Module:
 
 
 def no_module(channels: int, stride: int, affine: bool) -> nn.Module:
-    return channels  # type: ignore[return-value] # a mistake of a user
+    return channels  # type: ignore[return-value] # a user's mistake
 
 
 @pytest.fixture(autouse=True)
 def mine(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """A module `my_ops`; names that a test registers are forgotten."""
+    """Provide a module `my_ops`, and forget the names that a test registers."""
     module = ModuleType("my_ops")
     for found in (Reflecting, wrong_shape, no_module):
         setattr(module, found.__name__, found)
@@ -86,19 +86,19 @@ def test_a_registered_name_stands_for_the_import_path() -> None:
         ("torch.nn.functional.relu", "register_primitive"),
     ],
 )
-def test_what_is_no_operation_is_refused(given: str, words: str) -> None:
+def test_other_objects_are_refused(given: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         primitive_names(["none", given])
 
 
-def test_names_belong_to_one_operation() -> None:
+def test_a_name_belongs_to_one_operation() -> None:
     with pytest.raises(UsageError, match="a shipped operation"):
         register_primitive("sep_conv_3x3")(Reflecting)
     register_primitive("mine")(Reflecting)
     register_primitive("mine")(Reflecting)  # a module that is imported again
     with pytest.raises(UsageError, match=r"belongs to my_ops\.Reflecting"):
         register_primitive("mine")(wrong_shape)
-    with pytest.raises(UsageError, match="is no name"):
+    with pytest.raises(UsageError, match="is not a name"):
         register_primitive("a b")
 
 
@@ -107,13 +107,13 @@ def test_batch_norms_follow_the_rule_of_the_cell() -> None:
     searched = build_primitive("my_ops.Reflecting", 4, 1, SEARCH_NORM)
     assert not list(searched.buffers())
     x = torch.randn(8, 4, 6, 6)
-    assert torch.equal(searched.eval()(x), searched.train()(x))  # the batch's own statistics
+    assert torch.equal(searched.eval()(x), searched.train()(x))  # statistics of the batch
     retrained = build_primitive("my_ops.Reflecting", 4, 1, RETRAIN_NORM)
     assert {name for name, _ in retrained.named_buffers()} >= {"op.2.running_mean"}
     assert len(list(retrained.parameters())) == 3  # with scale and shift
 
 
-def test_wrong_operations_are_named_with_what_they_did() -> None:
+def test_wrong_operations_are_named_with_their_fault() -> None:
     register_primitive("wide")(wrong_shape)
     register_primitive("nothing")(no_module)
     with pytest.raises(UsageError, match=r"must map \[2, 4, 7, 7\] to \[2, 4, 4, 4\], found"):
@@ -127,7 +127,7 @@ def test_wrong_operations_are_named_with_what_they_did() -> None:
 
 
 @pytest.mark.parametrize("k", [1, 2])
-def test_the_fast_cell_equals_the_reference_with_an_own_operation(k: int) -> None:
+def test_the_fast_cell_equals_the_reference_with_a_user_operation(k: int) -> None:
     primitives = ["none", "skip_connect", "sep_conv_3x3", "my_ops.Reflecting", "max_pool_3x3"]
     factory = DartsSupernet(channels=4, layers=3, nodes=2, primitives=primitives)
     plain = CellExecution(reference_cell, reference_preprocess, channels_last=False)

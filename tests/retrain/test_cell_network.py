@@ -55,7 +55,7 @@ def test_multiply_adds_of_the_released_models(name: str, multiply_adds: int) -> 
 
 @pytest.mark.parametrize(("stem", "size"), [("cifar", 32), ("imagenet", 224)])
 @pytest.mark.parametrize("name", ["PC_DARTS_IMAGENET", "AmoebaNet"])
-def test_cost_is_what_the_layers_do(name: str, stem: StemName, size: int) -> None:
+def test_cost_equals_the_sum_over_layers(name: str, stem: StemName, size: int) -> None:
     network = CellNetwork(PUBLISHED[name], 3, 5, size, 4, 3, stem).eval()
     counted = 0
 
@@ -76,7 +76,7 @@ def test_cost_is_what_the_layers_do(name: str, stem: StemName, size: int) -> Non
     assert cost.parameters == sum(p.numel() for p in network.parameters())
 
 
-def test_cost_counts_the_auxiliary_head_apart() -> None:
+def test_cost_counts_the_auxiliary_head_separately() -> None:
     cost = cost_of("DARTS_V2", 4, 3, 5, "cifar", 32)
     features = 4 * 4 * 4  # four nodes; C = 4, doubled twice
     head = features * 128 + 2 * 128 + 4 * 128 * 768 + 2 * 768 + 768 * 5 + 5
@@ -102,7 +102,7 @@ def test_every_published_cell_runs_forward_and_backward(name: str, stem: StemNam
 
 
 @pytest.mark.parametrize("reduction", [False, True])
-def test_a_cell_is_its_nodes_written_out(reduction: bool) -> None:
+def test_a_cell_equals_its_nodes_written_out(reduction: bool) -> None:
     genotype = CellGenotype(
         (
             (NodeInput("max_pool_3x3", 0), NodeInput("avg_pool_3x3", 1)),
@@ -133,7 +133,7 @@ def test_a_cell_is_its_nodes_written_out(reduction: bool) -> None:
     torch.testing.assert_close(cell(s0, s1), torch.cat((node1, node0), dim=1))
 
 
-def test_the_auxiliary_head_speaks_in_training_only() -> None:
+def test_the_auxiliary_head_runs_in_training_only() -> None:
     network = CellNetwork(PUBLISHED["DARTS_V2"], 3, 5, 32, 4, 3, auxiliary=True)
     x = torch.randn(2, 3, 32, 32)
     logits, auxiliary = network.train()(x)
@@ -152,12 +152,12 @@ def test_the_auxiliary_head_reads_the_second_reduction_cell() -> None:
 def test_features_too_small_for_the_auxiliary_head_are_refused(stem: StemName, least: int) -> None:
     head = AuxiliaryHead(4, 5, stem, least)
     assert head(torch.randn(2, 4, least, least)).shape == (2, 5)
-    with pytest.raises(UsageError, match=f"at least {least}x{least} pixels, these are"):
+    with pytest.raises(UsageError, match=f"at least {least}x{least} pixels, found"):
         AuxiliaryHead(4, 5, stem, least - 1)
 
 
 def test_images_too_small_for_the_auxiliary_head_are_refused() -> None:
-    with pytest.raises(UsageError, match="these are 2x2: set auxiliary_weight to 0"):
+    with pytest.raises(UsageError, match="found 2x2: set auxiliary_weight to 0"):
         CellNetwork(PUBLISHED["DARTS_V2"], 3, 5, 8, 4, 3, auxiliary=True)
 
 
@@ -183,7 +183,7 @@ def test_drop_path_keeps_the_mean() -> None:
     assert abs(float(out.mean()) - 1) < 0.025
 
 
-def test_drop_path_leaves_its_input_alone() -> None:
+def test_drop_path_does_not_modify_its_input() -> None:
     x = torch.randn(8, 2, 3, 3)
     before = x.clone()
     drop(0.9)(x)
@@ -197,7 +197,7 @@ def test_drop_path_is_an_identity_in_evaluation_and_at_zero() -> None:
 
 
 def cell_of(primitive: str, reduction: bool) -> DiscreteCell:
-    """Its one node reads each input once."""
+    """Return a cell whose single node reads each input once."""
     node = (NodeInput(primitive, 0), NodeInput(primitive, 1))
     return DiscreteCell(CellGenotype((node,), (2,)), (3, 3), 4, reduction, False)
 
@@ -206,7 +206,7 @@ def cell_of(primitive: str, reduction: bool) -> DiscreteCell:
     ("primitive", "reduction", "droppable"),
     [
         ("skip_connect", False, False),
-        ("skip_connect", True, True),  # there it is a convolution
+        ("skip_connect", True, True),  # a convolution at stride 2
         ("max_pool_3x3", False, True),
         ("sep_conv_3x3", False, True),
     ],

@@ -1,4 +1,4 @@
-"""Label smoothing of a retraining: in the loss that is trained, of both heads."""
+"""Label smoothing in a retraining: it applies to the training loss of both heads."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ SPEC = {"in_channels": 3, "num_classes": 4, "image_size": 32}
 
 
 def smoothed(output: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-    """Return the mean cross-entropy against (1 - s) · one-hot + s / classes, as it is defined."""
+    """Return the mean cross-entropy against (1 - s) · one-hot + s / classes."""
     classes = output.shape[1]
     target = torch.full_like(output, smoothing / classes)
     target[torch.arange(len(labels)), labels] += 1 - smoothing
@@ -35,7 +35,7 @@ def test_the_loss_of_classification(smoothing: float) -> None:
 
 
 class Steps(Callback):
-    """Keeps the batches and the losses of the training steps."""
+    """Record the batches and the losses of the training steps."""
 
     def __init__(self) -> None:
         self.losses: list[float] = []

@@ -1,4 +1,4 @@
-"""The discrete reconstruction: each operation by hand, and what is refused."""
+"""The discrete reconstruction: operations against formulas, and refused settings."""
 
 from collections.abc import Callable
 from typing import Any
@@ -48,7 +48,7 @@ def cnn(u: Tensor, op: Any) -> Tensor:
 
 
 def expected(primitive: str, op: Any, operator: Blur, y: Tensor) -> Tensor:
-    """Slopes by autograd from what they are the slopes of."""
+    """Compute an operation's output; gradients come from autograd on the functions themselves."""
     u = operator.adjoint(y).requires_grad_()
     data = 0.5 * (operator(u) - y).square().sum()
     losses: dict[str, Callable[[], Tensor]] = {
@@ -73,14 +73,14 @@ def expected(primitive: str, op: Any, operator: Blur, y: Tensor) -> Tensor:
     "primitive",
     ["skip_connect", "data_gradient", "regularizer", "gradient_step", "residual_cnn", "shift"],
 )
-def test_each_operation_by_hand(primitive: str) -> None:
+def test_each_operation_against_its_formula(primitive: str) -> None:
     network, op = built(primitive)
     operator = Blur(1.0, 5).double()
     y = operator(torch.randn(3, 2, 8, 8, dtype=torch.float64))
     found, auxiliary = network(y)
     assert auxiliary is None
     expect = expected(primitive, op, operator, y)
-    # the operator's kernel was made in float32 and cast, in both
+    # in both, the operator's kernel was computed in float32 and cast
     torch.testing.assert_close(found, expect, rtol=1e-10, atol=1e-10)
 
 
@@ -99,8 +99,8 @@ def test_it_is_the_default_of_its_space() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"genotype": "DARTS_V2"}, "cells of the space reconstruction"),
-        ({"auxiliary": True}, "set auxiliary_weight 0"),
+        ({"genotype": "DARTS_V2"}, "found a genotype of darts"),
+        ({"auxiliary": True}, "set auxiliary_weight to 0"),
         ({"data_spec": {"num_tokens": 8}}, "has no operator, only num_tokens"),
     ],
 )

@@ -34,7 +34,7 @@ def test_parameters_of_the_published_network(seed: int | None) -> None:
     assert count_parameters(wikitext) == 33_127_878
 
 
-def test_the_published_cell_by_hand() -> None:
+def test_the_published_cell_against_its_formula() -> None:
     network = SMALL.build(PUBLISHED["DARTS_RNN_V2"], SPEC).double().eval()
     model = network.model
     with torch.no_grad():
@@ -62,7 +62,7 @@ def test_the_published_cell_by_hand() -> None:
     torch.testing.assert_close(output.hidden, state)
 
 
-def test_a_batch_of_one_text_is_no_other_than_it_is_among_others() -> None:
+def test_the_output_of_a_text_does_not_depend_on_other_texts() -> None:
     network = SMALL.build(PUBLISHED["DARTS_RNN_V1"], SPEC).eval()
     tokens = torch.randint(11, (5, 3))
     alone = [network(TextInput(tokens[:, i : i + 1]))[0].logits for i in range(3)]
@@ -76,16 +76,16 @@ def test_a_step_with_several_predecessors_or_none() -> None:
     s0 = torch.randn(2, 4, dtype=torch.float64)
     ch = s0 @ model.model.steps[1]
     expected = s0 + torch.sigmoid(ch[:, :4]) * (torch.tanh(ch[:, 4:]) - s0)
-    # a step without edges is zero, and whatever follows zero through relu is zero
+    # a step without edges is zero, and so is a step that applies relu to it
     torch.testing.assert_close(model._steps(s0, None), expected)
 
 
-def test_word_dropout_drops_a_word_wherever_it_stands() -> None:
+def test_word_dropout_drops_all_occurrences_of_a_word() -> None:
     others = ("dropout", "dropout_hidden", "dropout_input", "dropout_embedding")
     factory = RecurrentNetwork(hidden=4, dropout_word=0.5, **dict.fromkeys(others, 0.0))
     network = factory.build(PUBLISHED["DARTS_RNN_V2"], SPEC)
     embedding = network.model.embedding
-    # of every word twice, in two texts
+    # every word twice, in two texts
     x = TextInput(torch.stack([torch.arange(11), torch.arange(11).flip(0)], dim=1))
     torch.manual_seed(3)
     masks = network.model.masks(2)
@@ -94,13 +94,13 @@ def test_word_dropout_drops_a_word_wherever_it_stands() -> None:
     assert set(masks.word.flatten().tolist()) == {0.0, 2.0}
     torch.manual_seed(3)
     raw = network(x)[0].raw
-    # the same as a network in which the rows of the words are zero or doubled
+    # equals a network in which the words' rows of the embedding are zero or doubled
     with torch.no_grad():
         embedding.mul_(masks.word)
     torch.testing.assert_close(raw[-1], network.eval()(x)[0].hidden)
 
 
-def test_the_output_of_training_goes_to_the_regularisers() -> None:
+def test_training_returns_the_outputs_for_the_regularisers() -> None:
     network = RecurrentNetwork(hidden=4).build(PUBLISHED["DARTS_RNN_V2"], SPEC).train()
     output, _ = network(TextInput(torch.randint(11, (5, 3))))
     assert output.logits.shape == (5, 3, 11)
@@ -110,7 +110,7 @@ def test_the_output_of_training_goes_to_the_regularisers() -> None:
     assert output.raw.shape == output.dropped.shape == (5, 3, 4)
     assert torch.equal(output.raw[-1], output.hidden)
     kept = output.dropped != 0
-    # one mask for all words: what is kept, is kept throughout
+    # one mask for all words: a kept unit is kept for every word
     assert torch.equal(kept, kept[:1].expand_as(kept))
     torch.testing.assert_close(output.dropped[kept], 4 * output.raw[kept])
 
@@ -122,10 +122,10 @@ def test_a_genotype_of_the_space_gets_this_network_by_default() -> None:
     assert count_parameters(module.network) == 22_960_000 - (10_000 - 11) * 851
 
 
-def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(UsageError, match="the genotype is of darts"):
+def test_settings_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(UsageError, match="found a genotype of darts"):
         SMALL.build(PUBLISHED["DARTS_V2"], SPEC)
-    with pytest.raises(UsageError, match="no auxiliary head: set auxiliary_weight 0"):
+    with pytest.raises(UsageError, match="no auxiliary head: set auxiliary_weight to 0"):
         SMALL.build(PUBLISHED["DARTS_RNN_V2"], SPEC, auxiliary=True)
     with pytest.raises(UsageError, match="needs text"):
         SMALL.build(PUBLISHED["DARTS_RNN_V2"], {"in_channels": 3})

@@ -46,7 +46,7 @@ def data() -> Synthetic:
 
 
 class Recorder(Callback):
-    """Keeps, for each epoch, the drop path probabilities and the losses."""
+    """Record the drop path probabilities and the losses of each epoch."""
 
     def __init__(self) -> None:
         self.probabilities: list[set[float]] = []
@@ -65,9 +65,7 @@ class Recorder(Callback):
         self.losses.append(float(trainer.callback_metrics["retrain/train_loss_epoch"]))
 
 
-def test_training_learns_with_all_its_schedules(
-    data: Synthetic, make_trainer: TrainerFactory
-) -> None:
+def test_training_learns_with_all_schedules(data: Synthetic, make_trainer: TrainerFactory) -> None:
     recorder = Recorder()
     module = make(drop_path=0.3)
     make_trainer(max_epochs=4, callbacks=[recorder]).fit(module, datamodule=data)
@@ -81,7 +79,7 @@ def test_training_learns_with_all_its_schedules(
     assert recorder.losses[-1] < recorder.losses[0]
 
 
-def test_what_was_learned_holds_on_the_test_set(
+def test_the_trained_network_generalises_to_the_test_set(
     data: Synthetic, make_trainer: TrainerFactory
 ) -> None:
     module = make("DARTS_V1", channels=8, drop_path=0.0)
@@ -105,7 +103,7 @@ def test_the_auxiliary_loss_is_added_with_its_weight() -> None:
     torch.testing.assert_close(loss, main + 0.4 * second)
 
 
-def test_without_weight_there_is_no_auxiliary_head() -> None:
+def test_without_a_weight_there_is_no_auxiliary_head() -> None:
     network = make(auxiliary_weight=0.0).network
     assert isinstance(network, CellNetwork)
     assert network.auxiliary is None
@@ -144,7 +142,7 @@ def test_a_checkpoint_outlives_the_genotype_file(
     assert optimizer.defaults["momentum"] == 0
 
 
-def test_resumed_training_is_the_uninterrupted_one(
+def test_resumed_training_equals_uninterrupted_training(
     data: Synthetic, make_trainer: TrainerFactory, tmp_path: Path
 ) -> None:
     whole = make(drop_path=0.5)
@@ -172,7 +170,7 @@ def checkpoint(data: Synthetic, make_trainer: TrainerFactory, tmp_path: Path) ->
     return tmp_path / "v2.ckpt"
 
 
-def test_a_checkpoint_says_what_it_is_of(checkpoint: Path) -> None:
+def test_a_checkpoint_records_its_contents(checkpoint: Path) -> None:
     content = read_checkpoint(checkpoint)
     assert content["nas_lightning"]["kind"] == "retrain"
     assert content["nas_lightning"]["space"] == "darts"
@@ -181,7 +179,7 @@ def test_a_checkpoint_says_what_it_is_of(checkpoint: Path) -> None:
 
 
 def averaged(name: str) -> dict[str, Any]:
-    """The published cells with average in place of maximum pooling: the same tensors."""
+    """Return published cells with average instead of max pooling, which has the same tensors."""
     content = PUBLISHED[name].to_dict()
     for cell in content["cells"].values():
         for node in cell["nodes"]:
@@ -199,7 +197,7 @@ def averaged(name: str) -> dict[str, Any]:
         ({"layers": 4}, "another network"),
     ],
 )
-def test_a_checkpoint_of_something_else_is_refused(
+def test_a_checkpoint_of_another_network_is_refused(
     kwargs: dict[str, Any],
     reason: str,
     checkpoint: Path,
@@ -211,7 +209,7 @@ def test_a_checkpoint_of_something_else_is_refused(
 
 
 def test_max_and_average_pooling_have_the_same_tensors() -> None:
-    # so that only the comparison of genotypes can tell their checkpoints apart
+    # only a comparison of genotypes can distinguish their checkpoints
     mine, other = make("DARTS_V2").state_dict(), make(averaged("DARTS_V2")).state_dict()
     assert {k: v.shape for k, v in mine.items()} == {k: v.shape for k, v in other.items()}
 
@@ -235,7 +233,7 @@ def test_data_in_search_mode_is_refused(make_trainer: TrainerFactory) -> None:
 
 
 @pytest.mark.parametrize("p", [-0.1, 1.0, 2.0])
-def test_a_drop_path_that_is_no_probability_is_refused(p: float) -> None:
+def test_a_drop_path_that_is_not_a_probability_is_refused(p: float) -> None:
     with pytest.raises(UsageError, match=f"found {p}"):
         make(drop_path=p)
 

@@ -1,4 +1,4 @@
-"""The fixtures of the command line."""
+"""Fixtures of the command line."""
 
 from tests.cli.conftest import nas, retrained, searched, whole, work
 

@@ -14,7 +14,7 @@ DETAILS = (
 
 
 def run_in(folder: Path) -> Run:
-    """A fit with four loading processes, which has a checkpoint."""
+    """Return a fit with four loading processes and a checkpoint."""
     (folder / "checkpoints").mkdir()
     (folder / "checkpoints/last.ckpt").touch()
     return Run("fit", {"run_dir": str(folder), "data": {"init_args": {"num_workers": 4}}})
@@ -29,7 +29,7 @@ def run_in(folder: Path) -> Run:
     ],
 )
 def test_a_killed_loading_process_has_one_message(text: str, tmp_path: Path) -> None:
-    """PyTorch words it by what it notices first: the signal, or that the process is gone."""
+    """PyTorch reports either the signal or the exit, whichever it notices first."""
     assert explain(RuntimeError(text), run_in(tmp_path)) == (
         "a loading process (pid 7) was killed; usually the machine ran out of memory: lower "
         "data.num_workers (4); the same command with --ckpt_path last resumes from its last "
@@ -61,7 +61,7 @@ def test_other_causes_are_kept(text: str, message: str, tmp_path: Path) -> None:
     assert found.startswith(f"a loading process (pid 7) {message}; the same command with")
 
 
-def test_several_processes_and_a_verb_that_is_not_resumed() -> None:
+def test_several_processes_and_a_verb_that_cannot_resume() -> None:
     error = RuntimeError("DataLoader worker (pid(s) 7, 8) exited unexpectedly")
     for run in (Run(), Run("test", {"data": {"init_args": {}}})):
         assert explain(error, run) == (

@@ -1,4 +1,4 @@
-"""Ctrl-C in a process of its own: the run saves after the batch, and resumes to the same end."""
+"""Ctrl-C in a separate process: the run saves after the batch and resumes to the same end."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ PAUSED, GO_ON = Path("paused"), Path("go_on")
 
 
 class Pause(Callback):
-    """Waits in the second batch of the second epoch, so that the signal comes in mid-epoch."""
+    """Wait in the second batch of the second epoch, so that the signal arrives in mid-epoch."""
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int
@@ -36,7 +36,7 @@ def wait_for(path: Path, process: subprocess.Popen[str] | None = None) -> None:
 
 
 def interrupt(line: str) -> tuple[int, str]:
-    """Run `nas` in a process of its own, send SIGINT in mid-epoch: exit code and stderr."""
+    """Run `nas` in a separate process, send SIGINT in mid-epoch; return exit code and stderr."""
     command = [sys.executable, "-m", "nas_lightning", *line.split()]
     root = str(Path(__file__).parents[2])
     process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Facts that `nas doctor` prints of the machine, the job, and the processes."""
+"""Facts that `nas doctor` prints about the machine, the job and the processes."""
 
 import lightning
 import pytest
@@ -16,7 +16,7 @@ def rows(out: str) -> dict[str, str]:
 
 
 def enter(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make this process one of a SLURM job."""
+    """Make this process part of a SLURM job."""
     for name in recorded.READ:
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():

@@ -1,4 +1,4 @@
-"""Resuming: from the last checkpoint, from the one before, or from the beginning."""
+"""Resuming: from the last checkpoint, from the previous one, or from the beginning."""
 
 import json
 import os
@@ -20,12 +20,12 @@ from tests.cli.conftest import LONG, Nas
 
 SEND = "--trainer.callbacks tests.callbacks.test_graceful_stop.Send --trainer.callbacks.epoch"
 LAST = Path("checkpoints/last.ckpt")
-# fixtures copy a run that was made in another folder
+# fixtures copy a run from another folder
 pytestmark = pytest.mark.filterwarnings("ignore:The dirpath has changed:UserWarning")
 
 
 class Vanish(Callback):
-    """Removes the run directory in the second epoch."""
+    """Remove the run directory in the second epoch."""
 
     def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
         if trainer.current_epoch == 1:
@@ -33,13 +33,13 @@ class Vanish(Callback):
 
 
 def end(run: str) -> tuple[dict[str, Any], list[Row]]:
-    """The content of a run's last checkpoint, and its metrics."""
+    """Return the content of a run's last checkpoint, and its metrics."""
     checkpoint = torch.load(Path(run) / LAST, weights_only=True)
     return checkpoint, read_metrics(Path(run))
 
 
 def same(one: object, other: object) -> bool:
-    """Return True if two contents of a checkpoint are equal, bit for bit."""
+    """Return True if two checkpoint contents are equal bit for bit."""
     if isinstance(one, torch.Tensor):
         return isinstance(other, torch.Tensor) and torch.equal(one, other)
     if isinstance(one, dict):
@@ -52,7 +52,7 @@ def same(one: object, other: object) -> bool:
 
 
 def assert_same_end(one: str, other: str) -> None:
-    """Two runs ended alike: weights, α, β, optimizers, schedules, position, metrics, genotype."""
+    """Check that two runs end with equal checkpoints, metrics and genotypes."""
     (first, rows), (second, others) = end(one), end(other)
     for part in ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step"):
         assert same(first[part], second[part]), part
@@ -64,7 +64,7 @@ def assert_same_end(one: str, other: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 3])
-def test_a_stopped_run_ends_as_the_whole_one_in_all_it_wrote(
+def test_a_stopped_run_writes_the_same_as_an_uninterrupted_one(
     batch: int, nas: Nas, whole: Path
 ) -> None:
     stopped = nas(f"{LONG} --run_dir cut {SEND} 1 --trainer.callbacks.batch {batch}")
@@ -77,7 +77,7 @@ def test_a_stopped_run_ends_as_the_whole_one_in_all_it_wrote(
     assert record["starts"][0]["to"] == record["starts"][1]["from"] == at
 
 
-def test_auto_begins_where_nothing_is_and_resumes_where_something_is(nas: Nas) -> None:
+def test_auto_starts_in_an_empty_directory_and_resumes_otherwise(nas: Nas) -> None:
     line = "fit --config search --ckpt_path auto"
     assert "epoch 1/1" in nas(line).out
     again = nas(f"{line} --trainer.max_epochs 2")
@@ -87,7 +87,7 @@ def test_auto_begins_where_nothing_is_and_resumes_where_something_is(nas: Nas) -
     assert "resumes with other settings:\n  trainer.max_epochs: 1 before, 2 now" in again.out
 
 
-def test_auto_begins_again_in_the_directory_of_a_run_without_a_checkpoint(
+def test_auto_starts_again_in_the_directory_of_a_run_without_a_checkpoint(
     nas: Nas, searched: Path
 ) -> None:
     (searched / LAST).unlink()
@@ -95,7 +95,7 @@ def test_auto_begins_again_in_the_directory_of_a_run_without_a_checkpoint(
     assert "epoch 1/1" in nas("fit --config search --ckpt_path auto").out
 
 
-def test_a_torn_checkpoint_is_passed_over_with_a_warning(nas: Nas, whole: Path) -> None:
+def test_a_torn_checkpoint_is_skipped_with_a_warning(nas: Nas, whole: Path) -> None:
     line = f"{LONG} --run_dir whole"
     last = whole / LAST
     content = last.read_bytes()
@@ -121,7 +121,7 @@ def test_two_torn_checkpoints_are_reported(nas: Nas, whole: Path) -> None:
         assert result.err.startswith("nas: whole/checkpoints/last.ckpt is truncated")
 
 
-def test_a_directory_in_use_is_refused_and_left_alone(nas: Nas, searched: Path) -> None:
+def test_a_directory_in_use_is_refused_and_not_changed(nas: Nas, searched: Path) -> None:
     record = Path("runs/search/run.json")
     running = json.loads(record.read_text())
     running["starts"][-1] |= {"outcome": "running", "process": os.getpid()}
@@ -155,7 +155,7 @@ print(*(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children
 
 
 @pytest.mark.slow
-def test_of_two_runs_at_the_same_instant_one_is_refused(work: Path) -> None:
+def test_one_of_two_simultaneous_runs_is_refused(work: Path) -> None:
     root = str(Path(__file__).parents[2])
     done = subprocess.run(
         [sys.executable, "-c", PAIR],
@@ -170,13 +170,13 @@ def test_of_two_runs_at_the_same_instant_one_is_refused(work: Path) -> None:
     assert sorted(codes) == [0, 2], errors
     refused = errors[codes.index(2)]
     assert "is in use by a run" in refused or "already holds a run" in refused
-    # outside of pytest, too, it is one message and nothing of Python or PyTorch
+    # the separate process prints one message, and nothing from Python or PyTorch
     assert refused.startswith("nas: runs/search ")
     assert refused.count("\n") == 1
     assert (work / f"{('first', 'second')[codes.index(2)]}.out").read_text() == ""
 
 
-def test_a_requeued_job_resumes_by_itself_and_only_in_its_own_directory(searched: Path) -> None:
+def test_a_requeued_job_resumes_only_in_its_own_directory(searched: Path) -> None:
     record = Path("runs/search/run.json")
     mine = json.loads(record.read_text())
     mine["starts"][-1]["job"] = "12"
@@ -192,7 +192,7 @@ def test_a_requeued_job_resumes_by_itself_and_only_in_its_own_directory(searched
     assert find_start(run_dir, None, SlurmJob("12")) == begins  # its first start
     assert find_start(run_dir, None, SlurmJob("13", restarts=1)) == begins  # another job
     assert find_start(Path("runs/other"), None, SlurmJob("12", restarts=1)) == begins
-    # requeued before its first checkpoint: it starts as it did
+    # requeued before its first checkpoint: it starts again
     for path in (run_dir / "checkpoints").iterdir():
         path.unlink()
     mine_again = Start(None, takes_over=True), Start(first, takes_over=True)
@@ -200,7 +200,9 @@ def test_a_requeued_job_resumes_by_itself_and_only_in_its_own_directory(searched
     assert find_start(run_dir, "first.ckpt", SlurmJob("12", restarts=1)) == mine_again[1]
 
 
-def test_a_vanished_run_directory_is_made_again_and_the_run_resumes(nas: Nas, whole: Path) -> None:
+def test_a_removed_run_directory_is_created_again_and_the_run_resumes(
+    nas: Nas, whole: Path
+) -> None:
     lost = nas(f"{LONG} --run_dir lost --trainer.callbacks tests.runs.test_resume.Vanish")
     assert lost.code == 1
     assert lost.err.startswith("nas: the run directory lost vanished; stopped in epoch 1 after")

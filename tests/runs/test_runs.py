@@ -15,7 +15,7 @@ import yaml
 from nas_lightning.architecture import Genotype
 from tests.cli.conftest import Nas
 
-# fixtures copy a run that was made in another folder
+# fixtures copy a run from another folder
 pytestmark = pytest.mark.filterwarnings("ignore:The dirpath has changed:UserWarning")
 
 
@@ -47,7 +47,7 @@ def test_search_then_a_second_fit_is_refused_and_changes_nothing(nas: Nas, searc
     assert "runs/search already holds a run" in result.err
     assert "--ckpt_path last" in result.err
     assert "--run_dir" in result.err
-    # nor does a checkpoint of another run make it ours
+    # a checkpoint of another run does not allow it either
     shutil.copytree(searched, "runs/other")
     other = "fit --config search --ckpt_path runs/other/checkpoints/last.ckpt"
     assert nas(other).code == 2
@@ -55,7 +55,7 @@ def test_search_then_a_second_fit_is_refused_and_changes_nothing(nas: Nas, searc
     assert hashes(folder) == before
 
 
-def test_evaluation_leaves_the_run_alone_and_predictions_are_complete(
+def test_evaluation_does_not_change_the_run_and_predictions_are_complete(
     nas: Nas, retrained: Path
 ) -> None:
     folder = retrained
@@ -148,7 +148,7 @@ def test_printed_and_saved_configurations_run_again(nas: Nas) -> None:
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_a_file_here_comes_before_a_shipped_one(nas: Nas) -> None:
+def test_a_file_in_the_current_folder_precedes_a_shipped_one(nas: Nas) -> None:
     Path("digits_idarts.yaml").write_text(Path("search.yaml").read_text("utf-8"), "utf-8")
     here = nas("fit --config digits_idarts --print_config").out
     assert yaml.safe_load(here)["data"]["class_path"].endswith("Synthetic")

@@ -20,7 +20,7 @@ def test_a_run_is_summarized(nas: Nas, whole: Path) -> None:
     assert not [name for name in lines if name.startswith("alpha")]
     run = json.loads(nas("info whole --json").out)
     assert len(run["starts"]) == 1
-    # the last value of each metric that was logged by epoch, straight from the file
+    # the last value of each metric logged by epoch, read directly from the file
     with (whole / "csv/fit/metrics.csv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["epoch"]]
     assert {row["epoch"] for row in rows} == {"0", "1", "2"}
@@ -38,9 +38,7 @@ def test_a_folder_without_a_run_is_refused(nas: Nas) -> None:
     assert "holds no run: there is no run.json" in result.err
 
 
-def test_a_configuration_is_recognised_by_its_hash_wherever_it_runs(
-    nas: Nas, searched: Path
-) -> None:
+def test_the_hash_of_a_configuration_ignores_the_run_directory(nas: Nas, searched: Path) -> None:
     recorded = json.loads(nas(f"info {searched} --json").out)["config_hash"]
     hashes = [
         config_hash(PlanCLI(["fit", "--config", "search", *line.split()]).plain_config())

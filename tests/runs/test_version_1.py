@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The dirpath has changed")
 
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The run directories, where the configurations expect them."""
+    """Copy the run directories to where their configurations expect them."""
     shutil.copytree(DATA, tmp_path / "runs")
     monkeypatch.chdir(tmp_path)
     return tmp_path / "runs"
@@ -36,7 +36,7 @@ def fitted(run: str) -> dict[str, torch.Tensor]:
     return state
 
 
-def test_a_search_resumes_as_it_would_have(runs: Path) -> None:
+def test_a_search_resumes_with_the_recorded_numbers(runs: Path) -> None:
     state = fitted("search")
     for name, values in EXPECTED["search"].items():
         torch.testing.assert_close(state[name], torch.tensor(values), rtol=1e-3, atol=1e-5)
@@ -44,7 +44,7 @@ def test_a_search_resumes_as_it_would_have(runs: Path) -> None:
     assert written["version"] == 2
 
 
-def test_a_retraining_resumes_as_it_would_have(runs: Path) -> None:
+def test_a_retraining_resumes_with_the_recorded_numbers(runs: Path) -> None:
     state = fitted("retrain")
     for name, values in EXPECTED["retrain"].items():
         found = state[name].flatten()[: len(values)]
@@ -54,7 +54,7 @@ def test_a_retraining_resumes_as_it_would_have(runs: Path) -> None:
 @pytest.mark.parametrize(
     ("run", "metric"), [("search", "one_shot/test_accuracy"), ("retrain", "retrain/test_accuracy")]
 )
-def test_a_run_is_tested_as_before(run: str, metric: str, runs: Path) -> None:
+def test_a_tested_run_has_the_recorded_accuracy(run: str, metric: str, runs: Path) -> None:
     arguments = ["test", "--config", f"runs/{run}/config.yaml", "--run_dir", f"runs/{run}", *CPU]
     assert main(arguments) == 0
     with (runs / run / "csv" / "test" / "metrics.csv").open(encoding="utf-8") as file:

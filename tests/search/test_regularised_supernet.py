@@ -122,4 +122,4 @@ def test_features_too_small_for_the_head_are_refused_as_in_a_retraining() -> Non
     with pytest.raises(UsageError) as retrain:
         DartsNetwork(4, 3).build(PUBLISHED["DARTS_V2"], SPEC, auxiliary=True)
     assert str(search.value) == str(retrain.value)
-    assert "at least 8x8 pixels, these are 2x2: set auxiliary_weight to 0" in str(search.value)
+    assert "at least 8x8 pixels, found 2x2: set auxiliary_weight to 0" in str(search.value)

@@ -9,14 +9,14 @@ from nas_lightning.spaces import cell_kinds
 @pytest.mark.parametrize(
     ("layers", "reductions"), [(8, [2, 5]), (20, [6, 13]), (14, [4, 9]), (3, [1, 2]), (1, [0])]
 )
-def test_reductions_stand_at_a_third_and_two_thirds(layers: int, reductions: list[int]) -> None:
+def test_reductions_are_at_one_and_two_thirds(layers: int, reductions: list[int]) -> None:
     kinds = cell_kinds(layers)
     assert len(kinds) == layers
     assert [i for i, kind in enumerate(kinds) if kind == "reduce"] == reductions
     assert set(kinds) <= {"normal", "reduce"}
 
 
-def test_no_cells_is_an_error() -> None:
+def test_a_network_without_cells_is_refused() -> None:
     with pytest.raises(UsageError, match="layers = 0"):
         cell_kinds(0)
 
@@ -38,20 +38,18 @@ def test_sizes_of_the_papers(image: int, stem: StemName, layers: int, expected: 
     [
         (31, "cifar", "31x31 before reduction cell 1"),
         (30, "cifar", "15x15 before reduction cell 2"),
-        (4, "imagenet", "1x1 behind the stem"),
+        (4, "imagenet", "1x1 after the stem"),
         (80, "imagenet", "5x5 before reduction cell 2"),
     ],
 )
-def test_a_size_that_becomes_odd_is_refused_with_its_place(
-    image: int, stem: StemName, where: str
-) -> None:
+def test_an_odd_size_is_refused_with_its_place(image: int, stem: StemName, where: str) -> None:
     with pytest.raises(UsageError, match=where) as error:
         feature_sizes(image, stem, cell_kinds(3))
     assert f"{image}x{image}" in str(error.value)
 
 
 @pytest.mark.parametrize("image", [32, 62, 64, 96])
-def test_the_imagenet_stem_gives_the_size_that_is_reckoned(image: int) -> None:
+def test_the_imagenet_stem_has_the_computed_size(image: int) -> None:
     s0, s1 = ImageNetStem(3, 4)(torch.zeros(2, 3, image, image))
     assert feature_sizes(image, "imagenet", ["normal"]) == [s1.shape[-1]]
     assert s0.shape[-1] == 2 * s1.shape[-1]

@@ -23,7 +23,7 @@ def test_six_edges_in_the_order_of_the_benchmark() -> None:
     )
 
 
-def test_convolutions_have_a_bias_where_batch_norm_has_no_shift() -> None:
+def test_convolutions_have_a_bias_if_batch_norm_has_no_shift() -> None:
     search = NormRule(affine=False, after_pool=False, running_stats=False)
     for name, kernel in (("nor_conv_1x1", 1), ("nor_conv_3x3", 3)):
         for norm, extra in ((search, 4), (RETRAIN_NORM, 8)):
@@ -31,14 +31,14 @@ def test_convolutions_have_a_bias_where_batch_norm_has_no_shift() -> None:
             assert sum(p.numel() for p in op.parameters()) == 4 * 4 * kernel**2 + extra
 
 
-def test_a_reduction_is_its_formula() -> None:
+def test_a_reduction_equals_its_formula() -> None:
     torch.manual_seed(0)
     norm = NormRule(affine=True, after_pool=False, running_stats=True)
     block = ResidualReduction(4, norm).eval().double()
     x = torch.randn(2, 4, 6, 6, dtype=torch.float64)
     body = [m for m in block.body if isinstance(m, nn.Conv2d)]
     inner = nn.functional.conv2d(x.relu(), body[0].weight, stride=2, padding=1)
-    scale = (1 + 1e-5) ** -0.5  # fresh statistics: mean 0, variance 1
+    scale = (1 + 1e-5) ** -0.5  # initial statistics: mean 0, variance 1
     main = nn.functional.conv2d((inner * scale).relu(), body[1].weight, padding=1) * scale
     pooled = x.unfold(2, 2, 2).unfold(3, 2, 2).mean((4, 5))
     shortcut = torch.einsum("oi,bihw->bohw", block.shortcut[1].weight[:, :, 0, 0], pooled)  # type: ignore[index]

@@ -1,4 +1,4 @@
-"""Patches: convolutions by PyTorch, wrapped around, and the adjoint."""
+"""Patches against PyTorch's circular convolutions, and their adjoint."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ def test_a_matrix_times_patches_is_a_circular_convolution(dims: int) -> None:
     filters = drawn(4, 2, *[WIDTH] * dims)
     wrapped = F.pad(u, [WIDTH // 2] * 2 * dims, mode="circular")
     expected = (F.conv1d, F.conv2d)[dims - 1](wrapped, filters)
-    # a patch has offsets first, the last dimension's outermost, then channels
+    # the order within a patch: offsets, of the last dimension outermost, then channels
     order = (0, *range(dims + 1, 1, -1), 1)
     matrix = filters.permute(order).flatten(1)
     found = (matrix @ patches(u)).view(4, 3, *SIZES[dims]).transpose(0, 1)

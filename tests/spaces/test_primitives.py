@@ -10,7 +10,7 @@ from nas_lightning.spaces import DARTS_PRIMITIVES
 
 SEARCH_NORM = NormRule(affine=False, after_pool=True, running_stats=False)
 NO_NORM = NormRule(affine=False, after_pool=False, running_stats=True)
-"""In evaluation mode a fresh batch norm of this rule only divides by sqrt(1 + 1e-5)."""
+"""In evaluation a new batch norm of this rule only divides by sqrt(1 + 1e-5)."""
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +19,7 @@ def _seed() -> None:
 
 
 def bare(name: str, channels: int = 1, stride: int = 1) -> nn.Module:
-    """The operation with all weights one, and without normalisation."""
+    """Build the operation with all weights one and without normalisation."""
     op = PRIMITIVES[name](channels, stride, NO_NORM).eval()
     for parameter in op.parameters():
         nn.init.ones_(parameter)
@@ -54,7 +54,7 @@ WEIGHTS: dict[str, Callable[[int], int]] = {
     "dil_conv_5x5": _dil(5),
     "conv_7x1_1x7": lambda c: 2 * 7 * c * c,
 }
-NORMS = {"sep": 2, "dil": 1, "con": 1}  # batch norms of an operation at retraining, by its start
+NORMS = {"sep": 2, "dil": 1, "con": 1}  # batch norms in retraining, by the operation's prefix
 
 
 def count(module: nn.Module) -> int:
@@ -89,7 +89,7 @@ NORMALISED = [
 
 @pytest.mark.parametrize(("name", "stride"), NORMALISED)
 def test_search_normalises_every_operation_but_none_and_identity(name: str, stride: int) -> None:
-    # so that the outputs of an edge are comparable (author of DARTS, issue 10)
+    # makes the outputs of an edge comparable (author of DARTS, issue 10)
     out = PRIMITIVES[name](4, stride, SEARCH_NORM)(5 + 3 * torch.randn(16, 4, 8, 8))
     torch.testing.assert_close(out.mean((0, 2, 3)), torch.zeros(4), atol=1e-4, rtol=0)
     # not exactly 1: batch norm adds 1e-5 to small variances
@@ -112,7 +112,7 @@ def test_average_pooling_does_not_count_the_padding(stride: int) -> None:
 
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("value", [1.0, torch.nan, torch.inf])
-def test_none_is_zero_whatever_comes_in(stride: int, value: float) -> None:
+def test_none_is_zero_for_every_input(stride: int, value: float) -> None:
     out = PRIMITIVES["none"](2, stride, SEARCH_NORM)(torch.full((1, 2, 8, 8), value))
     assert torch.equal(out, torch.zeros(1, 2, 8 // stride, 8 // stride))
 
@@ -122,7 +122,7 @@ REACH: dict[str, set[int]] = {
     "skip_connect": {0},
     "max_pool_3x3": {-1, 0, 1},
     "avg_pool_3x3": {-1, 0, 1},
-    "sep_conv_3x3": set(range(-2, 3)),  # 3 and then 3 again
+    "sep_conv_3x3": set(range(-2, 3)),  # a kernel of 3 applied twice
     "sep_conv_5x5": set(range(-4, 5)),
     "sep_conv_7x7": set(range(-6, 7)),
     "dil_conv_3x3": {-2, 0, 2},
@@ -132,7 +132,7 @@ REACH: dict[str, set[int]] = {
 
 
 @pytest.mark.parametrize("name", REACH)
-def test_a_pixel_moves_just_the_outputs_within_reach(name: str) -> None:
+def test_a_pixel_changes_only_the_outputs_within_reach(name: str) -> None:
     op, centre = bare(name), 8
     image = torch.ones(1, 1, 17, 17)
     moved = image.clone()

@@ -9,7 +9,7 @@ from nas_lightning.spaces import ReconstructionSpace, get_space
 SPACE = get_space("reconstruction")
 
 
-def test_every_state_may_follow_any_before_it() -> None:
+def test_every_state_may_follow_any_earlier_state() -> None:
     (cell,) = SPACE.cells
     pairs = [(edge.source, edge.target) for edge in cell.edges]
     assert pairs == [(s, t) for t in (1, 2, 3, 4) for s in range(t)]

@@ -1,4 +1,4 @@
-"""What language models share: fresh weights and masks of dropout."""
+"""Common parts of language models: initial weights and dropout masks."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ def model(hidden: int = 4, words: int = 11) -> LanguageModel:
     return LanguageModel(words, hidden, 8, DROPOUTS)
 
 
-def test_masks_are_drawn_from_the_global_generator_in_training_alone() -> None:
+def test_masks_are_drawn_from_the_global_generator_in_training_only() -> None:
     made = model().train()
     torch.manual_seed(1)
     first = made.masks(3)
@@ -42,14 +42,14 @@ def test_a_mask_keeps_the_mean(name: str) -> None:
     assert (mask == 0).float().mean().item() == pytest.approx(p, abs=0.02)
 
 
-def test_nothing_is_drawn_where_nothing_is_dropped() -> None:
+def test_without_dropout_nothing_is_drawn() -> None:
     made = LanguageModel(11, 4, 8, Dropouts(0.0, 0.0, 0.0, 0.0))
     state = torch.get_rng_state()
     assert made.masks(3) == Masks()
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_fresh_weights_are_uniform_and_the_bias_is_zero() -> None:
+def test_initial_weights_are_uniform_and_the_bias_is_zero() -> None:
     made = model(hidden=100, words=1000)
     for weight in (made.embedding, made.initial, *made.steps):
         assert weight.abs().max().item() == pytest.approx(0.04, rel=1e-3)

@@ -1,4 +1,4 @@
-"""The recurrent space, its genotypes, and how a search in it is read off."""
+"""The recurrent space, its genotypes, and their discretisation."""
 
 import json
 import random
@@ -23,7 +23,7 @@ CELL = SPACE.cells[0]
 NAMES = ["DARTS_RNN_V1", "DARTS_RNN_V2"]
 
 
-def test_edges_stand_in_the_row_order_of_the_released_alpha() -> None:
+def test_edges_have_the_row_order_of_the_released_alpha() -> None:
     # row = 0 + 1 + … + (step - 1) + predecessor
     assert len(CELL.edges) == 36
     row = 0
@@ -36,18 +36,18 @@ def test_edges_stand_in_the_row_order_of_the_released_alpha() -> None:
     assert CELL.fan_in == tuple(range(1, 9))
 
 
-def test_columns_stand_in_the_order_of_the_released_code() -> None:
+def test_columns_have_the_order_of_the_released_code() -> None:
     assert ",".join(RECURRENT_PRIMITIVES) == "none,tanh,relu,sigmoid,identity"
 
 
-def test_it_is_known_by_its_name() -> None:
+def test_the_space_is_found_by_name() -> None:
     assert get_space("darts_recurrent") == SPACE
     assert SPACE.kinds == ("recurrent",)
     assert SPACE.known_primitives == set(RECURRENT_PRIMITIVES) - {"none"}
 
 
 def by_the_paper(ops: list[list[float]]) -> list[tuple[str, int]]:
-    """Each step's best predecessor and operation, `none` aside, on plain lists."""
+    """Return each step's best operation and predecessor, without `none`, from plain lists."""
     found, row = [], 0
     for step in range(8):
         rows = ops[row : row + step + 1]
@@ -68,11 +68,11 @@ def test_each_step_keeps_its_best_predecessor_with_its_best_operation(seed: int)
     assert cell.inputs == 1
     assert cell.concat == tuple(range(1, 9))
     assert Genotype.from_dict(json.loads(json.dumps(genotype.to_dict()))) == genotype
-    # and back: weights that stand for just these edges read off as the same cell
+    # and back: one-hot weights for these edges discretise to the same cell
     assert strongest_edges(SPACE, one_hot(SPACE, genotype, torch.device("cpu"))) == genotype
 
 
-def test_random_cells_have_one_predecessor_a_step_and_never_none() -> None:
+def test_random_cells_have_one_predecessor_per_step_and_never_none() -> None:
     random.seed(0)
     cells = [random_genotype(SPACE, seed).cells["recurrent"] for seed in range(200)]
     for cell in cells:
@@ -94,14 +94,14 @@ def test_the_second_order_cell_as_released() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_published_cells_are_of_the_space(name: str) -> None:
+def test_published_cells_belong_to_the_space(name: str) -> None:
     cell = load_genotype(name).cells["recurrent"]
     assert cell.concat == tuple(range(1, 9))
-    # what each step may read: states before it
+    # a step may read earlier states only
     assert all(i.source < step for step, (i,) in enumerate(cell.nodes, 1))
 
 
-def test_text_form_numbers_states_as_the_papers_do() -> None:
+def test_the_text_form_numbers_states_as_in_the_papers() -> None:
     text = str(PUBLISHED["DARTS_RNN_V2"]).splitlines()
     assert text[0] == "recurrent cell"
     assert text[1] == "  1 = sigmoid(0)"

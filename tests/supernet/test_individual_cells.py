@@ -178,7 +178,7 @@ def test_the_default_network_has_as_many_layers_as_were_searched() -> None:
 
 def test_another_number_of_layers_is_refused() -> None:
     genotype = random_genotype(get_space("darts_individual_3"), 0).to_dict()
-    with pytest.raises(UsageError, match=r"3 cells .* one by one: set layers to 3, found 20"):
+    with pytest.raises(UsageError, match=r"3 cells .* individually: set layers to 3, found 20"):
         RetrainModule(SPEC, genotype, DartsNetwork())
     with pytest.raises(UsageError, match="at most 99"):
         DartsSupernet(layers=100, individual=True)

@@ -200,7 +200,7 @@ def test_a_fresh_step_size_is_one() -> None:
     ("change", "message"),
     [
         ({"k": 2}, "no channels to mix a part of"),
-        ({"auxiliary": True}, "set auxiliary_weight 0"),
+        ({"auxiliary": True}, "set auxiliary_weight to 0"),
         ({"data_spec": {"in_channels": 3, "num_classes": 10}}, "has no operator"),
     ],
 )

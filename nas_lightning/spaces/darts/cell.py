@@ -13,21 +13,21 @@ from nas_lightning.supernet.reference import check_partial_channels, mixed_edge
 
 
 class SearchCell(CellModule):
-    """A cell of the supernet.
+    """A mixed cell of the supernet.
 
     Args:
-        cell: Its edges and primitives.
-        channels_before: Channels of the outputs of the two cells before it.
+        cell: Edges and primitives of the cell.
+        channels_before: Channels of the outputs of the two previous cells.
         channels: Channels C of every state inside.
         reduction: Halve the image: edges from the cell's inputs have stride 2.
-        reduction_before: The cell before halved the image, so the first input must follow.
+        reduction_before: The previous cell halves the image, so the first input is halved too.
         k: K of partial channels; 1 mixes all channels.
         norm: Batch norm rule.
         execution: Computation of the cell; fast by default.
 
     Attributes:
-        preprocess: Preprocessing of each input. Cells that read the same output preprocess it
-            together, see `CellExecution.inputs`.
+        preprocess: Preprocessing of each input. `CellExecution.inputs` computes it together for
+            cells that read the same output.
         out_channels: Channels of the output.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Registry entry of the DARTS space of convolutional cells, searched together or one by one."""
+"""Registry entry of the DARTS space, with shared or individually searched cells."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nas_lightning.spaces.registry import SpaceFamily, register_space
 
 @register_space
 class Darts(SpaceFamily):
-    """The DARTS space of convolutional cells, searched together or one by one."""
+    """The DARTS space of convolutional cells, with shared or individually searched cells."""
 
     spaces = (DartsSpace, IndividualDartsSpace)
     supernet = DartsSupernet
@@ -30,12 +30,12 @@ class Darts(SpaceFamily):
 
     @classmethod
     def supernet_arguments(cls, space: SearchSpace) -> dict[str, Any]:
-        """Return the layers of cells that are searched one by one."""
+        """Return the number of layers if cells are searched individually."""
         if isinstance(space, IndividualDartsSpace):
             return {"layers": space.layers, "individual": True}
         return {}
 
     @classmethod
     def network_arguments(cls, space: SearchSpace) -> dict[str, Any]:
-        """Return the layers of cells that were searched one by one."""
+        """Return the number of layers if cells were searched individually."""
         return {"layers": space.layers} if isinstance(space, IndividualDartsSpace) else {}

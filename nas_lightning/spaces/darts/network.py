@@ -1,4 +1,4 @@
-"""The network of a genotype of the DARTS space, as it is trained from scratch."""
+"""The network of a genotype of the DARTS space, for training from scratch."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class DiscreteCell(CellModule):
     """A cell of a genotype.
 
     Args:
-        genotype: Its nodes.
-        channels_before: Channels of the outputs of the two cells before it.
+        genotype: Nodes of the cell.
+        channels_before: Channels of the outputs of the two previous cells.
         channels: Channels C of every state inside.
         reduction: Halve the image: edges from the cell's inputs have stride 2.
-        reduction_before: The cell before halved the image, so the first input must follow.
+        reduction_before: The previous cell halves the image, so the first input is halved too.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class DiscreteCell(CellModule):
         self.empty = Zero(2 if reduction else 1)  # a node without inputs
 
     def forward(self, s0: Tensor, s1: Tensor) -> Tensor:
-        """Return the nodes of the output (B, len(concat)·C, H, W); a reduction halves H and W.
+        """Return the output (B, len(concat)·C, H, W), with half of H and W in a reduction cell.
 
         Args:
             s0: Output of the cell before the last (B, C0, H0, W0).
@@ -83,11 +83,11 @@ class DiscreteCell(CellModule):
 def node_states(
     genotype: CellGenotype, inputs: Sequence[Tensor], nodes: nn.ModuleList, empty: nn.Module
 ) -> list[Tensor]:
-    """Return the cell's inputs and the states of its nodes, each the sum of its paths.
+    """Return the states of a cell: its inputs, and its nodes, each the sum of its paths.
 
     Args:
         genotype: The cell.
-        inputs: Its input states, all of one size.
+        inputs: Input states, all of one size.
         nodes: The paths of each node.
         empty: Computes the state of a node without paths from the first input.
     """
@@ -107,10 +107,10 @@ def _path(kept: NodeInput, channels: int, reduction: bool) -> nn.Module:
 
 
 class CellNetwork(CellStack, RetrainNetwork):
-    """A stack of the genotype's cells, with a classifier as head.
+    """A stack of a genotype's cells, with a classification head.
 
     Args:
-        genotype: The cells.
+        genotype: Genotype with the cells.
         in_channels: Channels of the image.
         num_classes: Outputs of the head.
         image_size: Height and width of the image, in pixels.
@@ -120,7 +120,7 @@ class CellNetwork(CellStack, RetrainNetwork):
         auxiliary: Add the auxiliary head after the second reduction cell.
 
     Raises:
-        UsageError: Sizes do not fit, or a cell has no edges.
+        UsageError: The sizes do not fit together, or a cell has no edges.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class CellNetwork(CellStack, RetrainNetwork):
         for kind in dict.fromkeys(kinds):
             if not any(genotype.cells[kind].nodes):
                 raise UsageError(
-                    f"the {kind} cell has no edges: nothing of the image would reach its output"
+                    f"the {kind} cell has no edges, so its output would not depend on the image"
                 )
 
         def make_cell(place: Place) -> DiscreteCell:
@@ -165,11 +165,11 @@ class CellNetwork(CellStack, RetrainNetwork):
 
 @final
 class DartsNetwork(NetworkFactory):
-    """The network of cells of the DARTS space.
+    """Factory of the network of the DARTS space.
 
     Args:
         channels: Channels C of the first cell.
-        layers: Number of cells; as many as were searched, if they were searched one by one.
+        layers: Number of cells. Individually searched cells need exactly their number.
         stem: `cifar` or `imagenet`.
     """
 
@@ -181,7 +181,7 @@ class DartsNetwork(NetworkFactory):
     def build(
         self, genotype: Genotype, data_spec: Mapping[str, Any], auxiliary: bool = False
     ) -> CellNetwork:
-        """Build it for images; needs `in_channels`, `num_classes`, `image_size`."""
+        """Build the network for images; needs `in_channels`, `num_classes`, `image_size`."""
         return CellNetwork(
             genotype,
             data_spec["in_channels"],

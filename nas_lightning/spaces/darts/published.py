@@ -1,6 +1,6 @@
 """Published cells of the DARTS space.
 
-Facts, not code: each is the list of (operation, predecessor) pairs that the authors released.
+These are facts, not code: the (operation, predecessor) pairs that the authors released.
 """
 
 from nas_lightning.architecture import CellGenotype, Genotype, NodeInput

@@ -25,15 +25,16 @@ class DartsSpace(SearchSpace):
 
     Node i (0-based) may receive an edge from both inputs and from every node before it, so four
     nodes make E = 2 + 3 + 4 + 5 = 14 edges, and α of a kind is (14, 8). A genotype keeps two
-    edges a node. It may hold every shipped operation on images, since published cells such as
-    NASNet's use operations that are not searched.
+    edges per node. It may contain every shipped operation on images, since published cells such
+    as NASNet's use operations that are not searched.
 
     Args:
         nodes: Intermediate nodes of a cell.
         primitives: Candidate operations on every edge, by name or import path.
 
     Raises:
-        UsageError: There is no node, or the operations are unknown, repeated or fewer than two.
+        UsageError: There is no node, an operation is unknown or repeated, or there are fewer than
+            two.
     """
 
     def __init__(self, nodes: int = 4, primitives: Sequence[str] = DARTS_PRIMITIVES) -> None:
@@ -48,7 +49,7 @@ class DartsSpace(SearchSpace):
 
 
 class IndividualDartsSpace(SearchSpace):
-    """The space of a network whose cells are searched one by one, with a kind for each layer.
+    """The space of individually searched cells, with one cell kind per layer.
 
     Args:
         layers: Number of cells.
@@ -56,7 +57,8 @@ class IndividualDartsSpace(SearchSpace):
         primitives: Candidate operations on every edge, by name or import path.
 
     Raises:
-        UsageError: There are fewer than 1 or more than 99 layers, or see `DartsSpace`.
+        UsageError: There are fewer than 1 or more than 99 layers, or `DartsSpace` would refuse the
+            other arguments.
     """
 
     def __init__(
@@ -73,7 +75,7 @@ class IndividualDartsSpace(SearchSpace):
 def _rules(
     kinds: Sequence[str], nodes: int, names: tuple[str, ...]
 ) -> tuple[tuple[Cell, ...], int, frozenset[str]]:
-    """Return cells, edges that each node keeps, and operations of a genotype."""
+    """Return the cells, the number of edges that a node keeps, and the known operations."""
     edges = dense_edges(inputs=2, nodes=nodes)
     return tuple(Cell(kind, 2, edges, names) for kind in kinds), 2, frozenset({*PRIMITIVES, *names})
 
@@ -82,7 +84,7 @@ def cell_kinds(layers: int) -> tuple[str, ...]:
     """Return the kind of each cell: reduction at 1/3 and 2/3 of the depth, normal elsewhere.
 
     Raises:
-        UsageError: Fewer than one cell.
+        UsageError: There is no cell.
     """
     if layers < 1:
         raise UsageError(f"a network needs at least one cell, found layers = {layers}")
@@ -91,37 +93,37 @@ def cell_kinds(layers: int) -> tuple[str, ...]:
 
 
 def reductions(roles: Sequence[str]) -> tuple[int, ...]:
-    """Return the layers that are reduction cells, from the kind of each cell."""
+    """Return the indices of the reduction cells among the kinds of all cells."""
     return tuple(i for i, role in enumerate(roles) if role == "reduce")
 
 
 def individual_kinds(layers: int) -> tuple[str, ...]:
     """Return the kinds of an individual space: `layer_00_normal`, `layer_01_reduce`, …."""
     if layers >= 100:  # names have two digits
-        raise UsageError(f"at most 99 cells are searched one by one, found layers = {layers}")
+        raise UsageError(f"at most 99 cells can be searched individually, found layers = {layers}")
     return tuple(f"layer_{i:02}_{kind}" for i, kind in enumerate(cell_kinds(layers)))
 
 
 def layer_kinds(searched: Sequence[str], layers: int) -> tuple[str, ...]:
-    """Return the searched kind of the cell at each layer of a network.
+    """Return the kind of the searched cell at each layer of a network.
 
     Args:
         searched: Kinds of the searched cells, in order.
-        layers: Layers of the network.
+        layers: Number of layers of the network.
 
     Raises:
-        UsageError: The cells were searched one by one, for another number of layers, or they are
-            not of a DARTS space.
+        UsageError: The cells were searched individually for another number of layers, or they do
+            not belong to a DARTS space.
     """
     if set(searched) == {"normal", "reduce"}:
         return cell_kinds(layers)
     if tuple(searched) != individual_kinds(len(searched)):
         raise UsageError(
-            f"this network has normal and reduction cells, found {', '.join(searched)}"
+            f"this network needs a normal and a reduction cell, found {', '.join(searched)}"
         )
     if len(searched) != layers:
         raise UsageError(
-            f"the {len(searched)} cells of this genotype were searched one by one: set layers to "
+            f"the {len(searched)} cells of this genotype were searched individually: set layers to "
             f"{len(searched)}, found {layers}"
         )
     return tuple(searched)

@@ -42,10 +42,10 @@ class CellSupernet(CellStack, Supernet):
         space: The search space.
         stem: Stem of the stack.
         kinds: Kind of the cell at each layer.
-        reductions: Layers that halve the image.
+        reductions: Indices of the layers that halve the image.
         channels: Channels C of the first cell.
         make_head: Builds the head from the channels of the last cell's output.
-        make_auxiliary: Builds an auxiliary head, or `None`.
+        make_auxiliary: Builds an auxiliary head from the channels of its input; `None` for none.
         k: K of partial channels.
         norm: Batch norm rule inside the cells.
         execution: Computation of the cells; fast by default.
@@ -78,11 +78,11 @@ class CellSupernet(CellStack, Supernet):
         return self.with_auxiliary(x, mixing)[0]
 
     def with_auxiliary(self, x: Tensor, mixing: Mixing) -> tuple[Any, Any]:
-        """Return the output and, in training with an auxiliary head, that head's output."""
+        """Return the head's output, and in training the auxiliary head's output or `None`."""
         return self.run(self.execution.images(x), mixing)
 
     def outputs(self, s0: Tensor, s1: Tensor, *weights: Any) -> Iterator[Tensor]:
-        """Yield the output of each cell; cells that read one state preprocess it together.
+        """Yield the output of each cell. Cells that read the same state preprocess it together.
 
         Args:
             s0: First input of the first cell (B, C0, H0, W0).
@@ -102,7 +102,7 @@ class CellSupernet(CellStack, Supernet):
 
 
 class DartsSupernet(SupernetFactory):
-    """The supernet of the DARTS cell space.
+    """Factory of the supernet of the DARTS space.
 
     Args:
         channels: Channels C of the first cell.
@@ -112,10 +112,10 @@ class DartsSupernet(SupernetFactory):
         stem_multiplier: Channels of the stem, in units of C.
         nodes: Intermediate nodes of a cell.
         primitives: Candidate operations on every edge.
-        running_stats: Batch norm keeps running statistics, as the released DARTS code does;
-            off, every pass uses the statistics of its own batch, as the paper says.
-        individual: Search every cell by itself, with α and β of its own; off, all normal cells
-            are one and all reduction cells are one.
+        running_stats: Batch norm keeps running statistics, as in the released DARTS code. If
+            False, every pass uses the statistics of its own batch, as in the paper.
+        individual: Search every cell individually, with its own α and β. If False, all normal
+            cells share α and β, and so do all reduction cells.
     """
 
     replayable = True
@@ -147,7 +147,7 @@ class DartsSupernet(SupernetFactory):
 
     @property
     def space(self) -> SearchSpace:
-        """The DARTS cell space with these nodes and primitives."""
+        """The DARTS space with these nodes and primitives."""
         return self._space
 
     def build(

@@ -29,5 +29,5 @@ class NasBench201(SpaceFamily):
 
     @classmethod
     def read_text(cls, text: str) -> Genotype | None:
-        """Read an architecture string; `None` if the text is none."""
+        """Read an architecture string; return `None` for any other text."""
         return from_string(text) if is_string(text) else None

@@ -22,10 +22,10 @@ from nas_lightning.spaces.nas_bench_201.space import NasBench201Space
 
 
 class PlainCell(CellModule):
-    """A discrete cell of one input whose output is its last node.
+    """A discrete cell with one input, whose output is its last node.
 
     Args:
-        genotype: Its nodes.
+        genotype: Nodes of the cell.
         channels: Channels C of every state.
     """
 
@@ -44,15 +44,15 @@ class PlainCell(CellModule):
         self.empty = Zero(1)  # a node without inputs
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) for x (B, C, H, W)."""
+        """Return (B, C, H, W) for x (B, C, H, W)."""
         return node_states(self.genotype, [x], self.nodes, self.empty)[-1]
 
 
 class PlainNetwork(RetrainNetwork):
-    """A skeleton of discrete cells.
+    """The network of a genotype with one cell kind: a skeleton of discrete cells.
 
     Args:
-        skeleton: Its cells are `PlainCell`.
+        skeleton: Skeleton with a `PlainCell`, or a wrapped one, at each place.
     """
 
     def __init__(self, skeleton: Skeleton) -> None:
@@ -60,17 +60,17 @@ class PlainNetwork(RetrainNetwork):
         self.skeleton = skeleton
 
     def forward(self, x: Tensor) -> tuple[Tensor, None]:
-        """Logits (B, num_classes) for images x (B, in_channels, H, W); no auxiliary head."""
+        """Return the head's output, logits (B, num_classes), for images (B, in_channels, H, W)."""
         return self.skeleton(x), None
 
 
 @final
 class NasBench201Network(NetworkFactory):
-    """The network of the NAS-Bench-201 space (Dong and Yang, ICLR 2020).
+    """Factory of the network of the NAS-Bench-201 space (Dong and Yang, ICLR 2020).
 
     Args:
         channels: Channels C of the first stage; 2C and 4C follow.
-        cells: Cells of each of the three stages, N.
+        cells: Number N of cells in each of the three stages.
     """
 
     def __init__(self, channels: int = 16, cells: int = 5) -> None:
@@ -80,10 +80,10 @@ class NasBench201Network(NetworkFactory):
     def build(
         self, genotype: Genotype, data_spec: Mapping[str, Any], auxiliary: bool = False
     ) -> PlainNetwork:
-        """Build it for images; needs `in_channels` and `num_classes`.
+        """Build the network for images; needs `in_channels` and `num_classes`.
 
         Raises:
-            UsageError: The genotype is of another space, or an auxiliary head is asked for.
+            UsageError: The genotype belongs to another space, or an auxiliary head is requested.
         """
         if not isinstance(genotype.space, NasBench201Space):
             raise UsageError(f"NasBench201Network cannot build cells of {genotype.space.name!r}")

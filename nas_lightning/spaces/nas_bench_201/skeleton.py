@@ -39,10 +39,10 @@ class Skeleton(nn.Module):
     Args:
         in_channels: Channels of the image.
         channels: Channels C of the first stage; 2C and 4C follow.
-        cells: Cells of a stage, N.
+        cells: Number N of cells in each stage.
         running_stats: Batch norm outside the cells keeps running statistics.
-        make_cell: Builds a cell from its channels. The cell is called with x and the further
-            arguments of `forward`.
+        make_cell: Builds a cell from its number of channels. The cell is called with x and the
+            further arguments of `forward`.
         make_head: Builds the head from the channels of the last stage.
     """
 

@@ -20,15 +20,15 @@ NAS_BENCH_201_PRIMITIVES = (
 class NasBench201Space(SearchSpace):
     """One kind of cell with one input and three nodes: 6 edges, 5^6 = 15,625 cells.
 
-    A genotype keeps every edge with the best of its operations, which may be `none`. The output
-    is the last node. The benchmark's table holds cells of its own five operations only.
+    A genotype keeps every edge with its best operation, which may be `none`. The output is the
+    last node. The table of the benchmark covers only cells of the five default operations.
 
     Args:
         primitives: Candidate operations on every edge, by name or import path; GAEA's search
             leaves `none` out.
 
     Raises:
-        UsageError: The operations are unknown, repeated or fewer than two.
+        UsageError: An operation is unknown or repeated, or there are fewer than two.
     """
 
     def __init__(self, primitives: Sequence[str] = NAS_BENCH_201_PRIMITIVES) -> None:

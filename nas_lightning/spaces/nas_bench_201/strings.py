@@ -18,7 +18,7 @@ def from_string(text: str) -> Genotype:
     """Read an architecture string.
 
     Raises:
-        GenotypeError: It is malformed, or not of three nodes with all their edges.
+        GenotypeError: The string is malformed, or does not have three nodes with all their edges.
     """
     space = NasBench201Space()
     (cell,) = space.cells
@@ -42,10 +42,10 @@ def from_string(text: str) -> Genotype:
 
 
 def to_string(genotype: Genotype) -> str:
-    """Return the architecture string of a genotype; edges that it does not hold are `none`.
+    """Return the architecture string of a genotype; edges without an operation are `none`.
 
     Raises:
-        GenotypeError: It is of another space, or has two operations on one edge.
+        GenotypeError: The genotype belongs to another space, or has two operations on one edge.
     """
     if not isinstance(genotype.space, NasBench201Space):
         raise GenotypeError("only 'nas_bench_201' has architecture strings", "$.space")

@@ -22,14 +22,14 @@ from nas_lightning.supernet.reference import check_partial_channels, mixed_edge
 
 
 class PlainSearchCell(CellModule):
-    """A cell of one input whose output is its last node.
+    """A mixed cell with one input, whose output is its last node.
 
     Args:
-        cell: Its edges and primitives.
+        cell: Edges and primitives of the cell.
         channels: Channels C of every state.
         k: K of partial channels; 1 mixes all channels.
         norm: Batch norm rule.
-        execution: How it is computed; fast by default.
+        execution: Computation of the cell; fast by default.
     """
 
     def __init__(
@@ -51,17 +51,17 @@ class PlainSearchCell(CellModule):
     def forward(
         self, x: Tensor, ops: Tensor, edges: Tensor, active: Active | None = None
     ) -> Tensor:
-        """(B, C, H, W) for x (B, C, H, W) and weights of operations (E, O) and edges (E,)."""
+        """Return (B, C, H, W) for x (B, C, H, W) under weights ops (E, O) and edges (E,)."""
         return self.execution.output(self.cell, [x], self.edges, ops, edges, active)
 
 
 class PlainSupernet(Supernet):
-    """A skeleton of mixed cells.
+    """The supernet of a space with one cell kind: a skeleton of mixed cells.
 
     Args:
-        space: A space of one cell kind.
-        skeleton: Its cells are `PlainSearchCell`.
-        execution: How they are computed; fast by default.
+        space: Space with one cell kind.
+        skeleton: Skeleton with a `PlainSearchCell`, or a wrapped one, at each place.
+        execution: Computation of the cells; fast by default.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class PlainSupernet(Supernet):
         self.execution.stem(skeleton.stem)
 
     def forward(self, x: Tensor, mixing: Mixing) -> Tensor:
-        """Logits (B, num_classes) for images x (B, in_channels, H, W)."""
+        """Return the head's output, logits (B, num_classes), for images (B, in_channels, H, W)."""
         kind = self.kind
         logits: Tensor = self.skeleton(
             self.execution.images(x),
@@ -87,18 +87,19 @@ class PlainSupernet(Supernet):
 
 @final
 class NasBench201Supernet(SupernetFactory):
-    """The supernet of the NAS-Bench-201 space (Dong and Yang, ICLR 2020).
+    """Factory of the supernet of the NAS-Bench-201 space (Dong and Yang, ICLR 2020).
 
     Args:
-        channels: Channels C of the first stage; GAEA's search has 24 in place of 16.
-        cells: Cells of each of the three stages, N.
+        channels: Channels C of the first stage; GAEA's search uses 24 instead of 16.
+        cells: Number N of cells in each of the three stages.
         primitives: Candidate operations on every edge; GAEA's search leaves `none` out.
         affine: Batch norm in candidate operations learns scale and shift.
-        running_stats: Batch norm keeps running statistics; off, every pass uses the statistics
-            of its own batch, which the benchmark's authors recommend.
+        running_stats: Batch norm keeps running statistics. If False, every pass uses the
+            statistics of its own batch, as the benchmark's authors recommend.
 
     Raises:
-        UsageError: Unknown or repeated primitives, or fewer than two.
+        UsageError: A stage has no cell, an operation is unknown or repeated, or there are fewer
+            than two.
     """
 
     replayable = True
@@ -122,7 +123,7 @@ class NasBench201Supernet(SupernetFactory):
 
     @property
     def space(self) -> SearchSpace:
-        """The space with these primitives."""
+        """The NAS-Bench-201 space with these primitives."""
         return self._space
 
     def build(
@@ -132,13 +133,15 @@ class NasBench201Supernet(SupernetFactory):
         auxiliary: bool = False,
         execution: CellExecution | None = None,
     ) -> PlainSupernet:
-        """Build it for images; needs `in_channels` and `num_classes`.
+        """Build the supernet for images; needs `in_channels` and `num_classes`.
 
         Raises:
-            UsageError: K does not fit, or an auxiliary head is asked for.
+            UsageError: K does not fit the channels, or an auxiliary head is requested.
         """
         if auxiliary:
-            raise UsageError("NAS-Bench-201 networks have no auxiliary head: set its weight to 0")
+            raise UsageError(
+                "NAS-Bench-201 networks have no auxiliary head: set auxiliary_weight to 0"
+            )
         norm = NormRule(self.affine, after_pool=False, running_stats=self.running_stats)
         (cell,) = self.space.cells
         skeleton = Skeleton(

@@ -1,4 +1,4 @@
-"""The unrolled reconstruction of a genotype, as it is trained from scratch."""
+"""The unrolled reconstruction of a genotype, for training from scratch."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from nas_lightning.spaces.reconstruction.states import Measurement, Problem, pro
 
 
 class DiscreteReconstruction(RetrainNetwork):
-    """A reconstruction from u_0 = A'y by the operations of a genotype.
+    """A reconstruction that starts at u_0 = A'y and applies the operations of a genotype.
 
     Args:
-        genotype: The cell; a state that keeps several operations is their mean, and one that
-            keeps none is zero.
+        genotype: The cell. A state with several operations is their mean; a state without
+            operations is zero.
         problem: The inverse problem.
         sizes: Sizes of the operations.
     """
@@ -36,7 +36,7 @@ class DiscreteReconstruction(RetrainNetwork):
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, None]:
-        """Reconstructions (B, C, *n) of measurements x (B, C, *m), and no auxiliary head."""
+        """Return reconstructions (B, C, *n) of measurements x (B, C, *m), and `None`."""
         states = [Measurement(self.operator, x).start()]
         for node, kept in zip(self.nodes, self.genotype.nodes, strict=True):
             assert isinstance(node, nn.ModuleList)
@@ -48,11 +48,11 @@ class DiscreteReconstruction(RetrainNetwork):
 
 @final
 class ReconstructionNetwork(NetworkFactory):
-    """The unrolled reconstruction of a cell of the space `reconstruction`.
+    """Factory of the unrolled reconstruction of a genotype.
 
     Args:
-        filters: Filters F of a regulariser.
-        channels: Channels H inside `residual_cnn`.
+        filters: Number of filters F of a regulariser.
+        channels: Number of channels H inside `residual_cnn`.
 
     Raises:
         UsageError: A size is not positive.
@@ -66,18 +66,18 @@ class ReconstructionNetwork(NetworkFactory):
     def build(
         self, genotype: Genotype, data_spec: Mapping[str, Any], auxiliary: bool = False
     ) -> DiscreteReconstruction:
-        """Build it; needs `operator`, `in_channels` and `dims`.
+        """Build the network; needs `operator`, `in_channels` and `dims`.
 
         Raises:
-            UsageError: The genotype is of another space, an auxiliary head is asked for, or the
-                data is of another kind.
+            UsageError: The genotype belongs to another space, an auxiliary head is requested, or
+                the data is not of an inverse problem.
         """
         if not isinstance(genotype.space, ReconstructionSpace):
             raise UsageError(
-                f"ReconstructionNetwork is for cells of the space reconstruction, and the "
-                f"genotype is of {genotype.space.name}"
+                f"ReconstructionNetwork needs a genotype of reconstruction, found a genotype of "
+                f"{genotype.space.name}"
             )
         if auxiliary:
-            raise UsageError("a reconstruction has no auxiliary head: set auxiliary_weight 0")
+            raise UsageError("a reconstruction has no auxiliary head: set auxiliary_weight to 0")
         (cell,) = genotype.cells.values()
         return DiscreteReconstruction(cell, problem_of(data_spec), self._sizes)

@@ -1,6 +1,6 @@
-"""What an edge of an unrolled reconstruction may do to a state, in one and two dimensions.
+"""Operations on the edges of an unrolled reconstruction, in one or two dimensions.
 
-All of it keeps the shape (B, C, *n) of a state. Convolutions wrap around, as circular blurs do.
+All operations keep the shape (B, C, *n) of a state. Convolutions wrap around, as circular blurs do.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from nas_lightning.spaces.reconstruction.patches import spread
 from nas_lightning.spaces.reconstruction.states import Problem, State
 
 FRESH_STEP = 0.5413
-"""softplus of it is 1: the step size τ that a fresh operation starts from."""
+"""Initial value a of a step size: τ = softplus(a) is 1."""
 
 FRESH_SLOPE = 0.1
-"""Mean of the eigenvalues of K'K for fresh filters K; from 2 on, u - K'Ku would overshoot."""
+"""Mean eigenvalue of K'K for initial filters K. From 2 on, u - K'Ku would overshoot."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class Sizes:
     """Sizes of the operations.
 
     Attributes:
-        filters: Filters F of a regulariser.
-        channels: Channels H inside `residual_cnn`.
+        filters: Number of filters F of a regulariser.
+        channels: Number of channels H inside `residual_cnn`.
 
     Raises:
-        UsageError: One is not positive.
+        UsageError: A size is not positive.
     """
 
     filters: int
@@ -50,158 +50,158 @@ class Sizes:
 class Operation(nn.Module, ABC):
     """An operation on an edge.
 
-    It runs alone, or it has a share in a mixture, of which all operations are computed together:
-    the sum of its factors times their signals, and what its filters see, if it has any.
+    `forward` runs it alone. A mixture computes all its operations together: each adds its factors
+    times the signals of the state and, if it has filters, their spread responses.
     """
 
     @abstractmethod
     def forward(self, state: State) -> Tensor:
-        """What the edge gives (B, C, *n)."""
+        """Return the output of the edge (B, C, *n)."""
 
     def factors(self, share: Tensor) -> Mapping[str, Tensor]:
-        """What it takes of a state as it is: factors (), by name of the signal in `SIGNALS`.
+        """Return the factors () of a state's signals in a mixture, by names of `SIGNALS`.
 
         Args:
-            share: Its share in the mixture ().
+            share: Share of the operation in the mixture ().
         """
         return {"u": share}
 
 
 class Filtering(Operation, ABC):
-    """An operation that looks at a state through filters, and spreads what they see."""
+    """An operation that applies filters to a state and spreads their responses."""
 
     @staticmethod
     @abstractmethod
     def look(ops: Sequence[Any], state: State) -> Sequence[Tensor]:
-        """What the filters of operations see in a state, each (F or H, B·n), in one product.
+        """Compute the filter responses of several operations together, each (F or H, B·n).
 
         Args:
-            ops: Operations that have this way to look in common.
-            state: The state.
+            ops: Operations that share this method.
+            state: The state that the filters read.
         """
 
     @abstractmethod
     def columns(self, share: Tensor) -> Tensor:
-        """What spreads what the filters see, scaled by a share () in a mixture (P, F or H)."""
+        """Return the matrix (P, F or H) that spreads the responses, for a share () in a mixture."""
 
 
 class Nothing(Operation):
     """`none`: zeros."""
 
     def forward(self, state: State) -> Tensor:
-        """Zeros (B, C, *n)."""
+        """Return zeros (B, C, *n)."""
         return torch.zeros_like(state.u)
 
     def factors(self, share: Tensor) -> Mapping[str, Tensor]:
-        """None: its share damps."""
+        """Return no factors: the share of `none` damps the mixture."""
         return {}
 
 
 class Keep(Operation):
-    """`skip_connect`: the state as it is."""
+    """`skip_connect`: the unchanged state."""
 
     def forward(self, state: State) -> Tensor:
-        """The state (B, C, *n)."""
+        """Return the state (B, C, *n)."""
         return state.u
 
 
 class Shift(Operation):
     """`shift`: the state, rolled by a quarter of its size in each dimension.
 
-    It does harm by design, so that a search can be seen to leave it out.
+    It is harmful by design, to show that a search avoids it.
     """
 
     def forward(self, state: State) -> Tensor:
-        """The state, rolled (B, C, *n)."""
+        """Return the rolled state (B, C, *n)."""
         return state.shifted
 
     def factors(self, share: Tensor) -> Mapping[str, Tensor]:
-        """That of the rolled state."""
+        """Return the factor of the rolled state."""
         return {"shifted": share}
 
 
 class Stepping(Operation, ABC):
-    """u - τ d(u), with a step size τ = softplus(a), a learned."""
+    """A step u - τ d(u) with the step size τ = softplus(a), where a is learned."""
 
     def __init__(self) -> None:
         super().__init__()
         self.raw = nn.Parameter(torch.tensor(FRESH_STEP))
 
     def forward(self, state: State) -> Tensor:
-        """The state behind the step (B, C, *n)."""
+        """Return the state after the step (B, C, *n)."""
         return state.u - self.size() * self.direction(state)
 
     def size(self) -> Tensor:
-        """The step size τ ()."""
+        """Return the step size τ ()."""
         return F.softplus(self.raw)
 
     @abstractmethod
     def direction(self, state: State) -> Tensor:
-        """What the step goes against (B, C, *n)."""
+        """Return the direction d(u) that the step subtracts (B, C, *n)."""
 
 
 class DataGradient(Stepping):
-    """`data_gradient`: down the slope of |Au - y|² / 2."""
+    """`data_gradient`: a step down the gradient of the data term |Au - y|² / 2."""
 
     def direction(self, state: State) -> Tensor:
-        """A'(Au - y) (B, C, *n)."""
+        """Return A'(Au - y) (B, C, *n)."""
         return state.data_gradient
 
     def factors(self, share: Tensor) -> Mapping[str, Tensor]:
-        """Those of the state and of the slope."""
+        """Return the factors of the state and of the data gradient."""
         return {"u": share, "data_gradient": -share * self.size()}
 
 
 class Regularizer(Stepping, Filtering):
-    """`regularizer`: down the slope of a learned penalty, the sum of log cosh(Ku).
+    """`regularizer`: a step down the gradient of a learned penalty, the sum of log cosh(Ku).
 
-    The slope is R(u) = K' tanh(Ku), with F filters K and K' the transposed convolution.
+    The gradient is R(u) = K' tanh(Ku), with F filters K and the transposed convolution K'.
 
     Args:
         problem: The inverse problem.
-        sizes: Sizes.
+        sizes: Sizes of the operations.
     """
 
     def __init__(self, problem: Problem, sizes: Sizes) -> None:
         super().__init__()
-        # on white noise |Ku|² is the sum of the squares of all filters, times |u|² / C
+        # for white noise u, |Ku|² is the sum of squares of all filter weights times |u|² / C
         deviation = (FRESH_SLOPE * problem.channels / (sizes.filters * problem.patch)) ** 0.5
         self.filters = nn.Parameter(deviation * torch.randn(sizes.filters, problem.patch))
 
     def direction(self, state: State) -> Tensor:
-        """R(u) (B, C, *n)."""
+        """Return R(u) (B, C, *n)."""
         seen = torch.tanh(self.filters @ state.patches)
         return spread(self.filters.T @ seen, state.u.shape)
 
     @staticmethod
     def look(ops: Sequence[Regularizer], state: State) -> Sequence[Tensor]:
-        """tanh(Ku) of each (F, B·n)."""
+        """Return tanh(Ku) of each operation (F, B·n)."""
         rows = torch.tanh(torch.cat([op.filters for op in ops]) @ state.patches)
         return rows.chunk(len(ops))
 
     def columns(self, share: Tensor) -> Tensor:
-        """K', scaled by the step (P, F)."""
+        """Return K', scaled by minus share and step size (P, F)."""
         return -share * self.size() * self.filters.T
 
 
 class GradientStep(Regularizer):
-    """`gradient_step`: down the slope of both together."""
+    """`gradient_step`: a step down the gradient of data term and penalty together."""
 
     def direction(self, state: State) -> Tensor:
-        """A'(Au - y) + R(u) (B, C, *n)."""
+        """Return A'(Au - y) + R(u) (B, C, *n)."""
         return state.data_gradient + super().direction(state)
 
     def factors(self, share: Tensor) -> Mapping[str, Tensor]:
-        """Those of the state and of the slope of the data term."""
+        """Return the factors of the state and of the data gradient."""
         return {"u": share, "data_gradient": -share * self.size()}
 
 
 class ResidualCNN(Filtering):
-    """`residual_cnn`: u + N(u), N three convolutions of widths 5, 1, 5 with ReLU between them.
+    """`residual_cnn`: u + N(u), where N has convolutions of widths 5, 1, 5 with ReLU between them.
 
     Args:
         problem: The inverse problem.
-        sizes: Sizes.
+        sizes: Sizes of the operations.
     """
 
     def __init__(self, problem: Problem, sizes: Sizes) -> None:
@@ -209,12 +209,12 @@ class ResidualCNN(Filtering):
         patch, channels = problem.patch, sizes.channels
         self.first = nn.Linear(patch, channels)
         self.second = nn.Linear(channels, channels)
-        # as PyTorch initialises convolutions: by the inputs of an output
+        # as PyTorch initialises convolutions: by the number of inputs of an output
         bound = (channels * patch / problem.channels) ** -0.5
         self.last = nn.Parameter(torch.empty(patch, channels).uniform_(-bound, bound))
 
     def forward(self, state: State) -> Tensor:
-        """The corrected state (B, C, *n)."""
+        """Return the corrected state (B, C, *n)."""
         first, second = self.first, self.second
         hidden = torch.addmm(first.bias[:, None], first.weight, state.patches).relu()
         hidden = torch.addmm(second.bias[:, None], second.weight, hidden).relu()
@@ -222,7 +222,7 @@ class ResidualCNN(Filtering):
 
     @staticmethod
     def look(ops: Sequence[ResidualCNN], state: State) -> Sequence[Tensor]:
-        """What the last convolution of each reads (H, B·n)."""
+        """Return the input of the last convolution of each operation (H, B·n)."""
         weight = torch.cat([op.first.weight for op in ops])
         bias = torch.cat([op.first.bias for op in ops])[:, None]
         hidden = torch.addmm(bias, weight, state.patches).relu()
@@ -232,7 +232,7 @@ class ResidualCNN(Filtering):
         return torch.baddbmm(bias, weight, hidden).relu().unbind()
 
     def columns(self, share: Tensor) -> Tensor:
-        """The last convolution, scaled (P, H)."""
+        """Return the last convolution, scaled by the share (P, H)."""
         return share * self.last
 
 
@@ -245,4 +245,4 @@ OPERATIONS: Mapping[str, Callable[[Problem, Sizes], Operation]] = {
     "residual_cnn": ResidualCNN,
     "shift": lambda problem, sizes: Shift(),  # noqa: ARG005 (as above)
 }
-"""Name → builder."""
+"""Builders of the operations, by name."""

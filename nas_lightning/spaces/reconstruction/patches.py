@@ -1,7 +1,7 @@
-"""Circular convolutions in one or two dimensions as plain matrix products.
+"""Circular convolutions in one or two dimensions as matrix products.
 
-Convolutions of a few channels are slow on a CPU; a product of matrices is not. And that a matrix
-and its transpose act on patches makes the transposed convolution plain to see.
+On a CPU, convolutions of a few channels are slow and matrix products are fast. The transposed
+convolution is the transposed matrix, followed by the adjoint of `patches`.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ WIDTH = 5
 """Width of a patch along each dimension, in samples or pixels."""
 
 OFFSETS = range(WIDTH // 2, -(WIDTH // 2) - 1, -1)
-"""By how much a signal is rolled so that each sample of a patch comes to its middle."""
+"""Offsets that roll each sample of a patch to its middle."""
 
 
 def patch_size(channels: int, dims: int) -> int:
-    """Numbers in a patch, P = C · 5^dims."""
+    """Return the number of values in a patch, P = C · 5^dims."""
     window: int = WIDTH**dims
     return channels * window
 
 
 def patches(u: Tensor) -> Tensor:
-    """The patch around every place of every sample (P, B·n), of signals u (B, C, *n).
+    """Return the patch around every position (P, B·n) of signals u (B, C, *n).
 
-    Signals wrap around their ends. A matrix (F, P) times this is a convolution with F filters.
+    Signals wrap around. A matrix (F, P) times the patches is a convolution with F filters.
     """
     rows = u.transpose(0, 1)
     for dim in range(2, u.dim()):
@@ -36,14 +36,14 @@ def patches(u: Tensor) -> Tensor:
 
 
 def spread(weights: Tensor, shape: Sequence[int]) -> Tensor:
-    """Put patches down where they stand and add up: the adjoint of `patches`.
+    """Sum overlapping patches at their positions: the adjoint of `patches`.
 
     Args:
         weights: Patches (P, B·n).
-        shape: (B, C, *n).
+        shape: Shape (B, C, *n) of the signals.
 
     Returns:
-        Signals of that shape.
+        Signals (B, C, *n).
     """
     batch, _, *sizes = shape
     rows = weights.view(-1, batch, *sizes)

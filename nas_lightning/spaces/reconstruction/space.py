@@ -19,20 +19,21 @@ RECONSTRUCTION_PRIMITIVES = (
 
 
 class ReconstructionSpace(SearchSpace):
-    """The space of a reconstruction that proceeds from state to state, starting at u_0 = A'y.
+    """The space of reconstructions that proceed from state to state, starting at u_0 = A'y.
 
-    State 0 is the only input. Each of the `nodes` states after it may follow any state before it,
-    so four of them make E = 1 + 2 + 3 + 4 = 10 edges, and α is (10, 7). A genotype keeps one
+    State 0 is the only input. Each of the `nodes` later states may follow any earlier state, so
+    four of them make E = 1 + 2 + 3 + 4 = 10 edges, and α is (10, 7). A genotype keeps one
     predecessor and one operation for each state. The output is the last state. With a reach of 1
-    the states are a chain, an algorithm of which each step is searched: E = `nodes`.
+    the states are a chain, an algorithm whose steps are searched: E = `nodes`.
 
     Args:
-        nodes: States after the initial one.
+        nodes: Number of states after the initial one.
         primitives: Candidate operations on every edge.
         reach: Largest distance from a state to its predecessor; `None` means any.
 
     Raises:
-        UsageError: There is no state, or the operations are unknown, repeated or fewer than two.
+        UsageError: There is no state, an operation is unknown or repeated, or there are fewer than
+            two.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The inverse problem of a reconstruction, and the states on the way to its solution.
+"""The inverse problem of a reconstruction, and the states that lead to its solution.
 
 A state has the shape (B, C, *n) of the signals, with one or two dimensions n.
 """
@@ -19,12 +19,12 @@ from nas_lightning.spaces.reconstruction.patches import patch_size, patches
 
 @dataclass(frozen=True)
 class Problem:
-    """An inverse problem, as the data module says it.
+    """An inverse problem, as the data module specifies it.
 
     Attributes:
-        operator: A.
-        channels: Channels C of a signal.
-        dims: Its spatial dimensions, 1 or 2.
+        operator: Forward operator A.
+        channels: Number of channels C of a signal.
+        dims: Number of spatial dimensions of a signal, 1 or 2.
     """
 
     operator: Operator
@@ -33,21 +33,21 @@ class Problem:
 
     @property
     def patch(self) -> int:
-        """Numbers P in what a filter reads at a place."""
+        """Number P of values that a filter reads at a position."""
         return patch_size(self.channels, self.dims)
 
 
 def problem_of(data_spec: Mapping[str, Any]) -> Problem:
-    """The inverse problem of a data module: `operator`, `in_channels` and `dims`.
+    """Return the inverse problem of a `data_spec`, from `operator`, `in_channels` and `dims`.
 
     Raises:
-        UsageError: The data is of another kind.
+        UsageError: The data is not of an inverse problem.
     """
     missing = [name for name in ("operator", "in_channels", "dims") if name not in data_spec]
     if missing:
         raise UsageError(
-            f"a reconstruction needs measurements of signals, and the data is of another kind: "
-            f"its data_spec has no {missing[0]}, only {', '.join(data_spec)}"
+            f"a reconstruction needs measurements of signals, but the data_spec of this data "
+            f"has no {missing[0]}, only {', '.join(data_spec)}: use data of an inverse problem"
         )
     operator = build_operator(data_spec["operator"])
     return Problem(operator, data_spec["in_channels"], data_spec["dims"])
@@ -55,25 +55,25 @@ def problem_of(data_spec: Mapping[str, Any]) -> Problem:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What is known of the signals: measurements y (B, C, *m) and the operator A behind them."""
+    """Measurements y (B, C, *m) of signals, and the operator A that produced them."""
 
     operator: Operator
     y: Tensor
 
     def start(self) -> State:
-        """The initial state u_0 = A'y."""
+        """Return the initial state u_0 = A'y."""
         return State(self, self.operator.adjoint(self.y))
 
 
 SIGNALS = ("u", "data_gradient", "shifted")
-"""What of a state operations take as it is: attributes of `State`."""
+"""Attributes of `State` that operations add to a mixture without filters."""
 
 
 @dataclass(frozen=True)
 class State:
     """A state u (B, C, *n) of the reconstruction of a measurement.
 
-    What several operations need of it is computed once, when it is first asked for.
+    Quantities that several operations need are computed once, at their first use.
     """
 
     measurement: Measurement
@@ -81,21 +81,21 @@ class State:
 
     @cached_property
     def data_gradient(self) -> Tensor:
-        """A'(Au - y) (B, C, *n)."""
+        """Gradient of the data term, A'(Au - y) (B, C, *n)."""
         operator, y = self.measurement.operator, self.measurement.y
         return operator.adjoint(operator(self.u) - y)
 
     @cached_property
     def patches(self) -> Tensor:
-        """The patch around every place (P, B·n)."""
+        """Patch around every position (P, B·n)."""
         return patches(self.u)
 
     @cached_property
     def shifted(self) -> Tensor:
-        """U (B, C, *n), rolled by a quarter of its size in each dimension."""
+        """Signal u (B, C, *n), rolled by a quarter of its size in each dimension."""
         spatial = tuple(range(2, self.u.dim()))
         return self.u.roll([self.u.shape[dim] // 4 for dim in spatial], spatial)
 
     def then(self, u: Tensor) -> State:
-        """Another state of the same reconstruction."""
+        """Return another state of the same reconstruction."""
         return State(self.measurement, u)

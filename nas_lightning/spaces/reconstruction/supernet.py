@@ -1,4 +1,4 @@
-"""The supernet of unrolled reconstructions: every state is a mean of candidates."""
+"""The supernet of unrolled reconstructions: every state is a weighted mean of candidates."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class Running(NamedTuple):
     """An operation that runs, from one state to another.
 
     Attributes:
-        source: The state that it reads.
-        target: The state that it leads to.
+        source: Index of the state that it reads.
+        target: Index of the state that it contributes to.
         op: The operation.
-        share: Its share in that state ().
+        share: Share of the operation in the target state ().
     """
 
     source: int
@@ -51,20 +51,20 @@ class Running(NamedTuple):
 class MixedReconstruction(Supernet):
     """A reconstruction whose states are mixed (DARTS, equation 2, as a mean).
 
-    With weights w of operations and e of edges, and o_m(u_s) what operation m makes of state s:
+    With weights w of operations and e of edges, and the output o_m(u_s) of operation m on state s:
 
         u_t = sum over edges l = (s, t) and operations m of e_l w_lm o_m(u_s)
               / sum over the same of e_l w_lm.
 
-    A sum would not do here: states are signals, and a sum over t edges is about t times too
-    large, so that data gradients would be those of another signal. As a mean, a state has the
-    scale of a signal whether its edges count equally, by β, or one alone does, as in a genotype.
-    Where the w of each edge sum to one, as in most methods, this divides by the sum of the e_l.
-    `none` gives zeros and has its share: it damps.
+    States are signals. A sum over t edges would be about t times too large, and its data gradient
+    would be that of another signal. A mean always has the scale of a signal: with equal edges, with
+    edges weighted by β, and with a single edge, as in a genotype. If the w of each edge sum to one,
+    as in most methods, the denominator is the sum of the e_l. `none` outputs zeros and has a share,
+    so it damps the state.
 
-    The operations are those of the discrete network, but they do not run one by one. All filters
-    that look at a state do so in one matrix product, and what they see is spread into the next
-    state by one more, whose columns are scaled by the shares.
+    The operations are those of the discrete network, but they are computed together. One matrix
+    product applies all filters that read a state. Another one spreads their responses into the
+    next state; its columns are scaled by the shares.
 
     Args:
         cell: The cell.
@@ -82,7 +82,7 @@ class MixedReconstruction(Supernet):
         )
 
     def forward(self, x: Tensor, mixing: Mixing) -> Tensor:
-        """Reconstructions (B, C, *n) of measurements x (B, C, *m)."""
+        """Return reconstructions (B, C, *n) of measurements x (B, C, *m)."""
         kind = self.cell.kind
         shares = self.shares(mixing.ops[kind], mixing.edges[kind])
         running = self._running(shares, mixing.active.get(kind))
@@ -95,25 +95,25 @@ class MixedReconstruction(Supernet):
         return self._with_graph(states[-1].u)
 
     def _with_graph(self, u: Tensor) -> Tensor:
-        """The same signals; a drawn cell without weights has gradients that are zero, not none."""
+        """Return u, with zero gradients instead of `None` if a sampled cell has no weights."""
         anchor = next(self.parameters(), None)
         return u if u.requires_grad or anchor is None else u + 0 * anchor.sum()
 
     def shares(self, ops: Tensor, edges: Tensor) -> Tensor:
-        """Share of every operation in its state (E, O); those of a state sum to one.
+        """Return the share of every operation in its state (E, O); shares of a state sum to one.
 
         Args:
             ops: Weights of the operations (E, O).
             edges: Weights of the edges (E,).
         """
         weights = ops * edges[:, None]
-        # a state that keeps no edge is zero, not 0 / 0
+        # a state without edges is zero, not 0 / 0
         tiny = torch.finfo(weights.dtype).tiny
         nodes = torch.split(weights, list(self.cell.fan_in))
         return torch.cat([rows / rows.sum().clamp_min(tiny) for rows in nodes])
 
     def _running(self, shares: Tensor, active: Active | None) -> list[Running]:
-        """The operations that run, by edge."""
+        """Return the operations that run, in the order of their edges."""
         found = []
         for row, edge in enumerate(self.cell.edges):
             ops = self.edges[row]
@@ -126,7 +126,7 @@ class MixedReconstruction(Supernet):
 
 
 def _seen(state: State, ops: Sequence[Operation]) -> dict[Operation, Tensor]:
-    """What the filters of operations see in a state, each (F or H, B·n)."""
+    """Return the filter responses of operations to a state, each (F or H, B·n)."""
     alike: dict[Callable[..., Sequence[Tensor]], list[Filtering]] = {}
     for op in ops:
         if isinstance(op, Filtering):
@@ -141,7 +141,7 @@ def _seen(state: State, ops: Sequence[Operation]) -> dict[Operation, Tensor]:
 def _mixed(
     states: Sequence[State], into: Sequence[Running], seen: Mapping[Operation, Tensor]
 ) -> Tensor:
-    """A state (B, C, *n) from the operations that lead into it."""
+    """Return a state (B, C, *n), mixed from the operations that contribute to it."""
     mixed = torch.zeros_like(states[0].u)
     terms = [
         term
@@ -160,11 +160,11 @@ def _mixed(
 
 
 def _terms(state: State, running: Sequence[Running]) -> list[tuple[Tensor, Tensor]]:
-    """What operations take of a state as it is: pairs of a factor () and a signal (B, C, *n)."""
+    """Return the terms without filters: pairs of a factor () and a signal (B, C, *n)."""
     taken = [r.op.factors(r.share) for r in running]
     by_signal = {name: [given[name] for given in taken if name in given] for name in SIGNALS}
     return [
-        (torch.stack(factors).sum(), getattr(state, name))  # a signal that nobody takes is not made
+        (torch.stack(factors).sum(), getattr(state, name))  # computes only signals in use
         for name, factors in by_signal.items()
         if factors
     ]
@@ -172,19 +172,20 @@ def _terms(state: State, running: Sequence[Running]) -> list[tuple[Tensor, Tenso
 
 @final
 class ReconstructionSupernet(SupernetFactory):
-    """The supernet of unrolled reconstructions, for measurements of a known operator.
+    """Factory of the supernet of unrolled reconstructions, for measurements by a known operator.
 
     Inspired by DARTS for inverse problems (Geiping et al., 2021); sizes and operations are ours.
 
     Args:
-        nodes: States behind the initial one.
-        filters: Filters F of a regulariser.
-        channels: Channels H inside `residual_cnn`.
+        nodes: Number of states after the initial one.
+        filters: Number of filters F of a regulariser.
+        channels: Number of channels H inside `residual_cnn`.
         primitives: Candidate operations on every edge.
-        reach: How many states back a state may follow: none for all of them, 1 for a chain.
+        reach: Largest distance from a state to its predecessor; `None` means any, 1 makes a chain.
 
     Raises:
-        UsageError: Sizes or primitives that make no search.
+        UsageError: A size is not positive, an operation is unknown or repeated, or there are fewer
+            than two.
     """
 
     replayable = True
@@ -210,7 +211,7 @@ class ReconstructionSupernet(SupernetFactory):
 
     @property
     def space(self) -> SearchSpace:
-        """The space with these states and primitives."""
+        """The space of reconstructions with these states and primitives."""
         return self._space
 
     def build(
@@ -220,15 +221,17 @@ class ReconstructionSupernet(SupernetFactory):
         auxiliary: bool = False,
         execution: CellExecution | None = None,
     ) -> MixedReconstruction:
-        """Build it; needs `operator`, `in_channels` and `dims`.
+        """Build the supernet; needs `operator`, `in_channels` and `dims`.
 
         Raises:
-            UsageError: Partial channels, an auxiliary head or another execution are asked for, or
-                the data is of another kind.
+            UsageError: Partial channels, an auxiliary head or another execution is requested, or
+                the data is not of an inverse problem.
         """
         check_one_execution(execution, "a reconstruction")
         if k != 1:
-            raise UsageError(f"a reconstruction has no channels to mix a part of: K = {k}")
+            raise UsageError(
+                f"a reconstruction has no channels to mix a part of: K = {k}, set it to 1"
+            )
         if auxiliary:
-            raise UsageError("a reconstruction has no auxiliary head: set auxiliary_weight 0")
+            raise UsageError("a reconstruction has no auxiliary head: set auxiliary_weight to 0")
         return MixedReconstruction(self.space.cells[0], problem_of(data_spec), self._sizes)

@@ -1,7 +1,7 @@
 """A language model around a recurrent cell, the same in search and in retraining.
 
 The parts are those of DARTS' language models: an embedding that is also the decoder's matrix,
-masks of dropout that stay for a whole sequence, and the state that a cell starts from.
+dropout masks that stay the same for a whole sequence, and the initial state of the cell.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from nas_lightning.errors import UsageError
 
 INITIAL_RANGE = 0.04
-"""Fresh weights are uniform between minus this and this; the decoder's bias is zero."""
+"""Initial weights are uniform between minus this value and this value; the bias is zero."""
 
 ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
@@ -25,7 +25,7 @@ ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": torch.sigmoid,
     "identity": lambda x: x,
 }
-"""What the operations of the space do to a candidate state; `none` is no operation at all."""
+"""Activation functions of the operations, applied to a candidate state; `none` has no function."""
 
 Steps = Callable[[Tensor, Tensor | None], Tensor]
 """The steps of a cell: initial state s0 (B, H) and mask of states → output of the cell (B, H)."""
@@ -33,17 +33,17 @@ Steps = Callable[[Tensor, Tensor | None], Tensor]
 
 @dataclass(frozen=True)
 class Dropouts:
-    """Probabilities of a zero in training; what remains is scaled by 1/(1 - p).
+    """Probabilities of dropping a value in training; kept values are scaled by 1/(1 - p).
 
     Attributes:
-        output: In the cell's output, before the decoder.
-        hidden: In every state that a weight multiplies.
-        input: In what the cell reads of a word.
-        embedding: In the embedded words, before that.
-        word: Of whole words: their rows of the embedding.
+        output: Probability for the cell's output, before the decoder.
+        hidden: Probability for every state that a weight matrix multiplies.
+        input: Probability for the word that the cell reads.
+        embedding: Probability for the embedded words, before `input`.
+        word: Probability for whole words, that is, for rows of the embedding.
 
     Raises:
-        UsageError: One is no probability.
+        UsageError: A value is not a probability below 1.
     """
 
     output: float
@@ -63,9 +63,9 @@ class Dropouts:
 
 
 class Masks(NamedTuple):
-    """Masks of one sequence, zeros and 1/(1 - p); none where nothing is dropped.
+    """Dropout masks of one sequence, of values 0 and 1/(1 - p); `None` if nothing is dropped.
 
-    Each is (B, H) and the same for every word of the sequence, `word` is (V, 1).
+    A mask is (B, H) and the same for every word of the sequence; `word` is (V, 1).
     """
 
     output: Tensor | None = None
@@ -76,29 +76,29 @@ class Masks(NamedTuple):
 
 
 def masked(x: Tensor, mask: Tensor | None) -> Tensor:
-    """Under a mask, or as it is without one."""
+    """Return x times the mask, or x itself if there is no mask."""
     return x if mask is None else x * mask
 
 
 def highway(state: Tensor, gate: Tensor, new: Tensor) -> Tensor:
-    """How every state of the cell follows from another: s + sigmoid(c)·(new - s) (…, H)."""
+    """Return the next state of the cell, s + sigmoid(c)·(new - s) (…, H)."""
     return state + torch.sigmoid(gate) * (new - state)
 
 
 class LanguageModel(nn.Module):
-    """Embedding, recurrent cell and decoder: predicts each next word of a text.
+    """Embedding, recurrent cell and decoder, which predict each next word of a text.
 
-    With masks m and the previous output h of the cell, a word x begins with
+    With masks m and the previous output h of the cell, the initial state for a word x is
 
         (c0, h0) = split([x · m_input ; h · m_hidden] W0),  s0 = h + sigmoid(c0)·(tanh(h0) - h),
 
-    and its steps are left to the caller.
+    and the caller computes the steps from s0.
 
     Args:
-        num_tokens: Words V.
+        num_tokens: Number of words V.
         hidden: Units H of every state and of the embedding.
-        steps: Steps of the cell, each with a matrix (H, 2H).
-        dropouts: Probabilities of dropping.
+        steps: Number of steps of the cell, each with a matrix (H, 2H).
+        dropouts: Dropout probabilities.
     """
 
     def __init__(self, num_tokens: int, hidden: int, steps: int, dropouts: Dropouts) -> None:
@@ -112,12 +112,14 @@ class LanguageModel(nn.Module):
     def forward(
         self, tokens: Tensor, hidden: Tensor | None, steps: Steps
     ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-        """Logits (T, B, V), last state (B, H), and in training raw and dropped output (T, B, H).
+        """Return logits (T, B, V), the last state (B, H), and in training the outputs (T, B, H).
+
+        The outputs are those of the cell, before and after dropout; `None` in evaluation.
 
         Args:
             tokens: Words (T, B).
-            hidden: Output of the cell before the first of them (B, H); zeros by default.
-            steps: The steps of the cell.
+            hidden: Output of the cell before the first word (B, H); `None` means zeros.
+            steps: Computes the steps of the cell.
         """
         masks = self.masks(tokens.shape[1])
         state = self.embedding.new_zeros(tokens.shape[1], self.hidden) if hidden is None else hidden
@@ -125,7 +127,7 @@ class LanguageModel(nn.Module):
         if masks.word is not None:
             x = x * F.embedding(tokens, masks.word)
         x = masked(masked(x, masks.embedding), masks.input)
-        # the words' share of [x ; h] W0, for all of them at once
+        # the part of [x ; h] W0 from x, for all words at once
         words = x @ self.initial[: self.hidden]  # (T, B, 2H)
         recurrent, outputs = self.initial[self.hidden :], []
         for word in words.unbind():
@@ -138,7 +140,7 @@ class LanguageModel(nn.Module):
         return (logits, state, raw, dropped) if self.training else (logits, state, None, None)
 
     def masks(self, batch: int) -> Masks:
-        """Fresh masks of a sequence from the global generator; none in evaluation."""
+        """Draw the masks of a sequence from the global generator; evaluation has no masks."""
         if not self.training:
             return Masks()
         units, p = (batch, self.hidden), self.dropouts
@@ -155,15 +157,15 @@ class LanguageModel(nn.Module):
 
 
 def words_of(data_spec: Mapping[str, int]) -> int:
-    """Number of words V of a data module's texts.
+    """Return the number of words V of a `data_spec` for texts.
 
     Raises:
-        UsageError: The data is no text.
+        UsageError: The data is not text.
     """
     if "num_tokens" not in data_spec:
         raise UsageError(
-            f"a recurrent network needs text, and the data is of another kind: its data_spec has "
-            f"no num_tokens, only {', '.join(data_spec)}"
+            f"a recurrent network needs text, but the data_spec of this data has no num_tokens, "
+            f"only {', '.join(data_spec)}: use a text data module"
         )
     return data_spec["num_tokens"]
 

@@ -1,4 +1,4 @@
-"""The language model of a recurrent genotype, as it is trained from scratch."""
+"""The language model of a recurrent genotype, for training from scratch."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from nas_lightning.tasks import LanguageOutput, TextInput
 class DiscreteLanguageModel(RetrainNetwork):
     """A language model with the cell of a genotype, without batch norm.
 
-    Step i follows the state s of its predecessor:
+    Step i computes, from the state s of its predecessor,
     (c, h) = split((s · m_hidden) W_i), s_i = s + sigmoid(c)·(f(h) - s).
 
     Args:
-        genotype: The cell; a step that keeps several predecessors is their sum, and one that
-            keeps none is zero.
-        num_tokens: Words V.
-        hidden: Units H.
-        dropouts: Probabilities of dropping.
+        genotype: The cell. A step with several predecessors is the sum of the states computed from
+            each; a step without predecessors is zero.
+        num_tokens: Number of words V.
+        hidden: Number of units H.
+        dropouts: Dropout probabilities.
     """
 
     def __init__(
@@ -47,11 +47,11 @@ class DiscreteLanguageModel(RetrainNetwork):
         self.model = LanguageModel(num_tokens, hidden, len(genotype.nodes), dropouts)
 
     def forward(self, x: TextInput) -> tuple[LanguageOutput, None]:
-        """What follows each word (T, B, V), and no auxiliary head."""
+        """Return the logits of each next word (T, B, V), and `None` for the auxiliary head."""
         return LanguageOutput(*self.model(x.tokens, x.hidden, self._steps)), None
 
     def _steps(self, s0: Tensor, mask: Tensor | None) -> Tensor:
-        """Output of the cell (B, H) for its initial state (B, H)."""
+        """Return the output of the cell (B, H) for its initial state (B, H)."""
         states = [s0]
         for node, matrix in zip(self.genotype.nodes, self.model.steps, strict=True):
             terms = []
@@ -65,15 +65,15 @@ class DiscreteLanguageModel(RetrainNetwork):
 
 @final
 class RecurrentNetwork(NetworkFactory):
-    """The language model of a cell of the recurrent space. Defaults are DARTS' on PTB.
+    """Factory of the language model of a recurrent cell. Defaults are DARTS' on PTB.
 
     Args:
-        hidden: Units H of every state and of the embedding.
-        dropout: Probability of a zero in the cell's output, before the decoder.
-        dropout_hidden: The same in every state that a weight multiplies.
-        dropout_input: The same in what the cell reads of a word.
-        dropout_embedding: The same in the embedded words, before that.
-        dropout_word: Probability with which a word is dropped wherever it stands in a batch.
+        hidden: Number of units H of every state and of the embedding.
+        dropout: Dropout probability of the cell's output, before the decoder.
+        dropout_hidden: Dropout probability of every state that a weight matrix multiplies.
+        dropout_input: Dropout probability of the word that the cell reads.
+        dropout_embedding: Dropout probability of the embedded words, before `dropout_input`.
+        dropout_word: Probability of dropping a word at all its places in a batch.
 
     Raises:
         UsageError: A size or probability is out of range.
@@ -103,18 +103,18 @@ class RecurrentNetwork(NetworkFactory):
     def build(
         self, genotype: Genotype, data_spec: Mapping[str, Any], auxiliary: bool = False
     ) -> DiscreteLanguageModel:
-        """Build it for texts; needs `num_tokens`.
+        """Build the network for texts; needs `num_tokens`.
 
         Raises:
-            UsageError: The genotype is of another space, an auxiliary head is asked for, or there
-                is no text.
+            UsageError: The genotype belongs to another space, an auxiliary head is requested, or
+                the data is not text.
         """
         if not isinstance(genotype.space, RecurrentSpace):
             raise UsageError(
-                f"RecurrentNetwork is for cells of the space darts_recurrent, and the genotype is "
-                f"of {genotype.space.name}"
+                f"RecurrentNetwork needs a genotype of darts_recurrent, found a genotype of "
+                f"{genotype.space.name}"
             )
         if auxiliary:
-            raise UsageError("a recurrent network has no auxiliary head: set auxiliary_weight 0")
+            raise UsageError("a recurrent network has no auxiliary head: set auxiliary_weight to 0")
         cell = genotype.cells["recurrent"]
         return DiscreteLanguageModel(cell, words_of(data_spec), self.hidden, self._dropouts)

@@ -1,6 +1,6 @@
 """Published recurrent cells.
 
-Facts, not code: each is the list of (operation, predecessor) pairs that the authors released.
+These are facts, not code: the (operation, predecessor) pairs that the authors released.
 """
 
 from nas_lightning.architecture import CellGenotype, Genotype, NodeInput
@@ -8,7 +8,7 @@ from nas_lightning.spaces.recurrent.space import RecurrentSpace
 
 
 def _recurrent(source: str, steps: str) -> Genotype:
-    """Read `"sigmoid@0 relu@1 …"`: each step has one predecessor; the output is their mean."""
+    """Read `"sigmoid@0 relu@1 …"`: each step has one predecessor; the output is the mean of all."""
     pairs = [step.split("@") for step in steps.split()]
     nodes = tuple((NodeInput(activation, int(state)),) for activation, state in pairs)
     cell = CellGenotype(nodes, tuple(range(1, 1 + len(nodes))), inputs=1)

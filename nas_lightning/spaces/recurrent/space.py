@@ -11,19 +11,20 @@ RECURRENT_PRIMITIVES = ("none", "tanh", "relu", "sigmoid", "identity")
 
 
 class RecurrentSpace(SearchSpace):
-    """The space of a recurrent cell: a tree of steps that grows from an initial state.
+    """The space of a recurrent cell, a tree of steps from an initial state.
 
-    State 0 is computed from the word and from the cell's output at the word before. It is the
-    cell's only input; states 1 to `steps` are the steps. Each step may follow any state before
-    it, so eight steps make E = 1 + 2 + … + 8 = 36 edges, and α is (36, 5). A genotype keeps one
+    State 0 is computed from the word and the cell's output at the previous word. It is the only
+    input of the cell; states 1 to `steps` are the steps. Each step may follow any earlier
+    state, so eight steps make E = 1 + 2 + … + 8 = 36 edges, and α is (36, 5). A genotype keeps one
     predecessor and one operation for each step. The cell's output is the mean of all steps.
 
     Args:
-        steps: Steps of the cell.
+        steps: Number of steps of the cell.
         primitives: Candidate operations on every edge.
 
     Raises:
-        UsageError: There is no step, or the operations are unknown, repeated or fewer than two.
+        UsageError: There is no step, an operation is unknown or repeated, or there are fewer than
+            two.
     """
 
     def __init__(self, steps: int = 8, primitives: Sequence[str] = RECURRENT_PRIMITIVES) -> None:

@@ -1,4 +1,4 @@
-"""The supernet of the recurrent space: every step mixes all states before it."""
+"""The supernet of the recurrent space: every step mixes all earlier states."""
 
 from __future__ import annotations
 
@@ -35,10 +35,9 @@ class Term(NamedTuple):
     """An activation in a step.
 
     Attributes:
-        primitive: Its name.
-        rows: Predecessors that it runs on, by their place among those of the step (J,); none for
-            all of them.
-        weights: Of the operation on each (J, 1, 1).
+        primitive: Name of the activation.
+        rows: Predecessors on which it runs, as indices into `Step.sources` (J,); `None` means all.
+        weights: Weight of the activation on each of these predecessors (J, 1, 1).
     """
 
     primitive: str
@@ -47,12 +46,12 @@ class Term(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What one step computes under given mixing weights.
+    """The computation of one step under given mixing weights.
 
     Attributes:
-        sources: The I predecessors, those on which anything runs.
-        total: Weight of all operations on each predecessor together (I, 1, 1).
-        terms: The activations.
+        sources: State indices of the I predecessors on which at least one activation runs.
+        total: Sum of the weights of all activations on each predecessor (I, 1, 1).
+        terms: The activations that run.
     """
 
     sources: list[int]
@@ -69,14 +68,14 @@ class MixedLanguageModel(Supernet):
         s_i = norm(sum over predecessors j and activations f of
                    p_jf · (s_j + sigmoid(c_j)·(f(h_j) - s_j))).
 
-    The predecessors go through W_i together, and each activation runs once on all of them. The
-    batch norm is one for s0 and all steps, without parameters or running statistics.
+    All predecessors are multiplied by W_i at once, and each activation runs once for all of them.
+    s0 and all steps share one batch norm, without parameters or running statistics.
 
     Args:
         cell: The recurrent cell.
-        num_tokens: Words V.
-        hidden: Units H.
-        dropouts: Probabilities of dropping.
+        num_tokens: Number of words V.
+        hidden: Number of units H.
+        dropouts: Dropout probabilities.
     """
 
     def __init__(self, cell: Cell, num_tokens: int, hidden: int, dropouts: Dropouts) -> None:
@@ -86,25 +85,27 @@ class MixedLanguageModel(Supernet):
         self.norm: nn.Module = nn.BatchNorm1d(hidden, affine=False, track_running_stats=False)
 
     def forward(self, x: TextInput, mixing: Mixing) -> LanguageOutput:
-        """What follows each word (T, B, V) under the mixing weights.
+        """Return the logits of each next word (T, B, V) under the mixing weights.
 
         Raises:
-            UsageError: A batch of one text has no batch statistics.
+            UsageError: The batch has a single text, and so no batch statistics.
         """
         if x.tokens.shape[1] < 2:
             raise UsageError(
-                "the supernet normalises by the statistics of a batch, so it needs at least two "
-                "texts in each: raise data.test_batch_size, or whichever size is 1"
+                "the supernet normalises with batch statistics and needs at least two texts in a "
+                "batch: raise data.test_batch_size, or whichever batch size is 1"
             )
         kind = self.cell.kind
         weights = mixing.ops[kind] * mixing.edges[kind][:, None]  # (E, O)
-        plan = _plan(self.cell, weights, mixing.active.get(kind))
-        return LanguageOutput(*self.model(x.tokens, x.hidden, functools.partial(self._steps, plan)))
+        steps = _weighted_steps(self.cell, weights, mixing.active.get(kind))
+        return LanguageOutput(
+            *self.model(x.tokens, x.hidden, functools.partial(self._steps, steps))
+        )
 
-    def _steps(self, plan: list[Step], s0: Tensor, mask: Tensor | None) -> Tensor:
-        """Output of the cell (B, H) for its initial state (B, H)."""
+    def _steps(self, steps: list[Step], s0: Tensor, mask: Tensor | None) -> Tensor:
+        """Return the output of the cell (B, H) for its initial state (B, H)."""
         states = [self.norm(s0)]
-        for step, matrix in zip(plan, self.model.steps, strict=True):
+        for step, matrix in zip(steps, self.model.steps, strict=True):
             if step.sources:
                 before = torch.stack([states[j] for j in step.sources])  # (I, B, H)
                 state = _mixed(step, before, masked(before, mask) @ matrix)
@@ -114,8 +115,8 @@ class MixedLanguageModel(Supernet):
         return torch.stack(states[1:]).mean(dim=0)
 
 
-def _plan(cell: Cell, weights: Tensor, active: Active | None) -> list[Step]:
-    """What each step of the cell computes under weights (E, O)."""
+def _weighted_steps(cell: Cell, weights: Tensor, active: Active | None) -> list[Step]:
+    """Return the computation of each step of the cell under weights (E, O)."""
     operations = [m for m, primitive in enumerate(cell.primitives) if primitive != "none"]
     runs = [
         [m in operations and (active is None or m in active[edge]) for m in range(weights.shape[1])]
@@ -139,7 +140,7 @@ def _plan(cell: Cell, weights: Tensor, active: Active | None) -> list[Step]:
 
 
 def _mixed(step: Step, before: Tensor, projected: Tensor) -> Tensor:
-    """The mixed state (B, H) for predecessors (I, B, H) and these times the matrix (I, B, 2H)."""
+    """Return the mixed state (B, H) of predecessors (I, B, H), projected by W_i (I, B, 2H)."""
     gate, candidate = projected.chunk(2, dim=-1)
 
     def term(primitive: str, rows: Tensor | None, weights: Tensor) -> Tensor:
@@ -156,19 +157,20 @@ def _mixed(step: Step, before: Tensor, projected: Tensor) -> Tensor:
 
 @final
 class RecurrentSupernet(SupernetFactory):
-    """The supernet of the recurrent space, for texts. Defaults are DARTS' search on PTB.
+    """Factory of the supernet of the recurrent space. Defaults are those of DARTS' search on PTB.
 
     Args:
-        hidden: Units H of every state and of the embedding.
-        dropout: Probability of a zero in the cell's output, before the decoder.
-        dropout_hidden: The same in every state that a weight multiplies.
-        dropout_input: The same in what the cell reads of a word.
-        dropout_embedding: The same in the embedded words, before that.
-        steps: Steps of the cell.
+        hidden: Number of units H of every state and of the embedding.
+        dropout: Dropout probability of the cell's output, before the decoder.
+        dropout_hidden: Dropout probability of every state that a weight matrix multiplies.
+        dropout_input: Dropout probability of the word that the cell reads.
+        dropout_embedding: Dropout probability of the embedded words, before `dropout_input`.
+        steps: Number of steps of the cell.
         primitives: Candidate operations on every edge.
 
     Raises:
-        UsageError: Sizes, probabilities or primitives that make no search.
+        UsageError: A size or probability is out of range, an operation is unknown or repeated, or
+            there are fewer than two.
     """
 
     def __init__(
@@ -209,13 +211,15 @@ class RecurrentSupernet(SupernetFactory):
         """Build the supernet for texts; needs `num_tokens`.
 
         Raises:
-            UsageError: Partial channels, an auxiliary head or another execution are asked for, or
-                there is no text.
+            UsageError: Partial channels, an auxiliary head or another execution is requested, or
+                the data is not text.
         """
         check_one_execution(execution, "a recurrent cell")
         if k != 1:
-            raise UsageError(f"a recurrent cell has no channels to mix a part of: K = {k}")
+            raise UsageError(
+                f"a recurrent cell has no channels to mix a part of: K = {k}, set it to 1"
+            )
         if auxiliary:
-            raise UsageError("a recurrent network has no auxiliary head: set auxiliary_weight 0")
+            raise UsageError("a recurrent network has no auxiliary head: set auxiliary_weight to 0")
         words = words_of(data_spec)
         return MixedLanguageModel(self.space.cells[0], words, self.hidden, self._dropouts)
