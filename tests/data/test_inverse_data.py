@@ -282,8 +282,8 @@ def test_the_specification_is_plain_data(kind: Any) -> None:
         (lambda: Signals(size=30, operator=BlurDownsample()), "stride 4 must divide"),
         (lambda: Photographs(size=0), "size is 0"),
         (lambda: Photographs(size=193), "size is 193, but must be at most 192"),
-        (lambda: Photographs(train_size=365), "train_size is 365, but must be 1 to 364"),
-        (lambda: Photographs(test_size=0), "test_size is 0, but must be 1 to 156"),
+        (lambda: Photographs(train_size=365), "train_size is 365, but must be between 1 and 364"),
+        (lambda: Photographs(test_size=0), "test_size is 0, but must be between 1 and 156"),
         (lambda: Photographs(operator=Inpainting(64)), "set size to that of the data"),
     ],
 )
