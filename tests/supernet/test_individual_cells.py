@@ -136,7 +136,7 @@ def test_it_searches_learns_every_cell_and_resumes_bit_for_bit(
     )
     for name, value in module.state_dict().items():
         assert torch.equal(value, again.state_dict()[name]), name
-    assert again.genotype().space == "darts_individual_3"
+    assert again.genotype().space.name == "darts_individual_3"
 
 
 def test_the_genotype_goes_through_a_file_to_a_retraining(tmp_path: Path) -> None:
@@ -188,7 +188,8 @@ def test_another_number_of_layers_is_refused() -> None:
     "name", ["darts_individual_0", "darts_individual_", "darts_individual_1e9"]
 )
 def test_a_name_without_a_number_of_layers_is_refused(name: str) -> None:
-    data = {**random_genotype(get_space("darts_individual_1"), 0).to_dict(), "space": name}
+    data = random_genotype(get_space("darts_individual_1"), 0).to_dict()
+    data |= {"version": 1, "space": name}
     with pytest.raises(GenotypeError, match="darts_individual_LAYERS"):
         Genotype.from_dict(data)
     with pytest.raises(UsageError, match="unknown search space"):
