@@ -44,7 +44,7 @@ def test_cosine_is_torchs(eta_min: float, epochs: int) -> None:
     assert [g["lr"] for g in mine.param_groups] == pytest.approx([eta_min, eta_min])
 
 
-def test_cosine_behind_a_warm_up() -> None:
+def test_cosine_after_a_warm_up() -> None:
     # PC-DARTS searches on ImageNet with 5 epochs of warm-up, then the cosine of the rest
     found = rates(CosineSchedule(warmup_epochs=5), 50, 0.5)
     assert found[:5] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
@@ -63,7 +63,7 @@ def test_linear_is_the_formula_of_pc_darts() -> None:
     assert found == sorted(found, reverse=True)
 
 
-def test_linear_behind_a_warm_up_goes_on_as_without() -> None:
+def test_linear_after_a_warm_up_continues_as_without() -> None:
     # the released script overrides the rate of the first epochs, it does not shift the rest
     found = rates(LinearSchedule(warmup_epochs=5), 250, 0.5)
     assert found[:5] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])

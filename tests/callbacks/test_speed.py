@@ -216,7 +216,7 @@ def test_tf32_is_set_both_ways(tf32: bool, make_trainer: TrainerFactory) -> None
     assert set(seen) == {("high", True) if tf32 else ("highest", False)}
 
 
-def test_a_run_that_fails_leaves_nothing_behind(make_trainer: TrainerFactory) -> None:
+def test_a_run_that_fails_leaves_no_changes(make_trainer: TrainerFactory) -> None:
     class Fail(Callback):
         def on_train_start(self, *_: object) -> None:
             raise ValueError("on purpose")

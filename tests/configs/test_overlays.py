@@ -1,4 +1,4 @@
-"""The shipped methods that go behind the configuration of a search."""
+"""The shipped methods that follow the configuration of a search."""
 
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ def test_the_methods_are_known_by_name_and_are_no_runs() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_behind_a_search_they_change_the_method_alone(method: str) -> None:
+def test_after_a_search_they_change_the_method_alone(method: str) -> None:
     cli, plain = built("signal_deblur", f"methods/{method}"), built("signal_deblur")
     module: SearchModule = cli.model
     assert [type(strategy).__name__ for strategy in module.strategies] == METHODS[method]

@@ -133,7 +133,7 @@ FURTHER = {name: config(name) for name in SEARCHES if name not in FAMILIES}
 
 
 class Trace(Callback):
-    """Keeps all parameters behind every batch."""
+    """Keeps all parameters after every batch."""
 
     def __init__(self) -> None:
         self.steps: list[dict[str, Tensor]] = []
@@ -171,7 +171,7 @@ def run(case: Case, parts: Parts, processes: int) -> dict[str, Any]:
     """What a run on so many processes gives, in float64.
 
     Returns:
-        `steps`: the parameters behind each batch; `state` at the end, with averages; `metrics`
+        `steps`: the parameters after each batch; `state` at the end, with averages; `metrics`
         of the last epoch.
     """
     module, data = parts

@@ -39,7 +39,7 @@ def fit(folder: Path, epochs: int, batches: int, resume: Path | None = None) -> 
 def stopped_and_not(folder: Path) -> None:
     """What each of the two processes does."""
     whole, trainer = fit(folder / "whole", epochs=2, batches=5)
-    fit(folder / "cut", epochs=1, batches=5)  # its last checkpoint but one: behind batch 3
+    fit(folder / "cut", epochs=1, batches=5)  # its last checkpoint but one: after batch 3
     trainer.strategy.barrier()
     saved = torch.load(folder / "cut" / "previous.ckpt", weights_only=True)
     again, _ = fit(folder / "cut", 2, 5, resume=folder / "cut" / "previous.ckpt")

@@ -31,7 +31,7 @@ def roll_back(folder: Path) -> Any:
     """A search of which one process breaks.
 
     Returns:
-        The parameters behind each batch, and how often the run went back.
+        The parameters after each batch, and how often the run went back.
     """
     module, data = small_search()
     share(data, 2)

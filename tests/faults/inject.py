@@ -25,7 +25,7 @@ class Inject(Callback):
     state: ClassVar[dict[str, Tensor]] = {}
     """Weights, α, β and optimizers before the batch."""
     after: ClassVar[dict[str, Tensor]] = {}
-    """The same behind the failure, or before the next batch."""
+    """The same after the failure, or before the next batch."""
     rates: ClassVar[list[float]] = []
     """The first optimizer's learning rate before each batch."""
     files: ClassVar[dict[str, str]] = {}

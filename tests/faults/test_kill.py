@@ -23,7 +23,7 @@ pytestmark = pytest.mark.faults
 
 KILLS = int(os.environ.get("NAS_TEST_KILLS", "60"))
 AT_ONCE = 2
-BATCHES = 18  # three epochs of six, with a checkpoint behind each batch
+BATCHES = 18  # three epochs of six, with a checkpoint after each batch
 SETTINGS = (
     "--data.train_size 96 --trainer.max_epochs 3 --trainer.log_every_n_steps 2 "
     "--checkpoint.every_batches 1 --threads 1"
@@ -120,7 +120,7 @@ def kill_and_go_on(folder: Path, whole: Path, number: int, seconds: float) -> Fa
         alike = False
     last = read_record(folder / "run")["starts"][-1]
     assert last["outcome"] == "finished"
-    at = last.get("from", last["to"])  # killed behind its end, it had nothing left to do
+    at = last.get("from", last["to"])  # killed after its end, it had nothing left to do
     kept = " ".join(sorted(name.removesuffix(".ckpt") for name in names if name.endswith(".ckpt")))
     return Fate(
         after,

@@ -153,7 +153,7 @@ def test_who_hangs_is_ended_and_says_why() -> None:
 
 @pytest.mark.long
 def test_who_ends_by_itself_is_left_to_it() -> None:
-    # Lightning alone would kill it behind five seconds
+    # Lightning alone would kill it after five seconds
     done = hang(grace=60, seconds=7)
     assert (done.returncode, done.stdout, done.stderr) == (0, "ended by itself\n", "")
 

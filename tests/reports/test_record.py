@@ -128,7 +128,7 @@ def test_a_run_that_goes_on_from_its_end_has_nothing_to_do_and_says_so(run: Run)
     assert read_metrics(run.folder) == rows
 
 
-def test_rows_behind_the_checkpoint_that_a_killed_run_went_on_from_are_dropped(
+def test_rows_after_the_checkpoint_of_a_resumed_run_are_dropped(
     tmp_path: Path,
 ) -> None:
     starts = [{"csv": "a", "first_step": 0}, {"csv": None}, {"csv": "b", "first_step": 3}]

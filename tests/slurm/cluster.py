@@ -85,7 +85,7 @@ class Cluster:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Cluster]:
-        """Start the daemons; end jobs and daemons behind it, whatever happens."""
+        """Start the daemons; end jobs and daemons afterwards, whatever happens."""
         with contextlib.ExitStack() as stack:
             self._write()
             munge = [

@@ -1,4 +1,4 @@
-"""Small searches as jobs of a cluster, and what they leave behind."""
+"""Small searches as jobs of a cluster, and the files that they leave."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def whole(cluster: Cluster, folder: Path) -> Job:
 def limited(cluster: Cluster, folder: Path) -> Job:
     """A job that waits for its time limit; SLURM counts it while other tests run."""
     job = Job(cluster, folder, "limited")
-    # SLURM looks every 30 s: the signal comes 60 to 90 s behind the start
+    # SLURM looks every 30 s: the signal comes 60 to 90 s after the start
     return job.sbatch(
         "many_nodes.sbatch", *TWO_NODES[:2], "--time=3", "--signal=USR1@90", "--job-name=limited"
     )

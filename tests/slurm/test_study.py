@@ -1,4 +1,4 @@
-"""A study as a job array: the same results as on one machine, and a report behind it."""
+"""A study as a job array: the same results as on one machine, and a report after it."""
 
 import json
 from pathlib import Path
