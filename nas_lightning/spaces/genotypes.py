@@ -45,14 +45,11 @@ def load_genotype(
     if given is not None:
         return Genotype.from_dict(given.to_dict(), space)
     if not Path(source).is_file():
-        close = difflib.get_close_matches(str(source).upper(), [n.upper() for n in PUBLISHED], 1)
-        hint = (
-            f"; did you mean {next(n for n in PUBLISHED if n.upper() == close[0])}?"
-            if close
-            else ""
-        )
+        upper = {name.upper(): name for name in published}
+        close = difflib.get_close_matches(text.upper(), upper, 1)
+        hint = f"; did you mean {upper[close[0]]}?" if close else ""
         raise UsageError(
-            f"no genotype {str(source)!r}: it is neither a file nor a published name "
-            f"({', '.join(PUBLISHED)}){hint}"
+            f"no genotype {text!r}: it is neither a file nor a published name "
+            f"({', '.join(published)}){hint}"
         )
     return Genotype.load(source, space)
