@@ -1,5 +1,7 @@
 """Label smoothing of a retraining: in the loss that is trained, of both heads."""
 
+from typing import Any
+
 import lightning
 import pytest
 import torch
@@ -43,8 +45,8 @@ class Steps(Callback):
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        outputs: dict[str, Tensor],
-        batch: tuple[Tensor, Tensor],
+        outputs: Any,
+        batch: Any,
         batch_idx: int,
     ) -> None:
         self.losses.append(float(outputs["loss"]))

@@ -27,6 +27,10 @@ def test_an_interval_that_reaches_zero_shows_nothing(
     assert strength(replace(TAU, low=low, value=value, high=high)) == word
 
 
-@pytest.mark.parametrize("name", ["low", "value", "high"])
-def test_what_is_undefined_has_no_strength(name: str) -> None:
-    assert strength(replace(TAU, **{name: None})) == "undefined"
+@pytest.mark.parametrize(
+    "tau",
+    [replace(TAU, low=None), replace(TAU, value=None), replace(TAU, high=None)],
+    ids=["low", "value", "high"],
+)
+def test_what_is_undefined_has_no_strength(tau: Correlation) -> None:
+    assert strength(tau) == "undefined"
