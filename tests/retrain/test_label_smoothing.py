@@ -46,7 +46,7 @@ class Steps(Callback):
         trainer: Trainer,
         pl_module: LightningModule,
         outputs: Any,
-        batch: tuple[Tensor, Tensor],
+        batch: Any,
         batch_idx: int,
     ) -> None:
         self.losses.append(float(outputs["loss"]))

@@ -5,7 +5,6 @@ and buffers where they are. `tests/gpu` has the graphs themselves.
 """
 
 import copy
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,18 +15,13 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from nas_lightning.callbacks import Speed, speed
 from nas_lightning.data import Synthetic
-from nas_lightning.errors import UsageError
-from nas_lightning.retrain import RetrainModule
 from nas_lightning.search import SearchModule, SearchStrategy
 from nas_lightning.search.passes import WARM, Graphs
-from nas_lightning.spaces import DartsNetwork, DartsSupernet, NasBench201Supernet
-from nas_lightning.strategies import CheckpointCells, ReferenceCell
+from nas_lightning.spaces import DartsSupernet, NasBench201Supernet
+from nas_lightning.strategies import ReferenceCell
 from tests.conftest import SPEC, SearchFactory, TrainerFactory
-from tests.methods import METHODS, fresh, rest_long
-from tests.search.test_recurrent_search import data as text
-from tests.search.test_recurrent_search import search as recurrent_search
+from tests.methods import fresh, rest_long
 from tests.search.tracing import FROM_HOST, Traces
 
 REPLAYED = {"darts", "pcdarts", "idarts", "gaea_darts", "gaea_pcdarts", "fair_darts"}
@@ -185,158 +179,3 @@ def test_a_replayed_search_goes_on_in_the_middle_of_an_epoch(
     assert replays.graphs.replayed["weight step"] == EPOCHS * BATCHES - 2 - WARM
     found = torch.stack(trace.steps)
     torch.testing.assert_close(found, whole[-len(found) :], rtol=0, atol=0)
-
-
-# -- what Speed decides ------------------------------------------------------------------------
-
-
-@pytest.fixture
-def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> list[Traces]:
-    """As if there were graphs on the CPU; what was captured."""
-    captures: list[Traces] = []
-
-    def capture() -> Traces:
-        captures.append(Traces(torch.nn.Module()))
-        return captures[-1]
-
-    monkeypatch.setitem(speed.CAPTURES, "cpu", capture)
-    return captures
-
-
-@pytest.fixture
-def said(recwarn: pytest.WarningsRecorder) -> Callable[[], list[str]]:
-    """What was said of graphs so far."""
-    warnings.simplefilter("always")
-
-    def messages() -> list[str]:
-        found = [str(warning.message) for warning in recwarn]
-        return [message for message in found if message.startswith("Speed: CUDA graphs are")]
-
-    return messages
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_speed_replays_what_can_be_replayed_and_says_why_not(
-    method: str, make_search: SearchFactory, make_trainer: TrainerFactory,
-    on_the_cpu: list[Traces], said: Callable[[], list[str]],
-) -> None:  # fmt: skip
-    module, callback = make_search(fresh(method)), Speed(graphs=True)
-    callback.setup(make_trainer(), module, "fit")
-    if method in REPLAYED:
-        assert (len(said()), len(on_the_cpu)) == (0, 1)
-        assert module.graphs is not None
-    else:
-        (message,) = said()
-        assert WHY_NOT[method] in message
-        assert on_the_cpu == []
-        assert module.graphs is None
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("method", METHODS)
-def test_speed_fits_with_graphs_or_as_without(
-    method: str, make_search: SearchFactory, make_trainer: TrainerFactory,
-    on_the_cpu: list[Traces], said: Callable[[], list[str]],
-) -> None:  # fmt: skip
-    def make() -> SearchModule:
-        return make_search(fresh(method))
-
-    found = fit(make(), make_trainer, Speed(graphs=True))
-    if method in REPLAYED:
-        assert (len(said()), len(on_the_cpu)) == (0, 1)
-        assert on_the_cpu[0].operations["convolution"] > 0
-    else:
-        (message,) = said()
-        assert WHY_NOT[method] in message
-        assert on_the_cpu == []
-        torch.testing.assert_close(found, fit(make(), make_trainer), rtol=0, atol=0)
-
-
-@pytest.mark.usefixtures("on_the_cpu")
-@pytest.mark.parametrize(
-    ("strategies", "kwargs", "why"),
-    [
-        ([], {"drop_path": 0.2}, "drop path changes"),
-        ([CheckpointCells()], {}, "CheckpointCells may change"),
-    ],
-)
-def test_speed_leaves_out_what_a_graph_would_fix(
-    strategies: Sequence[SearchStrategy], kwargs: dict[str, Any], why: str,
-    make_search: SearchFactory, make_trainer: TrainerFactory, said: Callable[[], list[str]],
-) -> None:  # fmt: skip
-    fit(make_search(strategies, **kwargs), make_trainer, Speed(graphs=True))
-    (message,) = said()
-    assert why in message
-
-
-@pytest.mark.usefixtures("on_the_cpu")
-def test_hidden_states_are_not_replayed(
-    make_trainer: TrainerFactory, said: Callable[[], list[str]]
-) -> None:
-    make_trainer(callbacks=[Speed(graphs=True)]).fit(recurrent_search(), datamodule=text())
-    (message,) = said()
-    assert "LanguageModeling may change" in message
-
-
-def test_there_are_no_graphs_on_a_cpu_and_the_run_says_so(
-    make_search: SearchFactory, make_trainer: TrainerFactory, said: Callable[[], list[str]]
-) -> None:
-    module = make_search([])
-    fit(module, make_trainer, Speed(graphs=True))
-    (message,) = said()
-    assert "there are none on cpu" in message
-    assert module.graphs is None
-
-
-def test_what_cannot_be_asked_for(make_search: SearchFactory, make_trainer: TrainerFactory) -> None:
-    with pytest.raises(UsageError, match="have their own graphs"):
-        fit(make_search([]), make_trainer, Speed(graphs=True, compile=True))
-    module = RetrainModule(SPEC, "DARTS_V2", DartsNetwork(4, 3), auxiliary_weight=0)
-    with pytest.raises(UsageError, match="graphs are for searches"):
-        make_trainer(callbacks=[Speed(graphs=True)]).fit(
-            module, datamodule=Synthetic(in_channels=3, num_classes=4, image_size=8, mode="retrain")
-        )
-
-
-def test_batches_that_are_not_tensors_run_by_themselves_and_that_is_said_once() -> None:
-    graphs = Graphs(Traces(torch.nn.Module()), warm=0)
-    batch = {"x": torch.ones(1), "n": 2}
-    with pytest.warns(UserWarning, match="the sum cannot be captured .* consist of tensors alone"):
-        assert graphs.run("sum", lambda batch: batch["x"] + batch["n"], batch) == 3
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert graphs.run("sum", lambda batch: batch["x"] + batch["n"], batch) == 3
-    assert not graphs.replayed
-
-
-def test_other_shapes_run_by_themselves_and_are_not_captured() -> None:
-    graphs = Graphs(Traces(torch.nn.Module()), warm=1)
-    scale = torch.ones(())
-    for step in range(4):
-        scale.fill_(step)
-        for size in (4, 3):
-            batch = torch.arange(float(size))
-            found = graphs.run("sum", lambda x: (x * scale).sum(), batch)
-            assert found == batch.sum() * step
-    assert graphs.replayed == {"sum": 3}
-
-
-def test_names_are_captured_by_themselves() -> None:
-    graphs = Graphs(Traces(torch.nn.Module()), warm=0)
-    for _ in range(2):
-        assert graphs.run("double", lambda x: 2 * x, torch.ones(1)) == 2
-        assert graphs.run("half", lambda x: x / 2, torch.ones(1)) == 0.5
-    assert graphs.replayed == {"double": 2, "half": 2}
-
-
-def test_what_cannot_be_captured_runs_by_itself_and_says_so_once() -> None:
-    def fails(function: Callable[[], Any]) -> Any:
-        raise RuntimeError("operation not permitted when stream is capturing\nmore")
-
-    graphs = Graphs(fails, warm=0)
-    with pytest.warns(UserWarning, match="the sum cannot be captured .*: operation not permitted"):
-        assert graphs.run("sum", torch.sum, torch.ones(3)) == 3
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert graphs.run("sum", torch.sum, torch.ones(3)) == 3
-    assert not graphs.replayed

@@ -1,6 +1,5 @@
 """Replayed passes among what else happens in a run: the same run, and nothing old is replayed."""
 
-import functools
 import math
 import warnings
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from nas_lightning.callbacks import RollBackOnNaN, RunCheckpoint, Speed, speed
 from nas_lightning.data import Synthetic
 from nas_lightning.search import SearchModule, SearchStrategy
-from nas_lightning.search.passes import WARM, Graphs
+from nas_lightning.search.passes import WARM
 from nas_lightning.search.replayable import forbids_graphs
 from nas_lightning.spaces import DartsSupernet
 from nas_lightning.strategies import WarmUp
@@ -277,23 +276,6 @@ def test_only_what_says_so_is_captured(task: Any, supernet: Any, name: str) -> N
     reason = forbids_graphs(SearchModule(SPEC, supernet, task))
     assert reason == f"{name} may change what a step computes"
     assert not any(base.replayable for base in (SearchStrategy, Task, SupernetFactory))
-
-
-def test_a_pass_that_was_decided_otherwise_runs_by_itself() -> None:
-    graphs = Graphs(Traces(torch.nn.Module()), warm=0)
-    for factor in (1, -1, 1):
-        scaled = functools.partial(torch.mul, factor)
-        assert graphs.run("scaled", scaled, torch.ones(()), decided=factor) == factor
-    assert graphs.replayed == {"scaled": 2}
-
-
-def test_a_replay_writes_over_what_others_returned() -> None:
-    """So that a test notices who keeps it: CUDA graphs share their memory."""
-    graphs = Graphs(Traces(torch.nn.Module()), warm=0)
-    first = graphs.run("double", lambda x: 2 * x, torch.ones(1))
-    assert first == 2
-    graphs.run("half", lambda x: x / 2, torch.ones(1))
-    assert first.isnan()
 
 
 def test_several_processes_run_by_themselves(
