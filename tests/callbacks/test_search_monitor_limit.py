@@ -1,10 +1,13 @@
-"""The number of kinds of cells up to which a search is shown in full."""
+"""How much of a search is shown: by its kinds of cells and by the epoch."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from matplotlib.figure import Figure
 
+from nas_lightning.callbacks import search_monitor
 from nas_lightning.callbacks.search_monitor import SearchMonitor
 from nas_lightning.data import Synthetic
 from nas_lightning.search import SearchModule
@@ -29,3 +32,38 @@ def test_single_parameters_are_shown_of_four_kinds_of_cells(
     single = [name for name in trainer.logged_metrics if name.startswith("alpha/")]
     assert bool(single) == shown
     assert ("search/skips" in trainer.logged_metrics) == (not shown)
+
+
+@pytest.mark.parametrize(("kinds", "cells", "heat_maps"), [(4, [*range(8)], [0, 5, 7]),
+                                                          (5, [0, 5, 7], [7])])  # fmt: skip
+def test_pictures_of_many_cells_are_fewer(
+    kinds: int,
+    cells: list[int],
+    heat_maps: list[int],
+    make_trainer: TrainerFactory,
+    search_data: Synthetic,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first epoch, every fifth after it, and the last."""
+    drawn: dict[str, list[int]] = {"draw_genotype": [], "draw_weights": []}
+
+    def draw(name: str) -> Any:
+        def figure(*_: object, **__: object) -> Figure:
+            drawn[name].append(trainer.current_epoch)
+            return Figure((1, 1))
+
+        return figure
+
+    for name in drawn:
+        monkeypatch.setattr(search_monitor, name, draw(name))
+    supernet = DartsSupernet(
+        4, kinds, nodes=1, individual=True, primitives=("none", "skip_connect")
+    )
+    trainer = make_trainer(
+        max_epochs=8, logger=TensorBoardLogger(tmp_path), callbacks=[SearchMonitor()],
+        limit_train_batches=1, limit_val_batches=0,
+    )  # fmt: skip
+    trainer.fit(SearchModule(SPEC, supernet), datamodule=search_data)
+    assert drawn["draw_genotype"] == cells
+    assert sorted(set(drawn["draw_weights"])) == heat_maps
