@@ -4,7 +4,7 @@ VENV := .venv
 CONSTRAINTS := constraints.txt
 NAS := $(VENV)/bin/nas
 PYTEST := $(VENV)/bin/python -m pytest -q
-SUITE := $(PYTEST) -n 2 --dist loadgroup --durations=10
+SUITE := $(PYTEST) -n 2 --dist loadscope --durations=10
 KILLS := 15 # of `make test-all`; `make test-faults` kills sixty searches
 INSTALLED := $(VENV)/.installed
 

@@ -11,6 +11,7 @@ import lightning
 import pytest
 import torch
 from lightning import Trainer
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped] # ships no types
 
 from nas_lightning.data import Synthetic
 from nas_lightning.search import SearchModule, SearchStrategy
@@ -21,6 +22,9 @@ torch.set_num_threads(1)  # tests run in two processes on two cores
 SPEC = {"in_channels": 3, "num_classes": 4, "image_size": 8}
 PRIMITIVES = ("none", "max_pool_3x3", "skip_connect", "sep_conv_3x3")
 
+RECORDED = ("tests/golden/", "tests/contract/")
+"""Tests that read recorded runs, see `tests/recorded.py`."""
+
 SearchFactory = Callable[..., SearchModule]
 TrainerFactory = Callable[..., Trainer]
 
@@ -29,6 +33,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the tests in a random order if `NAS_TEST_SHUFFLE` names a seed."""
     if seed := os.environ.get("NAS_TEST_SHUFFLE"):
         random.Random(seed).shuffle(items)
+
+
+def scope_of(nodeid: str) -> str:
+    """Return the name of the group of tests that one worker of pytest-xdist runs.
+
+    Tests of a file share its fixtures. Tests of a method share its recorded run, in whichever file
+    they are, and all files of `tests/ddp` share the runs of two processes.
+    """
+    file, _, name = nodeid.partition("::")
+    if file.startswith(RECORDED) and "[" in name:
+        return f"recorded run of {name.partition('[')[2].partition('-')[0].rstrip(']')}"
+    return "tests/ddp" if file.startswith("tests/ddp/") else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Schedule by `scope_of`; xdist 3.8 does not see its own groups with pytest 9.2."""
+
+    class Scheduler(LoadScopeScheduling):  # type: ignore[misc] # has no type
+        def _split_scope(self, nodeid: str) -> str:
+            return scope_of(nodeid)
+
+    return Scheduler(config, log)
 
 
 def tiny_supernet() -> DartsSupernet:

@@ -104,17 +104,6 @@ def fresh(name: str) -> list[SearchStrategy]:
     return copy.deepcopy(list(METHODS_AND_MONITORS[name]))
 
 
-def grouped(values: Iterable[Any]) -> list[ParameterSet]:
-    """Return parameters whose tests share a worker of pytest-xdist, one group for each value.
-
-    The tests of a value read the same recorded run, which each worker keeps for itself.
-    """
-    return [
-        pytest.param(value, marks=pytest.mark.xdist_group(getattr(value, "__name__", value)))
-        for value in values
-    ]
-
-
 def rest_long(values: Iterable[Any], keep: Collection[Any]) -> list[ParameterSet]:
     """Return parameters of which `make test` runs a few and `make test-all` runs all."""
     return [

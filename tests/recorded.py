@@ -1,6 +1,6 @@
 """Recorded runs: one search of each method and each strategy, which many tests read.
 
-A worker of pytest-xdist runs each of them once; `grouped` brings their tests to one worker.
+Each is run once: `scope_of` in `tests/conftest.py` brings its tests to one worker.
 """
 
 import functools

@@ -10,7 +10,7 @@ import torch
 from nas_lightning.search import SearchModule
 from nas_lightning.strategies import WarmUp
 from tests.conftest import quiet_trainer
-from tests.methods import METHODS_AND_MONITORS, WITHOUT_BETA, fresh, grouped, rest_long
+from tests.methods import METHODS_AND_MONITORS, WITHOUT_BETA, fresh, rest_long
 from tests.recorded import EXACT, Save, recorded, run, same, search
 
 
@@ -22,7 +22,7 @@ def assert_equal(one: SearchModule, other: SearchModule) -> None:
         assert torch.equal(value, states[1][name]), name
 
 
-@pytest.mark.parametrize("name", grouped(METHODS_AND_MONITORS))
+@pytest.mark.parametrize("name", list(METHODS_AND_MONITORS))
 def test_the_same_seed_gives_the_same_run(name: str, tmp_path: Path) -> None:
     """Also when nothing looks at gradients and no checkpoint is written."""
     again = run(fresh(name), tmp_path)
@@ -30,7 +30,7 @@ def test_the_same_seed_gives_the_same_run(name: str, tmp_path: Path) -> None:
     assert_equal(recorded(name).module, again.module)
 
 
-@pytest.mark.parametrize("name", grouped(METHODS_AND_MONITORS))
+@pytest.mark.parametrize("name", list(METHODS_AND_MONITORS))
 def test_every_architecture_parameter_gets_a_gradient(name: str) -> None:
     found = recorded(name)
     assert found.largest.keys() == found.module.arch.named().keys()
@@ -38,14 +38,14 @@ def test_every_architecture_parameter_gets_a_gradient(name: str) -> None:
     assert ("beta.normal" in found.largest) == (name not in WITHOUT_BETA)
 
 
-@pytest.mark.parametrize("name", grouped(METHODS_AND_MONITORS))
+@pytest.mark.parametrize("name", list(METHODS_AND_MONITORS))
 def test_weights_without_a_gradient_are_announced(name: str) -> None:
     strategies = recorded(name).module.strategies
     announced = any(strategy.leaves_parameters_unused for strategy in strategies)
     assert bool(recorded(name).without) == announced
 
 
-@pytest.mark.parametrize("name", grouped(METHODS_AND_MONITORS))
+@pytest.mark.parametrize("name", list(METHODS_AND_MONITORS))
 def test_resume_equals_straight_bit_for_bit(name: str, tmp_path: Path) -> None:
     """From a checkpoint after the first of three batches of the second epoch."""
     whole = recorded(name)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.ddp.conftest import Pair
 
-pytestmark = [pytest.mark.ddp, pytest.mark.slow, pytest.mark.xdist_group("pair")]
+pytestmark = [pytest.mark.ddp, pytest.mark.slow]
 
 PAGE = Path(__file__).parents[2] / "docs" / "distributed.md"
 FIRST_ORDER = ("DARTS, first order", "PC-DARTS", "FairDARTS", "SNAS", "GDAS")

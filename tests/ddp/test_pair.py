@@ -10,7 +10,7 @@ from tests.ddp.conftest import Pair
 from tests.ddp.disagreement import JOBS
 from tests.ddp.joint_norm import derivatives
 
-pytestmark = [pytest.mark.ddp, pytest.mark.slow, pytest.mark.xdist_group("pair")]
+pytestmark = [pytest.mark.ddp, pytest.mark.slow]
 
 
 def test_the_joint_norm_is_a_norm_of_the_joined_batch(pair: Pair) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.methods import METHODS, grouped
+from tests.methods import METHODS
 from tests.recorded import Trace, recorded
 
 FOLDER = Path(__file__).parent
@@ -30,7 +30,7 @@ def normal(trace: Trace) -> Tensor:
     return torch.stack([step["alpha.normal"] for step in trace[:STEPS]]).flatten(1)
 
 
-@pytest.mark.parametrize("method", grouped(METHODS))
+@pytest.mark.parametrize("method", list(METHODS))
 def test_a_method_does_what_it_did(method: str) -> None:
     found = normal(recorded(method).trace)
     assert found.shape[0] == STEPS

@@ -32,7 +32,6 @@ model:
   init_args:
     weight_optimizer: {class_path: torch.optim.SGD, init_args: {lr: 1.0e+30}}
 """
-pytestmark = pytest.mark.xdist_group("study")
 
 
 def write_configurations(folder: Path) -> None:

@@ -24,7 +24,7 @@ data:
 trainer: {accelerator: cpu, max_epochs: 1, enable_model_summary: false}
 """
 LINE = "study --config nb201.yaml --table table.csv --seeds 2 --random 3 --dir s --jobs 1"
-pytestmark = [pytest.mark.xdist_group("study"), pytest.mark.usefixtures("in_this_process")]
+pytestmark = pytest.mark.usefixtures("in_this_process")
 
 
 def place(genotype: Genotype) -> int:
