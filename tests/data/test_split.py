@@ -41,3 +41,10 @@ def test_every_sample_can_be_chosen() -> None:
     chosen = Counter(i for seed in range(200) for i in split_indices([0, 1] * 5, 0.4, seed)[1])
     assert set(chosen) == set(range(10))
     assert all(40 < n < 120 for n in chosen.values())  # 80 expected, deviation 7
+
+
+def test_the_largest_remainders_are_rounded_up() -> None:
+    # shares of 2.7, 1.2 and 2.1: six in all, so one class is rounded up, the first
+    labels = [0] * 9 + [1] * 4 + [2] * 7
+    second = split_indices(labels, 0.3, seed=0)[1]
+    assert Counter(labels[i] for i in second) == {0: 3, 1: 1, 2: 2}

@@ -64,6 +64,12 @@ def test_clipping_is_relative_to_the_direct_term() -> None:
     assert clipped.clipped.item() == 1
 
 
+def test_a_short_amendment_is_not_lengthened_by_the_clip() -> None:
+    loose = amended_gradient(solved(3.0), 1.0, clip=30.0)  # g1 = 1, amendment 12
+    assert loose.gradient[0].item() == pytest.approx(13)
+    assert loose.clipped.item() == 0
+
+
 def test_vanishing_directions_amend_nothing() -> None:
     found = amended_gradient(solved(0.0), 0.1)  # v = α = 0
     assert found.gradient[0].item() == pytest.approx(-2)
