@@ -18,6 +18,7 @@ from nas_lightning.data import AugmentedDataset, EpochSampler, ImageFolder, Imag
 from nas_lightning.data.image_files import ImageFiles
 from nas_lightning.errors import DataError, UsageError
 from tests.cli.conftest import RETRAIN
+from tests.data.second_epoch import met_in_the_second_epoch
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on one core
 PER_CLASS = 12
@@ -248,21 +249,6 @@ FOLDER = {
 def nas(run: str, *more: str) -> int:
     given = [item for key, value in FOLDER.items() for item in (f"--{key}", value)]
     return main(["fit", "--config", "retrain.yaml", *given, "--run_dir", run, *more])
-
-
-def met_in_the_second_epoch() -> Path:
-    """An image of no batch of the first epoch, but of a batch after the first of the second."""
-    data = ImageFolder("data", 8, mode="retrain", batch_size=4, val_fraction=0.25, seed=0)
-    data.setup("fit")
-    sampler: Any = data.train_dataloader().sampler
-    orders = []
-    for epoch in (0, 1):
-        sampler.set_epoch(epoch)
-        orders.append([index for _, index in sampler])
-    left_out, middle = orders[0][len(orders[0]) // 4 * 4 :], orders[1][4:16]
-    images: Any = data._sets["train"]
-    path: Path = next(images.files[i] for i in left_out if i in middle)
-    return path
 
 
 @pytest.mark.parametrize(("way", "workers"), [("mend", 0), ("skip", 2)])

@@ -22,8 +22,7 @@ from nas_lightning.strategies import (
 )
 from nas_lightning.strategies.gumbel import GumbelSoftmax, HardGumbel
 from nas_lightning.supernet import OpRelaxation, SimplexOps, SoftmaxOps
-from tests.conftest import SPEC, SearchFactory, TrainerFactory, quiet_trainer, tiny_supernet
-from tests.processes import run_two_processes
+from tests.conftest import SearchFactory, TrainerFactory
 
 ALPHA = torch.tensor([0.3, -1.0, 1.2, 0.0, 0.5], dtype=torch.float64)
 
@@ -278,32 +277,3 @@ def test_several_processes_must_be_told_of_unused_weights(
 def test_temperatures_must_be_positive(kind: type[SNAS] | type[GDAS]) -> None:
     with pytest.raises(UsageError, match=f"{kind.__name__}: tau and tau_end must be positive"):
         kind(tau=1.0, tau_end=0.0)
-
-
-def search(folder: Path) -> None:
-    """The work of each of two processes."""
-    data = Synthetic(
-        in_channels=3, num_classes=4, image_size=8, train_size=64, test_size=16, batch_size=8
-    )
-    lightning.seed_everything(0, verbose=False)
-    draws = Draws()
-    module = SearchModule(SPEC, tiny_supernet(), strategies=[GDAS(), draws])
-    trainer = quiet_trainer(
-        devices=2,
-        strategy="ddp_find_unused_parameters_true",
-    )
-    trainer.fit(module, datamodule=data)
-    state = {"state": module.state_dict(), "draws": draws.batches}
-    torch.save(state, folder / f"{trainer.global_rank}.pt")
-
-
-@pytest.mark.ddp
-@pytest.mark.slow
-def test_two_processes_draw_the_same(tmp_path: Path) -> None:
-    run_two_processes("tests.strategies.test_gumbel", "search", tmp_path)
-    one, two = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
-    assert len(one["draws"]) == 2
-    assert one["draws"] == two["draws"]
-    assert one["draws"][0] != one["draws"][1]
-    for name, value in one["state"].items():
-        assert torch.equal(value, two["state"][name]), name

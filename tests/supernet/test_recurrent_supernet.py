@@ -287,18 +287,3 @@ def test_what_does_not_fit_is_refused() -> None:
     factory, supernet = make()
     with pytest.raises(UsageError, match="at least two texts"):
         supernet(text(batch=1), random_mixing(factory.space))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "reason"),
-    [
-        ({"primitives": ["none", "gelu"]}, "unknown gelu"),
-        ({"primitives": ["tanh"]}, "at least 2"),
-        ({"hidden": 0}, "hidden must be at least 1"),
-        ({"steps": 0}, "steps must be at least 1"),
-        ({"dropout_input": 1.0}, r"dropout \(input\) must be at least 0 and below 1"),
-    ],
-)
-def test_arguments_out_of_range_are_refused(arguments: dict[str, Any], reason: str) -> None:
-    with pytest.raises(UsageError, match=reason):
-        RecurrentSupernet(**arguments)
