@@ -10,6 +10,19 @@ from typing import Any
 # the place of a run and the checkpoint that it resumes from do not identify it
 PLACES = ("run_dir", "ckpt_path", "weights_only", "trainer.default_root_dir", "checkpoint.dirpath")
 
+EARLIER = {
+    "nas_lightning.training.schedules.": "nas_lightning.schedules.",
+    **{
+        f"nas_lightning.spaces.{name}Supernet": f"nas_lightning.supernet.{name}Supernet"
+        for name in ("Darts", "NasBench201", "Recurrent", "Reconstruction")
+    },
+    **{
+        f"nas_lightning.spaces.{name}Network": f"nas_lightning.retrain.{name}Network"
+        for name in ("Darts", "NasBench201", "Recurrent", "Reconstruction")
+    },
+}
+"""Import paths → those of release 0.1.0, whose runs and studies can still be resumed."""
+
 
 def flat(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of a configuration by dotted key, without those in `PLACES`."""
@@ -20,10 +33,23 @@ def flat(config: Mapping[str, Any]) -> dict[str, Any]:
             for key, inner in value.items():
                 walk(f"{prefix}.{key}" if prefix else str(key), inner)
         elif prefix not in PLACES:
-            found[prefix] = value
+            found[prefix] = _earlier(value)
 
     walk("", config)
     return found
+
+
+def _earlier(value: object) -> object:
+    """Return the import path that release 0.1.0 gave to a class; other values as they are."""
+    if isinstance(value, list):
+        return [_earlier(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _earlier(item) for key, item in value.items()}
+    if isinstance(value, str):
+        for path, before in EARLIER.items():
+            if value.startswith(path):
+                return before + value.removeprefix(path)
+    return value
 
 
 def config_hash(config: Mapping[str, Any]) -> str:

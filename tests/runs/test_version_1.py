@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from nas_lightning.architecture import Genotype
 from nas_lightning.cli import main
+from nas_lightning.runs.fingerprint import changes, config_hash
 from nas_lightning.search import SearchModule
-from nas_lightning.spaces import default_network, family_of
+from nas_lightning.spaces import PUBLISHED, default_network, family_of
+from nas_lightning.studies.plan import digest
 
 DATA = Path(__file__).parents[1] / "data" / "version_1"
 EXPECTED = json.loads((DATA / "expected.json").read_text(encoding="utf-8"))
@@ -83,3 +86,24 @@ def test_genotype_files_load_draw_and_build(path: Path, tmp_path: Path) -> None:
     assert isinstance(default_network(genotype.space), family.network)
     assert main(["draw", str(path), "-o", str(tmp_path / "cells.svg")]) == 0
     assert main(["info", str(path)]) == 0
+
+
+def test_import_paths_that_moved_change_no_fingerprint(runs: Path) -> None:
+    """Otherwise no study of the release before could be resumed, and runs would list changes."""
+    for run in ("search", "retrain"):
+        text = (runs / run / "config.yaml").read_text(encoding="utf-8")
+        before = yaml.safe_load(text)
+        now = yaml.safe_load(
+            text.replace("nas_lightning.supernet.", "nas_lightning.spaces.")
+            .replace("nas_lightning.retrain.Darts", "nas_lightning.spaces.Darts")
+            .replace("nas_lightning.schedules.", "nas_lightning.training.schedules.")
+        )
+        assert before != now
+        assert changes(before, now) == []
+        assert config_hash(before) == config_hash(now)
+
+
+def test_names_of_cells_in_studies_stay() -> None:
+    """Folders of retrainings are named by them."""
+    assert digest(PUBLISHED["DARTS_V2"]) == "4f5fdc52540c"
+    assert digest(Genotype.load(DATA / "genotypes" / "individual.json")) == "757bc76a14c8"
