@@ -101,6 +101,7 @@ def train(
     data: HalvedData[Any] | None = None,
     **settings: Any,
 ) -> list[tuple[Any, ...]]:
+    lightning.seed_everything(0, verbose=False)  # orders follow the seed of the process
     module = Recorder()
     trainer = lightning.Trainer(
         **{"max_epochs": 3, **settings},

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from nas_lightning.runs.failures import Run, explain
 from tests import processes
 from tests.cli.conftest import Nas
 from tests.faults.inject import different
+
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on one core
 
 ROOT = str(Path(__file__).parents[2])
 LINE = "fit --config search --data.train_size 64 --trainer.max_epochs 3"
@@ -41,6 +44,7 @@ class Kill(Callback):
         if self.what == "worker":
             workers = [p for p in multiprocessing.active_children() if p.pid is not None]
             os.kill(workers[0].pid or 0, signal.SIGKILL)
+            time.sleep(20)  # PyTorch ends it with its error, before another epoch can pass
         elif str(trainer.global_rank) == self.what:
             os.kill(os.getpid(), signal.SIGKILL)
 
