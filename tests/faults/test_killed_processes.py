@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,6 @@ class Kill(Callback):
         if self.what == "worker":
             workers = [p for p in multiprocessing.active_children() if p.pid is not None]
             os.kill(workers[0].pid or 0, signal.SIGKILL)
-            time.sleep(20)  # PyTorch ends it with its error, before another epoch can pass
         elif str(trainer.global_rank) == self.what:
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -85,7 +83,7 @@ def test_a_loading_process(nas: Nas) -> None:
     assert "was killed; usually the machine ran out of memory" in said
     assert "lower data.num_workers (2)" in said
     assert said.endswith("the same command with --ckpt_path last resumes from its last checkpoint")
-    assert end("search")["epoch"] == 0
+    assert end("search")["epoch"] < 2  # the rest of epoch 1 may have been loaded before
     resumed = nas(f"{line} --ckpt_path last")
     assert resumed.code == 0, resumed.err
     assert nas(f"{line} --run_dir runs/whole").code == 0
