@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -89,12 +90,13 @@ def lost_worker(error: BaseException, run: Run) -> str | None:
     """Explain that a process that loads data died.
 
     PyTorch reports a killed process by its signal, or, if it notices the loss itself first, as one
-    that "exited unexpectedly". Both get the same message.
+    that "exited unexpectedly". If the process dies while it hands over a batch, Python reports a
+    broken connection. All get the same message.
     """
-    found = re.search(r"DataLoader worker \(pid\(?s?\)? ([\d, ]+)\) (.*)", str(error))
-    if found is None:
+    found = re.search(r"DataLoader worker( \(pid\(?s?\)? [\d, ]+\)) (.*)", str(error))
+    if found is None and not _hands_over(error):
         return None
-    pid, fate = found[1], found[2]
+    pid, fate = (found[1], found[2]) if found else ("", "")
     number = run.config.get("data", {}).get("init_args", {}).get("num_workers")
     present = "" if number is None else f" ({number})"
     signal = re.search(r"killed by signal: ([^.]+)", fate)
@@ -109,7 +111,15 @@ def lost_worker(error: BaseException, run: Run) -> str | None:
         present = ""
     else:
         text = f"was killed; usually the machine ran out of memory: {LOWER}"
-    return f"a loading process (pid {pid}) {text}{present}{run.advice}"
+    return f"a loading process{pid.replace('pid(s)', 'pid')} {text}{present}{run.advice}"
+
+
+def _hands_over(error: BaseException) -> bool:
+    """Return True if a connection broke while a loading process handed over a tensor."""
+    if not isinstance(error, OSError | EOFError):
+        return False
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(Path(frame.f_code.co_filename).name == "resource_sharer.py" for frame, _ in frames)
 
 
 def lost_process(error: BaseException, run: Run) -> str | None:

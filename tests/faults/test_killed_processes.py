@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -79,8 +80,8 @@ def test_a_loading_process(nas: Nas) -> None:
     done = run(line, kill="worker")
     assert done.returncode == 1, done.stderr
     said = message(done)
-    assert said.startswith("nas: a loading process (pid ")
-    assert "was killed; usually the machine ran out of memory" in said
+    # without its number if it dies while it hands over a batch
+    assert re.match(r"nas: a loading process (\(pid \d+\) )?was killed; usually the machine", said)
     assert "lower data.num_workers (2)" in said
     assert said.endswith("the same command with --ckpt_path last resumes from its last checkpoint")
     assert end("search")["epoch"] < 2  # the rest of epoch 1 may have been loaded before

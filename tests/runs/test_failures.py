@@ -1,5 +1,6 @@
 """One-line messages for failures."""
 
+from multiprocessing import resource_sharer
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,13 @@ def test_several_processes_and_a_verb_that_cannot_resume() -> None:
             "a loading process (pid 7, 8) was killed; usually the machine ran out of memory: lower "
             "data.num_workers"
         )
+
+
+def test_a_loading_process_that_dies_while_it_hands_over_a_batch() -> None:
+    """Python connects to the process for the tensor's memory, and finds it gone."""
+    address, key = resource_sharer.DupFd(0)._id  # type: ignore[attr-defined] # of the socket here
+    resource_sharer.stop()
+    with pytest.raises(OSError) as caught:  # noqa: PT011 (by the moment: gone, or refused)
+        resource_sharer._resource_sharer.get_connection((address, key))  # type: ignore[attr-defined]
+    assert (explain(caught.value) or "").startswith("a loading process was killed; usually")
+    assert explain(ConnectionResetError(104, "Connection reset by peer")) is None
