@@ -21,7 +21,7 @@ CONTEXT.set_forkserver_preload(["nas_lightning.runs.command"])
 
 
 class Done(NamedTuple):
-    """How a process ended and what it wrote."""
+    """Exit code and output of a process."""
 
     code: int | None
     out: str

@@ -11,7 +11,7 @@ from typing import Any
 import nas_lightning.spaces.darts
 import nas_lightning.spaces.nas_bench_201
 import nas_lightning.spaces.reconstruction
-import nas_lightning.spaces.recurrent  # noqa: F401
+import nas_lightning.spaces.recurrent  # noqa: F401 (see above)
 from nas_lightning.architecture import Genotype, SearchSpace
 from nas_lightning.errors import UsageError
 from nas_lightning.spaces.registry import families

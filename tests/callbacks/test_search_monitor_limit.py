@@ -1,4 +1,4 @@
-"""How much of a search is shown: by its kinds of cells and by the epoch."""
+"""The monitor shows less of a search with many kinds of cells, and some pictures less often."""
 
 from pathlib import Path
 from typing import Any

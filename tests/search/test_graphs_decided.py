@@ -1,4 +1,4 @@
-"""What `Speed` decides about graphs: which searches are replayed, and why others are not."""
+"""`Speed` replays some searches as graphs, and says why it does not replay the others."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -37,7 +37,7 @@ def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> list[Traces]:
 
 @pytest.fixture
 def said(recwarn: pytest.WarningsRecorder) -> Callable[[], list[str]]:
-    """What was said of graphs so far."""
+    """Return the warnings about graphs so far."""
     warnings.simplefilter("always")
 
     def messages() -> list[str]:
