@@ -19,6 +19,8 @@ def import_object(path: str) -> Any:
         UsageError: It cannot be imported; says why, in one line.
     """
     module, _, name = path.rpartition(".")
+    if not module:
+        raise UsageError(f"cannot import {path}: write its module, too, such as my_ops.{path}")
     try:
         return getattr(importlib.import_module(module), name)
     except Exception as error:

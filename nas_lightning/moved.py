@@ -21,6 +21,7 @@ MODULES = {
     "reports.metrics": ("runs.metrics",),
     "reports.monitor": ("callbacks.search_monitor",),
     "retrain.base": ("architecture.network",),
+    "retrain.cost": ("architecture.cost",),
     "retrain.nas_bench_201": ("spaces.nas_bench_201",),
     "retrain.network": ("spaces.darts",),
     "retrain.reconstruction": ("spaces.reconstruction",),

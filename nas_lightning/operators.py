@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from lightning.pytorch.cli import instantiate_class
 from torch import Tensor, nn
 
 from nas_lightning import hparams
 from nas_lightning.errors import UsageError
+from nas_lightning.imports import import_object
 
 
 class Operator(nn.Module, ABC):
@@ -221,8 +221,8 @@ def build_operator(config: Mapping[str, Any]) -> Operator:
         UsageError: `config` does not describe an operator.
     """
     try:
-        operator = instantiate_class((), dict(config))
-    except (KeyError, ValueError, TypeError, ImportError, AttributeError) as error:
+        operator = import_object(config["class_path"])(**config.get("init_args", {}))
+    except (UsageError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise UsageError(f"no operator can be built from {dict(config)}: {error}") from error
     if not isinstance(operator, Operator):
         raise UsageError(f"{config['class_path']} is not an operator")

@@ -15,6 +15,7 @@ OLD = {
     "reports.metrics": "read_metrics",
     "reports.monitor": "SearchMonitor",
     "retrain.base": "NetworkFactory",
+    "retrain.cost": "network_cost",
     "retrain.nas_bench_201": "NasBench201Network",
     "retrain.network": "DartsNetwork",
     "retrain.reconstruction": "ReconstructionNetwork",

@@ -39,17 +39,21 @@ def run(arguments: list[str]) -> None:
     """Print the true accuracy of cells, and the ranking of a supernet if one is named."""
     given = read(arguments[1:])
     from nas_lightning.studies.ground_truth import GroundTruth
-    from nas_lightning.studies.lookup import describe_cells, describe_ranking, look_up, rank
+    from nas_lightning.studies.lookup import describe_cells, look_up
 
     truth = GroundTruth.load(given.table, given.column)
     found = look_up(truth, given.genotypes) if given.genotypes else None
-    ranking = rank(truth, given.search, given.cells, given.batches) if given.search else None
+    parts = [describe_cells(found)] if found else []
+    ranking = None
+    if given.search:
+        from nas_lightning.studies.ranking import describe_ranking, rank
+
+        ranking = rank(truth, given.search, given.cells, given.batches)
+        parts.append(describe_ranking(ranking))
     if given.json:
         print(json.dumps({"looked_up": found, "ranking": ranking}))
-        return
-    parts = [describe_cells(found)] if found else []
-    parts += [describe_ranking(ranking)] if ranking else []
-    print("\n\n".join(parts))
+    else:
+        print("\n\n".join(parts))
 
 
 def read(arguments: list[str]) -> LookupOptions:

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from nas_lightning.architecture.cost import count_parameters, network_cost
 from nas_lightning.errors import UsageError
-from nas_lightning.retrain import count_parameters, network_cost
 from nas_lightning.spaces import SpaceFamily, family_of, get_space, load_genotype
 
 Given = Mapping[str, int | None]

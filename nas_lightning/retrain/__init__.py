@@ -1,7 +1,7 @@
 """Retraining: train the network of a genotype from scratch."""
 
+from nas_lightning.architecture.cost import Cost, count_parameters, network_cost
 from nas_lightning.moved import missing
-from nas_lightning.retrain.cost import Cost, count_parameters, network_cost
 from nas_lightning.retrain.module import RetrainModule
 
 __all__ = ["Cost", "RetrainModule", "count_parameters", "network_cost"]

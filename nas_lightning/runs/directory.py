@@ -12,7 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from nas_lightning.errors import UsageError
-from nas_lightning.runs.record import RUNNING, last_start
+from nas_lightning.runs.record_file import RUNNING, last_start
 from nas_lightning.slurm.job import SlurmJob
 from nas_lightning.training.checkpoints import Last, read_checkpoint
 

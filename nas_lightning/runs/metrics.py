@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from nas_lightning.runs.record import read_record
+from nas_lightning.runs.record_file import read_record
 
 Row = dict[str, float]
 

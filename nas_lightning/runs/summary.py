@@ -7,7 +7,7 @@ from typing import Any
 
 from nas_lightning.errors import UsageError
 from nas_lightning.runs.metrics import Row, read_metrics
-from nas_lightning.runs.record import NAME, read_record
+from nas_lightning.runs.record_file import NAME, read_record
 
 
 def run_summary(run_dir: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from nas_lightning.runs.command import run
 from nas_lightning.runs.directory import AUTO, CONFIG
 from nas_lightning.runs.failures import explain, root_cause
 from nas_lightning.runs.metrics import read_metrics
-from nas_lightning.runs.record import read_record
+from nas_lightning.runs.record_file import read_record
 from nas_lightning.search import SearchModule
 from nas_lightning.studies.one_shot import one_shot_scores
 from nas_lightning.studies.plan import (

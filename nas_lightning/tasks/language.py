@@ -3,46 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, NoReturn, final
+from typing import Any, NoReturn, final
 
 from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import MetricCollection
 
 from nas_lightning.errors import UsageError
+from nas_lightning.layers.text import LanguageOutput, TextInput
 from nas_lightning.tasks.base import Task
 from nas_lightning.tasks.mean import Mean
 
 Batch = tuple[Tensor, Tensor]
 """Words (T, B), and the word that follows each of them (T, B)."""
-
-
-class TextInput(NamedTuple):
-    """Input of a language model.
-
-    Args:
-        tokens: Word indices (T, B), one text per column.
-        hidden: State before the first word (B, H); `None` at the start of a text.
-    """
-
-    tokens: Tensor
-    hidden: Tensor | None = None
-
-
-class LanguageOutput(NamedTuple):
-    """Output of a language model.
-
-    Args:
-        logits: Scores of the next word (T, B, V).
-        hidden: State after the last word (B, H).
-        raw: In training, outputs of the recurrent cell before output dropout (T, B, H).
-        dropped: In training, outputs of the recurrent cell after output dropout (T, B, H).
-    """
-
-    logits: Tensor
-    hidden: Tensor
-    raw: Tensor | None = None
-    dropped: Tensor | None = None
 
 
 class Perplexity(Mean):

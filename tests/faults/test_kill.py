@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from nas_lightning.cli import main
-from nas_lightning.runs.record import read_record
+from nas_lightning.runs.record_file import read_record
 from tests.cli.conftest import SEARCH
 from tests.runs.test_resume import assert_same_end
 

@@ -14,7 +14,8 @@ from lightning.pytorch.loggers import CSVLogger
 from nas_lightning.callbacks import GracefulStop, RunCheckpoint, RunInterruptedError
 from nas_lightning.data import Synthetic
 from nas_lightning.runs.metrics import read_metrics
-from nas_lightning.runs.record import RunRecord, git_revision, last_start, read_record
+from nas_lightning.runs.record import RunRecord, git_revision
+from nas_lightning.runs.record_file import last_start, read_record
 from tests.callbacks.test_graceful_stop import Send
 from tests.conftest import SearchFactory, TrainerFactory
 

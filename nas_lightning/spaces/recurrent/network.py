@@ -13,6 +13,7 @@ from torch import Tensor
 from nas_lightning.architecture import CellGenotype, Genotype
 from nas_lightning.architecture.network import NetworkFactory, RetrainNetwork
 from nas_lightning.errors import UsageError
+from nas_lightning.layers.text import LanguageOutput, TextInput
 from nas_lightning.spaces.recurrent.language_model import (
     ACTIVATIONS,
     Dropouts,
@@ -22,7 +23,6 @@ from nas_lightning.spaces.recurrent.language_model import (
     words_of,
 )
 from nas_lightning.spaces.recurrent.space import RecurrentSpace
-from nas_lightning.tasks import LanguageOutput, TextInput
 
 
 class DiscreteLanguageModel(RetrainNetwork):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from nas_lightning.architecture import Cell, SearchSpace
 from nas_lightning.errors import UsageError
+from nas_lightning.layers.text import LanguageOutput, TextInput
 from nas_lightning.spaces.recurrent.language_model import (
     ACTIVATIONS,
     Dropouts,
@@ -28,7 +29,6 @@ from nas_lightning.supernet.base import (
 )
 from nas_lightning.supernet.execution import CellExecution
 from nas_lightning.supernet.mixing import Active, Mixing
-from nas_lightning.tasks import LanguageOutput, TextInput
 
 
 class Term(NamedTuple):

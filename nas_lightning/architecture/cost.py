@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from nas_lightning.architecture import Genotype
+from nas_lightning.architecture.genotype import Genotype
 from nas_lightning.architecture.network import NetworkFactory, RetrainNetwork
 from nas_lightning.errors import UsageError
 
