@@ -67,6 +67,11 @@ class ImageFolder(ImageData):
         }
 
     @property
+    def meaning(self) -> dict[str, Any]:
+        """Mean and deviation of the normalisation."""
+        return {"mean": _MEAN, "std": _STD}
+
+    @property
     def broken(self) -> list[str]:
         """Paths of the images that this process and its loader processes could not read so far."""
         return [path for files in self._files() for path in files.broken]

@@ -95,6 +95,11 @@ class HalvedData(ResumableData, ABC, Generic[S]):
     def data_spec(self) -> dict[str, Any]:
         """Sizes of the data as plain data, known before `setup`."""
 
+    @property
+    def meaning(self) -> dict[str, Any]:
+        """What else a checkpoint must agree with, see `nas_lightning.training.meaning`."""
+        return {}
+
     @abstractmethod
     def load(self, part: Part) -> S:
         """Open the training or the test set; raise DataError if it is missing or damaged."""

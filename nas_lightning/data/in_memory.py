@@ -44,6 +44,12 @@ class InMemoryImages(ImageData, ABC):
     def preparation(self) -> Preparation:
         """Return the augmentation and normalisation of the images, except cutout."""
 
+    @property
+    def meaning(self) -> dict[str, Any]:
+        """Mean and deviation of the normalisation, if there is one."""
+        steps = self.preparation()
+        return {"mean": steps.mean, "std": steps.std} if steps.mean else {}
+
     def train_transform(self) -> list[nn.Module]:
         """Return the steps from a stored image to an augmented tensor, except cutout."""
         return self.preparation().for_images(self.data_spec["image_size"], training=True)

@@ -81,6 +81,11 @@ class InverseData(HalvedData[Measurements], ABC):
             "operator": self.operator.to_config(),
         }
 
+    @property
+    def meaning(self) -> dict[str, Any]:
+        """The standard deviation of the noise."""
+        return {"noise": self.noise}
+
     @abstractmethod
     def truths(self, part: Part) -> Tensor:
         """Return the training or the test signals or images (N, 1, *n)."""

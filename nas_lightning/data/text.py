@@ -44,7 +44,7 @@ class TextData(TokenData):
         """Read the files, which takes a few seconds for two million words."""
         vocabulary: dict[str, int] = {}
         train, valid, test = (_read(path, vocabulary) for path in self._files())
-        return Corpus(train, valid, test, len(vocabulary))
+        return Corpus(train, valid, test, len(vocabulary), " ".join(vocabulary))
 
     def _files(self) -> list[Path]:
         """Return the paths of the three files."""

@@ -31,12 +31,15 @@ class Corpus(NamedTuple):
         valid: Word indices of the validation text.
         test: Word indices of the test text.
         num_tokens: Size of the vocabulary.
+        words: The words in the order of their indices, joined by blanks; empty if they have no
+            text.
     """
 
     train: Tensor
     valid: Tensor
     test: Tensor
     num_tokens: int
+    words: str = ""
 
 
 class TokenData(ResumableData, ABC):
@@ -125,6 +128,11 @@ class TokenData(ResumableData, ABC):
     def data_spec(self) -> dict[str, int]:
         """The size of the vocabulary, `num_tokens`."""
         return {"num_tokens": self.corpus.num_tokens}
+
+    @property
+    def meaning(self) -> dict[str, str]:
+        """The words of the vocabulary, if they have a text."""
+        return {"words": self.corpus.words} if self.corpus.words else {}
 
     def setup(self, stage: str | None = None) -> None:
         """Open the texts once.

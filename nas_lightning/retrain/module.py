@@ -18,7 +18,8 @@ from nas_lightning.spaces import default_network, load_genotype
 from nas_lightning.tasks import Classification, Task
 from nas_lightning.training.optimizers import fuse
 from nas_lightning.training.schedules import CosineSchedule, Schedule, planned_epochs, scaled_rate
-from nas_lightning.training.stage import DataSpec, Stage
+from nas_lightning.training.spec import DataSpec
+from nas_lightning.training.stage import Stage
 
 
 def retrain_optimizer(params: Any) -> Optimizer:

@@ -1,9 +1,10 @@
-"""Warnings that a user of the command line can do nothing about."""
+"""Warnings of the command line: which are left out, and the form of our own."""
 
 from __future__ import annotations
 
 import logging
 import warnings
+from pathlib import Path
 
 LOGGERS = ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed")
 """Loggers that print advertisements."""
@@ -22,9 +23,31 @@ MESSAGES = (
 """Patterns of the warnings."""
 
 
+PACKAGE = Path(__file__).parents[1]
+
+
 def quiet() -> None:
-    """Silence these warnings and advertisements."""
+    """Silence these warnings and advertisements, and print our own as `nas: warning: …`."""
     for name in LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in MESSAGES:
         warnings.filterwarnings("ignore", message=message)
+    if warnings.formatwarning is not _formatted:
+        _other.append(warnings.formatwarning)
+        warnings.formatwarning = _formatted
+
+
+_other = [warnings.formatwarning]
+"""The form of warnings of other packages, last."""
+
+
+def _formatted(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
+) -> str:
+    if PACKAGE in Path(filename).parents:
+        return f"nas: warning: {message}\n"
+    return _other[-1](message, category, filename, lineno, line)

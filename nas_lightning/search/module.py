@@ -32,8 +32,9 @@ from nas_lightning.search.weight_step import weight_step
 from nas_lightning.supernet import ArchitectureParameters, SupernetFactory
 from nas_lightning.tasks import Classification, Task
 from nas_lightning.training import schedules
+from nas_lightning.training.meaning import in_short
 from nas_lightning.training.optimizers import fuse
-from nas_lightning.training.stage import DataSpec
+from nas_lightning.training.spec import DataSpec
 
 
 class SearchModule(SupernetStage):
@@ -161,7 +162,8 @@ class SearchModule(SupernetStage):
         origin = {
             "epoch": self.current_epoch,
             "strategies": [repr(strategy) for strategy in self.strategies],
-            "settings": self.settings(getattr(self._trainer, "datamodule", None)),
+            "settings": self.settings(self._data),
+            "data": in_short(self.meaning()),
             **provenance,
         }
         found = derive(self.arch, self.plan[slots.DISCRETIZER], origin)

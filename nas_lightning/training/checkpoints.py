@@ -18,12 +18,37 @@ from nas_lightning.errors import CheckpointError
 from nas_lightning.files import replacing, sync
 
 KEY = "nas_lightning"
-"""Key of a checkpoint's description: `{"kind": "search", "space": …, "version": …}`."""
+"""Key of a checkpoint's description: `{"kind": "search", "space": …, "version": …, "data": …}`."""
 
 
-def stamp(checkpoint: dict[str, Any], kind: str, space: str) -> None:
-    """Write the kind of run, the search space and the version into a checkpoint."""
-    checkpoint[KEY] = {"kind": kind, "space": space, "version": __version__}
+def stamp(
+    checkpoint: dict[str, Any], kind: str, space: str, data: Mapping[str, Any] | None = None
+) -> None:
+    """Write the kind of run, the search space and the version into a checkpoint.
+
+    Args:
+        checkpoint: The checkpoint.
+        kind: Kind of run.
+        space: Name of the search space.
+        data: Meaning of inputs and outputs, see `nas_lightning.training.meaning`.
+    """
+    checkpoint[KEY] = {
+        "kind": kind,
+        "space": space,
+        "version": __version__,
+        "data": dict(data or {}),
+    }
+
+
+def recorded_meaning(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the meaning of inputs and outputs that a checkpoint records.
+
+    Returns:
+        The entries of the data module's `data_spec` and `meaning`, and its `class_names`, as far as
+        it had them; empty for a checkpoint of an earlier release.
+    """
+    found = checkpoint.get(KEY, {}).get("data", {})
+    return dict(found) if isinstance(found, Mapping) else {}
 
 
 def check(checkpoint: Mapping[str, Any], kind: str, space: str, module: nn.Module) -> None:

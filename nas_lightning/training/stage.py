@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
-from lightning import LightningModule
+from lightning import LightningDataModule, LightningModule
 from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
@@ -21,16 +20,14 @@ from nas_lightning.randomness import mix_seed
 from nas_lightning.tasks import Task
 from nas_lightning.training import checkpoints, recovery
 from nas_lightning.training.finite import FiniteSteps
+from nas_lightning.training.meaning import compare, meaning
 from nas_lightning.training.position import training_position
 from nas_lightning.training.schedules import planned_epochs
+from nas_lightning.training.spec import DataSpec, checked_spec
 from nas_lightning.training.streams import Streams
 
 STATE = "stage_state"
 """Key of a checkpoint's seed of the draws and, within an epoch, its streams by process."""
-
-# with `Any` as value type, the command line would instantiate a value that has a `class_path`
-DataSpec = Mapping[str, int | float | dict[str, Any]]
-"""Sizes of the data and, for an inverse problem, its operator, as plain data in checkpoints."""
 
 
 class Stage(LightningModule, ABC):
@@ -61,7 +58,8 @@ class Stage(LightningModule, ABC):
             raise UsageError(f"drop_path must be at least 0 and below 1, found {drop_path}")
         self.task = task
         self.drop_path = drop_path
-        self.streams = Streams(task, data_spec, self.names)
+        self.data_spec = checked_spec(data_spec)
+        self.streams = Streams(task, self.data_spec, self.names)
         self.draw_seed = torch.initial_seed() % 2**63
         self._resumed: list[dict[str, Any]] | None = None
         self.finite = FiniteSteps()
@@ -202,7 +200,7 @@ class Stage(LightningModule, ABC):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save the description of the checkpoint and the state that a resumed run needs."""
         self.settle_steps()  # so that no checkpoint contains a diverged network
-        checkpoints.stamp(checkpoint, self.kind, self.space_name)
+        checkpoints.stamp(checkpoint, self.kind, self.space_name, self.meaning())
         within = training_position(self.trainer)[1] > 0
         state = self.streams.state(*self.train_streams) if within else None
         states = gather_from_ranks(move_data_to_device(state, torch.device("cpu")))
@@ -214,6 +212,28 @@ class Stage(LightningModule, ABC):
         Raises:
             CheckpointError: It does not fit. The message says what differs.
         """
+        self._compare_meaning(checkpoint)
         checkpoints.check(checkpoint, self.kind, self.space_name, self)
         self.draw_seed = checkpoint[STATE]["seed"]
         self._resumed = checkpoint[STATE]["streams"]
+
+    def meaning(self) -> dict[str, Any]:
+        """Return what inputs and outputs mean, see `nas_lightning.training.meaning`."""
+        return {**self.data_spec, **meaning(self._data)}
+
+    @property
+    def _data(self) -> LightningDataModule | None:
+        """The data module of the trainer, if any."""
+        return getattr(self._trainer, "datamodule", None)
+
+    def _compare_meaning(self, checkpoint: dict[str, Any]) -> None:
+        if self._data is None or checkpoints.KEY not in checkpoint:
+            return
+        recorded = checkpoints.recorded_meaning(checkpoint)
+        if not recorded:
+            rank_zero_warn(
+                "the checkpoint is of an earlier release, which recorded no class names and no "
+                "settings of the data: they are not compared"
+            )
+        for line in compare(recorded, self._data):
+            rank_zero_warn(line)
