@@ -55,7 +55,7 @@ def test_one_broken_entry_anywhere_is_found_and_named(seed: int, value: float) -
         check(net)
     kind = "nan" if math.isnan(value) else "inf"
     assert str(caught.value) == (
-        "epoch 2, batch 3 (step 11): loss of the weight step 1, gradient not finite in "
+        "epoch 3, batch 4 (step 11): loss of the weight step 1, gradient not finite in "
         f"parts.{index} (1 {kind} of {len(flat)}), learning rate 0.025"
     )
 
@@ -180,7 +180,7 @@ def test_a_late_answer_is_looked_at_so_many_steps_later() -> None:
     with pytest.raises(DivergedError) as caught:
         late(steps, net)
     assert str(caught.value) == (
-        "epoch 2, batch 2 (step 11): loss of the weight step nan, norm of its gradients "
+        "epoch 3, batch 3 (step 11): loss of the weight step nan, norm of its gradients "
         f"{norm(net):g}, learning rate 0.025"
     )
     assert caught.value.taken

@@ -122,7 +122,7 @@ class AverageWeights(Callback):
         if not self.averaging and older and loss > min(older):
             self.averaging = True
             if trainer.is_global_zero:
-                print(f"epoch {trainer.current_epoch}: averaging of weights begins", flush=True)
+                print(f"epoch {trainer.current_epoch + 1}: averaging of weights begins", flush=True)
         self.history.append(loss)
 
     # -- evaluation ----------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from lightning import Callback, LightningModule, Trainer
 from nas_lightning.callbacks.run_checkpoint import RunCheckpoint
 from nas_lightning.errors import NASError
 from nas_lightning.slurm.job import SlurmJob, requeue
+from nas_lightning.training.epochs import reached
 
 STOP = (signal.SIGINT, signal.SIGTERM)
 """Ctrl-C; `kill`, `scancel` and the pre-emption of a job by SLURM."""
@@ -63,10 +64,13 @@ class GracefulStop(Callback):
 
     Args:
         job: SLURM job of this process, if any.
+        resume: Command that resumes the run, for the message; by default the message names the
+            checkpoint.
     """
 
-    def __init__(self, job: SlurmJob | None = None) -> None:
+    def __init__(self, job: SlurmJob | None = None, resume: str | None = None) -> None:
         self.job = job
+        self.resume = resume
         self.asked = 0
         """Signal that was received; 0 for none."""
         self._stopping = 0
@@ -132,7 +136,7 @@ class GracefulStop(Callback):
             RunDirectoryLostError: The run directory vanished.
         """
         if self._stopping and batch_idx:
-            self._stop(trainer, f"in epoch {trainer.current_epoch} after batch {batch_idx - 1}")
+            self._stop(trainer, trainer.current_epoch, batch_idx)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop between two epochs if a signal came in the last batch or in the validation.
@@ -144,7 +148,7 @@ class GracefulStop(Callback):
         if trainer.current_epoch and _saving(trainer).prepared:
             self._agree(trainer)
             if self._stopping:
-                self._stop(trainer, f"after epoch {trainer.current_epoch - 1}")
+                self._stop(trainer, trainer.current_epoch, 0)
 
     def _agree(self, trainer: Trainer) -> None:
         """Share the signal with all processes, which must stop at the same place."""
@@ -154,8 +158,10 @@ class GracefulStop(Callback):
         asked = torch.tensor(self.asked, device=trainer.strategy.root_device)
         self._stopping = int(trainer.strategy.reduce(asked, reduce_op="max"))
 
-    def _stop(self, trainer: Trainer, where: str) -> None:
+    def _stop(self, trainer: Trainer, epoch: int, batch: int) -> None:
+        """Stop before a batch of an epoch, both counted from 0."""
         _saving(trainer).commit(trainer)
+        where = f"after {reached(epoch, batch, trainer.max_epochs)}"
         if self._stopping == LOST:
             raise RunDirectoryLostError(
                 f"the run directory {trainer.default_root_dir} vanished; stopped {where}. It was "
@@ -174,9 +180,14 @@ class GracefulStop(Callback):
                 self._stopping,
             )
         raise RunInterruptedError(
-            f"stopped {where}; resume with the same command and --ckpt_path last",
+            f"stopped {where}: go on {self._advice(trainer)}",
             self._stopping,
         )
+
+    def _advice(self, trainer: Trainer) -> str:
+        if self.resume is None:
+            return f"from {_saving(trainer).files.last}"
+        return f"with {self.resume}"
 
 
 def _recreate(trainer: Trainer) -> bool:

@@ -52,7 +52,7 @@ class RanksAgree(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare the processes after the epoch."""
-        self._compare(trainer, pl_module, f"at the end of epoch {trainer.current_epoch}")
+        self._compare(trainer, pl_module, f"at the end of epoch {trainer.current_epoch + 1}")
         self._saved = True
 
     def _compare(self, trainer: Trainer, module: LightningModule, now: str) -> None:

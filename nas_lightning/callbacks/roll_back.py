@@ -9,6 +9,7 @@ from lightning import Callback, LightningModule, Trainer
 
 from nas_lightning.callbacks.average_weights import AverageWeights
 from nas_lightning.errors import DivergedError, UsageError
+from nas_lightning.training.epochs import place
 from nas_lightning.training.recovery import sound_checkpoint
 from nas_lightning.training.stage import Stage
 
@@ -139,9 +140,7 @@ def _broken(
     # all processes roll back, or their weights would differ
     if not trainer.strategy.reduce_boolean_decision(broken, all=False):
         return None
-    return DivergedError(
-        f"the loss of epoch {trainer.current_epoch}, batch {batch_idx} is not finite"
-    )
+    return DivergedError(f"the loss of {place(trainer.current_epoch, batch_idx)} is not finite")
 
 
 def restore(trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:

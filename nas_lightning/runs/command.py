@@ -42,6 +42,7 @@ from nas_lightning.runs.failures import explained
 from nas_lightning.runs.fingerprint import config_hash
 from nas_lightning.runs.header import header
 from nas_lightning.runs.loggers import make_loggers
+from nas_lightning.runs.next_steps import resume_command
 from nas_lightning.runs.parser import NASArgumentParser, PackagedConfig, PrintPlan
 from nas_lightning.runs.quiet import quiet
 from nas_lightning.runs.record import RunRecord
@@ -245,7 +246,7 @@ class NASCLI(LightningCLI):
         callbacks.append(PredictionWriter(run_dir))
         if self.subcommand == "fit":
             job = active_job()
-            callbacks.append(GracefulStop(job))
+            callbacks.append(GracefulStop(job, resume_command(run_dir)))
             callbacks.append(LostProcess())
             callbacks.append(self._record(run_dir, None if job is None else job.id))
             callbacks.append(RanksAgree())  # called first, before anything is written

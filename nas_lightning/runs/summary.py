@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from nas_lightning.errors import UsageError
 from nas_lightning.runs.metrics import Row, read_metrics
 from nas_lightning.runs.record_file import NAME, read_record
+from nas_lightning.training.epochs import reached
 
 
 def run_summary(run_dir: Path) -> dict[str, Any]:
     """Return the record of a run, with the last value of each metric logged by epoch.
+
+    `metric_epochs` holds the epoch of each value, counted from 0 as in `metrics.csv`.
 
     Raises:
         UsageError: The folder holds no record.
@@ -19,7 +23,12 @@ def run_summary(run_dir: Path) -> dict[str, Any]:
     record = read_record(run_dir)
     if not record:
         raise UsageError(f"{run_dir} holds no run: there is no {NAME} that can be read")
-    return {**record, "metrics": _last(read_metrics(run_dir))}
+    last = _last(read_metrics(run_dir))
+    return {
+        **record,
+        "metrics": {name: value for name, (value, _) in last.items()},
+        "metric_epochs": {name: epoch for name, (_, epoch) in last.items()},
+    }
 
 
 def describe_run(run_dir: Path) -> str:
@@ -43,26 +52,33 @@ def describe_run(run_dir: Path) -> str:
         "peak memory": f"{max(start.get('peak_memory_mib', 0) for start in starts):,.0f} MiB",
     }
     lines = [f"{name:<14} {text}" for name, text in facts.items()]
-    lines += ["", f"{'start':<27} {'from epoch, batch':<19} {'to':<8} outcome"]
+    lines += ["", f"{'start':<27} {'from':<20} {'to':<20} outcome"]
     lines += [
-        f"{start['began']:<27} {_place(start.get('from')):<19} {_place(start.get('to')):<8} "
+        f"{start['began']:<27} {_place(start.get('from')):<20} {_place(start.get('to')):<20} "
         f"{start['outcome']}"
         for start in starts
     ]
-    lines += ["", *(f"{name:<28} {value:.6g}" for name, value in run["metrics"].items())]
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *_metrics(run["metrics"], run["metric_epochs"])])
+
+
+def _metrics(values: dict[str, float], epochs: dict[str, int]) -> Iterator[str]:
+    """Yield a line for each value, with its epoch if later ones have values of other metrics."""
+    newest = max(epochs.values(), default=0)
+    for name, value in values.items():
+        of = "" if epochs[name] == newest else f"  (epoch {epochs[name] + 1})"
+        yield f"{name:<28} {value:.6g}{of}"
 
 
 def _place(where: dict[str, int] | None) -> str:
-    return "" if where is None else f"{where['epoch']}, {where['batch']}"
+    return "" if where is None else reached(where["epoch"], where["batch"])
 
 
-def _last(rows: list[Row]) -> Row:
-    """Return the last value of each metric logged by epoch, without single α and β."""
-    values: Row = {}
+def _last(rows: list[Row]) -> dict[str, tuple[float, int]]:
+    """Return the last value of each metric logged by epoch, and its epoch, without α and β."""
+    values: dict[str, tuple[float, int]] = {}
     for row in rows:
         if "epoch" in row:
-            values |= row
+            values |= {name: (value, int(row["epoch"])) for name, value in row.items()}
     shown = ("search/", "retrain/")
     return {
         name: value

@@ -20,6 +20,7 @@ from torch.optim import Optimizer
 
 from nas_lightning.distributed import mean_over_ranks
 from nas_lightning.errors import DivergedError
+from nas_lightning.training.epochs import place
 
 SHOWN = 3
 """Largest number of tensors that a message names."""
@@ -179,10 +180,10 @@ def _loss_and_norm(loss: Tensor, optimizer: Optimizer, scaled: bool) -> Tensor:
 
 
 def _place(module: LightningModule) -> str:
-    """Describe the position in the run, such as `epoch 2, batch 3 (step 11)`."""
+    """Describe the position in the run, such as `epoch 3, batch 4 (step 11)`."""
     trainer = module.trainer
-    batch = trainer.fit_loop.batch_idx
-    return f"epoch {trainer.current_epoch}, batch {batch} (step {trainer.global_step})"
+    where = place(trainer.current_epoch, trainer.fit_loop.batch_idx)
+    return f"{where} (step {trainer.global_step})"
 
 
 def _gradients(optimizer: Optimizer) -> Iterator[tuple[nn.Parameter, Tensor]]:

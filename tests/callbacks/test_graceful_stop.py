@@ -62,10 +62,10 @@ def stop(trainer: Trainer, module: Any, data: Any) -> RunInterruptedError:
 @pytest.mark.parametrize(
     ("where", "number", "stops"),
     [
-        ((0, 0), signal.SIGINT, "in epoch 0 after batch 0"),
-        ((1, 1), signal.SIGTERM, "in epoch 1 after batch 1"),
-        ((0, 3), signal.SIGUSR1, "after epoch 0"),  # the last batch: its end still comes
-        ((0, None), signal.SIGTERM, "after epoch 0"),  # in the validation
+        ((0, 0), signal.SIGINT, "after epoch 1 of 2, batch 1"),
+        ((1, 1), signal.SIGTERM, "after epoch 2 of 2, batch 2"),
+        ((0, 3), signal.SIGUSR1, "after epoch 1 of 2"),  # the last batch: its end still comes
+        ((0, None), signal.SIGTERM, "after epoch 1 of 2"),  # in the validation
     ],
 )
 def test_resumed_run_ends_as_the_whole_one(
@@ -84,7 +84,7 @@ def test_resumed_run_ends_as_the_whole_one(
     callbacks = [Send(*where, number), GracefulStop(), RunCheckpoint(tmp_path, save_top_k=0)]
     trainer = make_trainer(max_epochs=2, callbacks=callbacks, enable_checkpointing=True)
     stopped = stop(trainer, make_search(), search_data)
-    assert str(stopped) == f"stopped {stops}; resume with the same command and --ckpt_path last"
+    assert str(stopped) == f"stopped {stops}: go on from {path}"
     assert stopped.exit_code == 128 + number
     names = {item.name for item in tmp_path.iterdir()}
     assert names <= {"last.ckpt", "previous.ckpt", "genotype.json"}
@@ -123,7 +123,7 @@ def test_a_job_of_slurm_is_put_back_into_the_queue_after_its_checkpoint(
         assert "job 12_3 is in the queue again" in str(stopped)
     else:  # from `salloc` or `srun` alone: nothing that could start again
         assert requeued == []
-        assert "--ckpt_path last" in str(stopped)
+        assert "go on from" in str(stopped)
 
 
 def test_a_signal_in_the_very_last_batch_lets_the_run_end(

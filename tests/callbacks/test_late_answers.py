@@ -69,7 +69,7 @@ def test_no_checkpoint_and_no_validation_sees_it(
     trainer = make_trainer(
         max_epochs=3, callbacks=[breaks, saver], enable_checkpointing=True, limit_train_batches=5
     )
-    with pytest.raises(DivergedError, match=f"epoch 1, batch {batch} ") as caught:
+    with pytest.raises(DivergedError, match=f"epoch 2, batch {batch + 1} ") as caught:
         trainer.fit(module, datamodule=data)
     assert caught.value.taken
     assert "the step was already taken, but no checkpoint was written since" in str(caught.value)

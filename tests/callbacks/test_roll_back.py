@@ -93,7 +93,7 @@ def test_it_continues_from_the_best_checkpoint(
     assert all(bool(w.isfinite().all()) for w, _, _ in begins.seen.values())
     assert (trainer.callback_metrics["retrain/rollbacks"], callback.count) == (1.0, 1)
     said = capsys.readouterr().out
-    assert "epoch 2, batch 1 is not finite: rolled back to" in said
+    assert "epoch 3, batch 2 is not finite: rolled back to" in said
     assert "best.ckpt, learning rate now 0.081 (roll-back 1 of 10)" in said
 
 
@@ -125,13 +125,13 @@ def test_a_broken_checkpoint_is_passed_over(make_trainer: Any, tmp_path: Path) -
 def test_patience_ends(make_trainer: Any, tmp_path: Path) -> None:
     callback = RollBackOnNaN(patience=2)
     module = Toy(broken=[(1, 0), (1, 1), (1, 2)])
-    with pytest.raises(DivergedError, match="epoch 1, batch 2 is not finite, after 2 roll-backs"):
+    with pytest.raises(DivergedError, match="epoch 2, batch 3 is not finite, after 2 roll-backs"):
         fit(make_trainer, tmp_path, module, callback)
     assert callback.count == 2
 
 
 def test_without_a_checkpoint_it_is_an_error(make_trainer: Any, tmp_path: Path) -> None:
-    with pytest.raises(DivergedError, match="batch 3 is not finite, and there is no finite check"):
+    with pytest.raises(DivergedError, match="batch 4 is not finite, and there is no finite check"):
         fit(make_trainer, tmp_path, Toy(broken=[(0, 3)]), RollBackOnNaN())
 
 

@@ -58,7 +58,7 @@ def test_it_stops_before_the_step_and_goes_on_to_the_same_end(
 
     assert broken.code == 1
     (message,) = [text for text in broken.err.splitlines() if "nas:" in text]
-    assert message.startswith(f"nas: epoch 1, batch {batch} (step ")
+    assert message.startswith(f"nas: epoch 2, batch {batch + 1} (step ")
     assert f"loss of the {step} " in message
     if where in ("train", "val", "batch"):
         assert f"{step} nan, gradient not finite in " in message
@@ -130,7 +130,7 @@ def test_a_search_rolls_back_and_goes_on_at_half_the_rate(nas: Nas, where: str) 
         Inject.after[f"{next(iter(Inject.after))}, momentum_buffer of optimizer 0"], state
     )
     said = next(text for text in result.out.splitlines() if "back to" in text)
-    assert said.startswith("epoch 1, batch 2 (step ")
+    assert said.startswith("epoch 2, batch 3 (step ")
     assert "rolled back to runs/search/checkpoints/last.ckpt, learning rate now " in said
     assert said.endswith("(roll-back 1 of 10)")
     end = saved("runs/search")
@@ -170,7 +170,7 @@ def test_two_processes_both_stop_and_one_speaks(work: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
     (message,) = [text for text in done.stderr.splitlines() if text.startswith("nas: ")]
-    assert message.startswith("nas: epoch 1, batch 1 (step ")
+    assert message.startswith("nas: epoch 2, batch 2 (step ")
     assert "loss of the weight step nan, gradient not finite in supernet." in message
     assert "Traceback" not in done.stderr
     end = saved("runs/search")

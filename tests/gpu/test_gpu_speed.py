@@ -242,7 +242,7 @@ def test_a_broken_step_ends_the_run_later_and_no_checkpoint_has_it(
 ) -> None:
     module, breaks = make_search([]), Break(1, batch)
     saver = RunCheckpoint(tmp_path / "ckpt")
-    with pytest.raises(DivergedError, match=f"epoch 1, batch {batch} ") as caught:
+    with pytest.raises(DivergedError, match=f"epoch 2, batch {batch + 1} ") as caught:
         fit(module, make_trainer, breaks, saver, enable_checkpointing=True)
     assert caught.value.taken
     # the loss of the weight step is read four checks later: after two more batches of two checks

@@ -98,7 +98,7 @@ def test_a_run_that_stops_and_goes_on_has_the_metrics_of_a_whole_one(
     record = run.start(resume=True)
     first, second = record["starts"]
     assert (first["outcome"], second["outcome"]) == ("stopped", "finished")
-    assert first["message"].startswith("stopped in epoch 0 after batch 1")
+    assert first["message"].startswith("stopped after epoch 1 of 2, batch 2: ")
     assert first["to"] == second["from"] == {"epoch": 0, "batch": 2}
     assert (first["first_step"], second["first_step"]) == (0, 2)
     assert second["checkpoint"] == str(run.folder / "last.ckpt")

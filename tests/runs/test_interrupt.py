@@ -1,6 +1,7 @@
 """Ctrl-C in a separate process: the run saves after the batch and resumes to the same end."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -62,7 +63,7 @@ def test_interrupted_run_resumes_to_the_same_end(nas: Nas, whole: Path) -> None:
     assert code == 130, err
     first, *_, last = err.strip().splitlines()
     assert first == "nas: finishing this batch, then saving; Ctrl-C again stops at once"
-    assert last.startswith("nas: stopped in epoch 1 after batch 1; ")
+    assert last.startswith("nas: stopped after epoch 2 of 3, batch 2: go on with ")
     assert "--ckpt_path last" in last
     assert "Traceback" not in err
     folder = Path("runs/search/checkpoints")
@@ -71,7 +72,8 @@ def test_interrupted_run_resumes_to_the_same_end(nas: Nas, whole: Path) -> None:
     assert saved["epoch"] == 1
     assert saved["Synthetic"] == {"epoch": 1, "batch": 2}
 
-    resumed = nas(f"{LONG} --ckpt_path last")
+    _, *printed = shlex.split(last.partition("go on with ")[2])  # after the path of `nas`
+    resumed = nas("", *printed)
     assert resumed.code == 0, resumed.err
     assert "epoch 1/3" not in resumed.out
     assert "epoch 2/3" in resumed.out

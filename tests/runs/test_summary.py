@@ -8,7 +8,7 @@ import pytest
 
 from nas_lightning.runs.fingerprint import config_hash
 from nas_lightning.runs.preview import PlanCLI
-from tests.cli.conftest import Nas
+from tests.cli.conftest import LONG, Nas
 
 
 def test_a_run_is_summarized(nas: Nas, whole: Path) -> None:
@@ -45,3 +45,16 @@ def test_the_hash_of_a_configuration_ignores_the_run_directory(nas: Nas, searche
         for line in ("", "--run_dir b", "--run_dir c --data.batch_size 4")
     ]
     assert recorded == hashes[0] == hashes[1] != hashes[2]
+
+
+def test_values_of_an_earlier_epoch_name_it(nas: Nas, work: Path) -> None:
+    assert nas(f"{LONG} --trainer.check_val_every_n_epoch 2 --run_dir second").code == 0
+    shown = nas("info second").out.splitlines()
+    lines = {line.split()[0]: line for line in shown if line}
+    assert lines["search/val_accuracy"].endswith("  (epoch 2)")
+    assert "(epoch" not in lines["search/train_loss_epoch"]
+    (start,) = [line for line in shown if line.endswith("  finished") and "the start" in line]
+    assert "epoch 3 " in start
+    found = json.loads(nas("info second --json").out)
+    assert found["metric_epochs"]["search/val_accuracy"] == 1  # as in metrics.csv
+    assert found["starts"][0]["to"] == {"epoch": 3, "batch": 0}

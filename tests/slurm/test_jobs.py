@@ -11,7 +11,7 @@ from tests.slurm.jobs import Job, assert_equal
 pytestmark = pytest.mark.slurm
 TWO_NODES = ("--nodes=2", "--ntasks-per-node=1", "--time=10")
 ONE_TASK = ("--ntasks-per-node=1", "--time=10")
-STOPPED = "stopped in epoch 1 after batch 1"
+STOPPED = "stopped after epoch 2 of 3, batch 2"
 
 
 @pytest.fixture(scope="module")

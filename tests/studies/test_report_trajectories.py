@@ -41,7 +41,7 @@ def test_alpha_as_weights(
     logged = (row([0.5, 0.5], 0) if sum(alpha) == 1 else row([0.0, 0.0], 0), row(alpha, 1))
     run = Run("m", 0, genotype=replace(genotype, mixing=mixing), history=logged)
     curves = operation_weights(run, "cell")
-    assert list(curves["op0"].epochs) == [0, 1]
+    assert list(curves["op0"].epochs) == [1, 2]
     assert curves["op0"].values[1] == pytest.approx(np.mean(first))
     assert curves["op1"].values[1] == pytest.approx(np.mean(first))
 

@@ -21,7 +21,7 @@ class Curve:
     """A value over the epochs.
 
     Attributes:
-        epochs: Epochs (T,).
+        epochs: Epochs (T,), counted from 1 as in all pictures.
         values: Values (T,).
     """
 
@@ -34,7 +34,7 @@ def curve(run: Run, key: str) -> Curve | None:
     rows = [row for row in run.history if key in row]
     if not rows:
         return None
-    return Curve(_column(rows, "epoch"), _column(rows, key))
+    return Curve(_epochs(rows), _column(rows, key))
 
 
 def mean_curve(run: Run, keys: Sequence[str]) -> Curve | None:
@@ -75,12 +75,17 @@ def operation_weights(run: Run, kind: str) -> dict[str, Curve]:
         [[[row[f"{prefix}{edge}/{name}"] for name in primitives] for edge in edges] for row in rows]
     )  # (T, E, O)
     weights = _relax(alpha, _sums_to_one(run, kind)).mean(1)
-    epochs = _column(rows, "epoch")
+    epochs = _epochs(rows)
     return {name: Curve(epochs, weights[:, index]) for index, name in enumerate(primitives)}
 
 
 def _names(run: Run) -> list[str]:
     return sorted({name for row in run.history for name in row})
+
+
+def _epochs(rows: Sequence[Row]) -> Values:
+    """Return the epochs of rows (T,), which the logs count from 0."""
+    return _column(rows, "epoch") + 1
 
 
 def _column(rows: Sequence[Row], key: str) -> Values:
