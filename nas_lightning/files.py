@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 @contextmanager
@@ -46,3 +49,27 @@ def write_text(path: Path, text: str) -> None:
     """Replace a text file (UTF-8) atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def open_ordinary(path: Path) -> BinaryIO:
+    """Open an ordinary file for reading; links are followed.
+
+    A pipe would be waited for, and a device may do anything when it is opened.
+
+    Raises:
+        OSError: It cannot be opened, or is not an ordinary file.
+    """
+    _check_ordinary(path.stat(), path)
+    # O_NONBLOCK: a pipe that took the file's place in between is not waited for
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    try:
+        _check_ordinary(os.fstat(file.fileno()), path)
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def _check_ordinary(found: os.stat_result, path: Path) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "not an ordinary file", str(path))

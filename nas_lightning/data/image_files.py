@@ -5,12 +5,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from nas_lightning.data.pixels import WHITE
+from nas_lightning.data.read_image import UNREADABLE, read_image, reason
 from nas_lightning.errors import DataError
-
-# Pillow raises SyntaxError and ValueError for some damaged files
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 class ImageFiles:
@@ -25,12 +24,23 @@ class ImageFiles:
         labels: Classes of the files, counted from 0.
         allowed: Number of different unreadable images that may be skipped. The loader processes
             of a process share the count.
+        background: Grey level behind transparent pixels, see `to_rgb`.
+        white: Value of white in grey images of more than 8 bits, see `to_rgb`.
     """
 
-    def __init__(self, files: Sequence[Path], labels: Sequence[int], allowed: int = 0) -> None:
+    def __init__(
+        self,
+        files: Sequence[Path],
+        labels: Sequence[int],
+        allowed: int = 0,
+        background: int = WHITE,
+        white: float | None = None,
+    ) -> None:
         self.files = files
         self.labels = labels
         self.allowed = allowed
+        self.background = background
+        self.white = white
         self._classes = torch.tensor(labels)
         self._parts = torch.zeros(len(labels), dtype=torch.uint8)
         # One byte per file, 1 if it could not be read, in memory that the loader processes share.
@@ -39,7 +49,7 @@ class ImageFiles:
         self._unreadable.share_memory_()  # type: ignore[no-untyped-call] # untyped in torch
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        """Return one PIL image of any mode and its class.
+        """Return one image, an upright PIL image in mode RGB, and its class.
 
         Raises:
             DataError: It cannot be read, and either too many images were skipped already or no
@@ -49,9 +59,9 @@ class ImageFiles:
         for candidate in self._candidates(index):
             path = self.files[candidate]
             try:
-                image = read_image(path)
+                image = read_image(path, self.background, self.white)
             except UNREADABLE as error:
-                text = f"{str(path)!r} cannot be read ({_reason(error)})"
+                text = f"{str(path)!r} cannot be read ({reason(error)})"
                 if number := self._count(candidate, text):
                     news.append((text, number))
                 continue
@@ -108,19 +118,3 @@ class ImageFiles:
                 f"--data.broken_images."
             )
         return 0 if known else number
-
-
-def read_image(path: Path) -> Image.Image:
-    """Read and decode an image of any mode; raise one of `UNREADABLE` on failure."""
-    with Image.open(path) as image:
-        image.load()
-        return image
-
-
-def _reason(error: BaseException) -> str:
-    """Return the reason why an image cannot be read, in one line and without its path."""
-    if isinstance(error, UnidentifiedImageError):
-        return "not an image, or damaged at its start"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return " ".join(str(error).split()) or type(error).__name__

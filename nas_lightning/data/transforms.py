@@ -3,11 +3,12 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms import v2
+
+from nas_lightning.data.pixels import WHITE, to_rgb
 
 # from a stored image (a PIL image or a tensor) to a float tensor (C, H, W)
 Transform = Callable[[Any], Tensor]
@@ -38,17 +39,21 @@ class Cutout(nn.Module):
 
 
 class ToRGB(nn.Module):
-    """Converts a PIL image of any mode (grey, 16-bit grey, palette, CMYK, with alpha) to RGB."""
+    """Converts an upright PIL image of any mode to RGB, see `nas_lightning.data.pixels.to_rgb`.
+
+    Args:
+        background: Grey level behind transparent pixels, from 0 (black) to 255 (white).
+        white: Value of white in grey images of more than 8 bits; `None` means the largest one.
+    """
+
+    def __init__(self, background: int = WHITE, white: float | None = None) -> None:
+        super().__init__()
+        self.background = background
+        self.white = white
 
     def forward(self, image: Image.Image) -> Image.Image:
-        """Return the image in mode RGB; transparency is dropped."""
-        if image.mode.startswith("I;16"):
-            # keep the upper of the two bytes, since PIL would clip everything above 255 to white
-            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-        if "transparency" in image.info:
-            # a direct conversion to RGB warns about palettes with several transparent entries
-            image = image.convert("RGBA")
-        return image.convert("RGB")
+        """Return the image in mode RGB; raise DataError if its values have no known meaning."""
+        return to_rgb(image, self.background, self.white)
 
 
 class NormalizeBytes(nn.Module):

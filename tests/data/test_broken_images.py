@@ -104,7 +104,10 @@ def test_each_is_counted_and_named_once(root: Path, capsys: pytest.CaptureFixtur
 def test_without_the_option_the_first_one_stops_the_run(root: Path) -> None:
     path = root / "train" / "dog" / "00.png"
     path.write_bytes(b"no image")
-    reason = "not an image, or damaged at its start"
+    reason = (
+        "not an image in one of the formats BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP, or damaged at "
+        "its start"
+    )
     with pytest.raises(DataError) as caught:
         files(root, allowed=0)[PER_CLASS]
     assert str(caught.value) == (
@@ -138,7 +141,7 @@ def test_a_stand_in_is_of_the_same_part(root: Path) -> None:
 def test_the_halves_of_a_search_stay_apart(kind: type[ImageFolder], root: Path) -> None:
     names = [f"train/{name}/{i:02}.png" for name in ("cat", "dog") for i in range(0, PER_CLASS, 2)]
     damage(root, *names)
-    more = {"weight_fraction": 0.5} if kind is ImageNet else {}
+    more: dict[str, Any] = {"weight_fraction": 0.5} if kind is ImageNet else {}
     data = kind(
         root=str(root), image_size=8, batch_size=4, arch_fraction=0.5, broken_images=12, **more
     )

@@ -55,8 +55,9 @@ def rgb(image: Image.Image) -> list[int]:
 def test_to_rgb() -> None:
     assert rgb(Image.new("L", (2, 3), 77)) == [77, 77, 77]
     assert rgb(Image.new("RGB", (2, 3), (1, 2, 3))) == [1, 2, 3]
-    assert rgb(Image.new("RGBA", (2, 3), (1, 2, 3, 128))) == [1, 2, 3]
-    assert rgb(Image.new("LA", (2, 3), (9, 128))) == [9, 9, 9]
+    # over white: 255 - 128 / 255 * (255 - value)
+    assert rgb(Image.new("RGBA", (2, 3), (1, 2, 3, 128))) == [128, 128, 129]
+    assert rgb(Image.new("LA", (2, 3), (9, 128))) == [132, 132, 132]
     assert rgb(Image.new("CMYK", (2, 3), (255, 0, 0, 0))) == [0, 255, 255]
     assert rgb(Image.new("1", (2, 3), 1)) == [255, 255, 255]
     assert rgb(Image.fromarray(np.full((3, 2), 77 * 256 + 5, dtype=np.uint16))) == [77, 77, 77]
@@ -69,4 +70,4 @@ def test_palette_with_transparent_entries(tmp_path: Path) -> None:
     image.save(tmp_path / "p.png", transparency=b"\x00\x80")
     with Image.open(tmp_path / "p.png") as stored:
         assert stored.mode == "P"
-        assert rgb(stored) == [10, 20, 30]
+        assert rgb(stored) == [132, 137, 142]  # over white
