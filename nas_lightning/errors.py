@@ -20,8 +20,8 @@ class DataError(NASError):
     """A data set is missing or empty, or contains something that cannot be read."""
 
 
-class GenotypeError(NASError):
-    """A genotype is malformed or belongs to another search space.
+class ContentError(NASError):
+    """A file can be read, but its content is not what it should be.
 
     Args:
         reason: What is wrong.
@@ -29,10 +29,17 @@ class GenotypeError(NASError):
         file: Name of the file that contains it, if any.
     """
 
-    def __init__(self, reason: str, path: str = "$", file: str = "the genotype") -> None:
+    def __init__(self, reason: str, path: str = "$", file: str = "the data") -> None:
         super().__init__(f"{file} is not valid: at {path}: {reason}")
         self.reason = reason
         self.path = path
+
+
+class GenotypeError(ContentError):
+    """A genotype is malformed or belongs to another search space. See `ContentError`."""
+
+    def __init__(self, reason: str, path: str = "$", file: str = "the genotype") -> None:
+        super().__init__(reason, path, file)
 
 
 class CheckpointError(NASError):

@@ -15,7 +15,8 @@ from typing import BinaryIO
 def replacing(path: Path) -> Iterator[Path]:
     """Replace `path` by a temporary file once all of that file is on the disk.
 
-    A missing folder is created. If writing fails, the temporary file is removed.
+    A missing folder is created. If writing fails, the temporary file is removed, and the error
+    names `path`.
 
     Args:
         path: The file to replace.
@@ -30,8 +31,10 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         sync(temporary)
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, str(temporary), temporary):
+            error.filename = str(path)
         raise
     sync(path.parent)
 

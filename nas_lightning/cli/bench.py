@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
-from pathlib import Path
 
-from nas_lightning.cli.verb_parser import VerbParser, positive, whole
+from nas_lightning.cli.verb_parser import VerbParser, path, positive, whole
 
 PRESETS = ("digits", "cifar", "nas_bench_201", "cifar_full", "quick")
 STEPS = ("search", "arch", "weight", "retrain", "data", "fit")
@@ -108,10 +107,10 @@ def _parser() -> VerbParser:
     parser.add_argument(
         "--graphs", action="store_true", help="replay passes as CUDA graphs; times only"
     )
-    parser.add_argument("--json", type=Path, metavar="OUT", help="also write the figures")
+    parser.add_argument("--json", type=path, metavar="OUT", help="also write the figures")
     parser.add_argument("--markdown", action="store_true", help="print Markdown")
     parser.add_argument(
-        "--compare", type=Path, metavar="OLD", help="also show the changes since a file of --json"
+        "--compare", type=path, metavar="OLD", help="also show the changes since a file of --json"
     )
     return parser
 

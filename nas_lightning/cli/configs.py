@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from nas_lightning.cli.verb_parser import VerbParser
+from nas_lightning.cli.verb_parser import VerbParser, path
 from nas_lightning.runs import configs
 
 
@@ -17,7 +15,7 @@ def run(arguments: list[str]) -> None:
     show.add_argument("name")
     copy = actions.add_parser("copy", help="copy one to a folder")
     copy.add_argument("name")
-    copy.add_argument("folder", type=Path)
+    copy.add_argument("folder", type=path)
     args = parser.parse_args(arguments[1:])
     if args.action == "show":
         print(configs.find_shipped(args.name).read_text(encoding="utf-8"), end="")
@@ -25,5 +23,5 @@ def run(arguments: list[str]) -> None:
         print(f"written to {configs.copy_config(args.name, args.folder)}")
     else:
         found = configs.shipped() | configs.overlays() | configs.scripts()
-        for name, path in found.items():
-            print(f"{name:<29} {configs.summary(path)}")
+        for name, file in found.items():
+            print(f"{name:<29} {configs.summary(file)}")

@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from nas_lightning.cli.verb_parser import VerbParser
+from nas_lightning.cli.verb_parser import VerbParser, path
 
 RANDOM_SEED = 1
 
@@ -15,7 +15,7 @@ def run(arguments: list[str]) -> None:
     """Search, retrain and test on handwritten digits, and do the same with a random cell."""
     parser = VerbParser("nas demo", description=run.__doc__)
     parser.add_argument(
-        "--run_dir", type=Path, default=Path("runs/demo"), help="default: %(default)s"
+        "--run_dir", type=path, default=Path("runs/demo"), help="default: %(default)s"
     )
     run_demo(parser.parse_args(arguments[1:]).run_dir)
 

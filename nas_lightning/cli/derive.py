@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas_lightning.cli.verb_parser import VerbParser
+from nas_lightning.cli.verb_parser import VerbParser, path
 from nas_lightning.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 def run(arguments: list[str]) -> None:
     """Read the genotype off a checkpoint of a search."""
     parser = VerbParser("nas derive", description=run.__doc__)
-    parser.add_argument("checkpoint", help="for example runs/cifar_idarts/checkpoints/last.ckpt")
-    parser.add_argument("-o", "--output", help="genotype file to write (default: print it)")
+    parser.add_argument(
+        "checkpoint", type=path, help="for example runs/cifar_idarts/checkpoints/last.ckpt"
+    )
+    parser.add_argument(
+        "-o", "--output", type=path, help="genotype file to write (default: print it)"
+    )
     args = parser.parse_args(arguments[1:])
     genotype = derive_genotype(args.checkpoint)
     if args.output:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from nas_lightning.cli.verb_parser import VerbParser
+from nas_lightning.cli.verb_parser import VerbParser, path, source
 
 
 def run(arguments: list[str]) -> None:
     """Draw the cells of a genotype."""
     parser = VerbParser("nas draw", description=run.__doc__)
-    parser.add_argument("genotype", help="a genotype file or a published name")
-    parser.add_argument("-o", "--output", required=True, help="picture: .svg, .png or .pdf")
+    parser.add_argument("genotype", type=source, help="a genotype file or a published name")
+    parser.add_argument(
+        "-o", "--output", type=path, required=True, help="picture: .svg, .png or .pdf"
+    )
     args = parser.parse_args(arguments[1:])
     from nas_lightning.drawing.cells import save_drawing
     from nas_lightning.spaces import load_genotype

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from nas_lightning.cli.verb_parser import VerbParser, positive
+from nas_lightning.cli.verb_parser import VerbParser, positive, source
 
 
 def run(arguments: list[str]) -> None:
@@ -37,6 +37,7 @@ def _parser() -> VerbParser:
     parser = VerbParser("nas info", description=run.__doc__)
     parser.add_argument(
         "genotype",
+        type=source,
         help="a genotype file, a published name, an architecture string of NAS-Bench-201, "
         "`supernet`, or a run directory",
     )

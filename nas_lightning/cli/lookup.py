@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas_lightning.cli.verb_parser import VerbParser, positive
+from nas_lightning.cli.verb_parser import VerbParser, path, positive, source
 
 SPACES = ("nasbench201", "nas_bench_201")
 
@@ -85,6 +85,7 @@ def _parser() -> VerbParser:
     )
     parser.add_argument(
         "genotypes",
+        type=source,
         nargs="*",
         metavar="GENOTYPE",
         help="a genotype file, an architecture string, or a run directory",
@@ -95,7 +96,7 @@ def _parser() -> VerbParser:
     parser.add_argument(
         "--table",
         required=True,
-        type=Path,
+        type=path,
         metavar="FILE",
         help="CSV file with a column arch and columns of accuracies in percent",
     )
@@ -103,7 +104,7 @@ def _parser() -> VerbParser:
     parser.add_argument("--json", action="store_true", help="print JSON")
     rank = parser.add_argument_group("ranking by a supernet")
     rank.add_argument(
-        "--rank", type=Path, metavar="SEARCH", help="run directory or checkpoint of a search"
+        "--rank", type=path, metavar="SEARCH", help="run directory or checkpoint of a search"
     )
     rank.add_argument(
         "--cells",

@@ -6,6 +6,7 @@ import sys
 from functools import partial
 
 from nas_lightning import __version__
+from nas_lightning.cli.process import check_process, tolerate_any_text
 from nas_lightning.cli.verbs import find, help_text
 from nas_lightning.runs.exit import exit_code
 
@@ -20,6 +21,7 @@ def main(argv: list[str] | None = None) -> int:
         0; 1 if the run failed or `doctor` found a difference; 2 if the command or the
         configuration is wrong; 130 if the user interrupted it.
     """
+    tolerate_any_text()
     return exit_code(partial(dispatch, sys.argv[1:] if argv is None else argv))
 
 
@@ -35,4 +37,5 @@ def dispatch(arguments: list[str]) -> int:
     if arguments[0] == "--version":
         print(f"nas {__version__}")
         return 0
+    check_process()
     return find(arguments[0])(arguments) or 0

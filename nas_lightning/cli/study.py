@@ -7,7 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nas_lightning.cli.verb_parser import VerbParser, positive, whole
+from nas_lightning.cli.verb_parser import VerbParser, path, positive, whole, word
 from nas_lightning.slurm.batch_script import Request
 from nas_lightning.studies.plan import RANDOM, Method, Study
 
@@ -79,7 +79,7 @@ def read(arguments: list[str]) -> Given:
         random=args.random,
         search_options=tuple(options["search"]),
         retrain_options=tuple(options["retrain"]),
-        table=args.table,
+        table=None if args.table is None else str(args.table),
         column=args.column,
         metric=args.metric,
     )
@@ -152,7 +152,7 @@ def _parser() -> VerbParser:
     add("-c", "--config", action="append", required=True, metavar="[NAME=]CONFIG[,…]", help=text)
     add("--retrain", metavar="CONFIG[,…]", help="configuration of the retraining")
     text = "table of true accuracies (NAS-Bench-201) instead of a retraining; see nas lookup"
-    add("--table", metavar="FILE", help=text)
+    add("--table", type=path, metavar="FILE", help=text)
     add("--column", help="column of the table (default: cifar10_test)")
     add("--seeds", type=positive, default=10, metavar="N", help="searches per method (default: 10)")
     text = "retrainings of each cell (default: 1)"
@@ -160,22 +160,22 @@ def _parser() -> VerbParser:
     text = "randomly drawn cells, judged like the found ones and by each supernet (default: 10)"
     add("--random", type=whole, default=10, metavar="M", help=text)
     add("--metric", help="metric to compare (default: the first of the task: accuracy, psnr, …)")
-    add("--dir", type=Path, default=Path("runs/study"), help="the study's folder (default: "
+    add("--dir", type=path, default=Path("runs/study"), help="the study's folder (default: "
         "%(default)s)")  # fmt: skip
     text = "runs at a time (default: one for each GPU, or one)"
     add("--jobs", type=positive, metavar="J", help=text)
     add("--retry-failed", action="store_true", help="try failed runs once more")
     add("--slurm", action="store_true", help="run as a job array of SLURM (needs submitit)")
     slurm = parser.add_argument_group("with --slurm, for each job")
-    slurm.add_argument("--partition", help="default: SLURM's")
-    slurm.add_argument("--account", help="default: SLURM's")
+    slurm.add_argument("--partition", type=word, help="default: SLURM's")
+    slurm.add_argument("--account", type=word, help="default: SLURM's")
     slurm.add_argument("--time", default="24:00:00", help="time limit (default: %(default)s)")
     text = "seconds before the time limit at which a job saves and is requeued (default: 300)"
     slurm.add_argument("--lead", type=positive, default=300, metavar="SECONDS", help=text)
     slurm.add_argument("--gpus", type=whole, default=1, help="GPUs (default: 1)")
     text = "CPU cores (default: 8)"
     slurm.add_argument("--cpus-per-task", type=positive, default=8, metavar="C", help=text)
-    slurm.add_argument("--mem", help="memory (default: SLURM's)")
+    slurm.add_argument("--mem", type=word, help="memory (default: SLURM's)")
     text = "jobs that run at a time (default: all)"
     slurm.add_argument("--at-once", type=positive, metavar="N", help=text)
     return parser

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from nas_lightning.cli.verb_parser import VerbParser, positive, whole
+from nas_lightning.cli.verb_parser import VerbParser, path, positive, whole, word
 
 DESCRIPTION = "Submit a fit to SLURM. Options of `nas fit` come after -- and win."
 PROCESSES = "there is one process for each GPU: give --tasks-per-node with --gpus 0 only"
@@ -48,7 +48,7 @@ def read(arguments: list[str]) -> Given:
         parser.error(PROCESSES)
     request = {
         "name": args.name,
-        "logs": args.folder,
+        "logs": None if args.folder is None else str(args.folder),
         "nodes": args.nodes,
         "gpus": args.gpus,
         "tasks": args.gpus or args.tasks_per_node or 1,
@@ -76,13 +76,15 @@ def _parser() -> VerbParser:
     add("--tasks-per-node", type=positive, metavar="T", help=text)
     text = "CPU cores of each process, including its loading processes (default: 8)"
     add("--cpus-per-task", type=positive, default=8, metavar="C", help=text)
-    add("--mem", help="memory of each node (default: all with GPUs, else SLURM's)")
+    add("--mem", type=word, help="memory of each node (default: all with GPUs, else SLURM's)")
     add("--time", default="24:00:00", help="time limit (default: %(default)s)")
     text = "seconds before the time limit at which the run saves and is requeued (default: 300)"
     add("--lead", type=positive, default=300, metavar="SECONDS", help=text)
-    add("--partition", help="default: SLURM's")
-    add("--account", help="default: SLURM's")
-    add("--name", help="name of the job (default: that of the run directory)")
-    add("--folder", help="folder of script and logs (default: logs in the run directory)")
+    add("--partition", type=word, help="default: SLURM's")
+    add("--account", type=word, help="default: SLURM's")
+    add("--name", type=word, help="name of the job (default: that of the run directory)")
+    add(
+        "--folder", type=path, help="folder of script and logs (default: logs in the run directory)"
+    )
     add("--dry-run", action="store_true", help="only print the script for sbatch")
     return parser

@@ -7,7 +7,6 @@ from typing import Any
 
 import lightning
 import torch
-import yaml
 from filelock import BaseFileLock
 from jsonargparse import Namespace
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
@@ -44,12 +43,14 @@ from nas_lightning.runs.header import header
 from nas_lightning.runs.loggers import make_loggers
 from nas_lightning.runs.next_steps import resume_command
 from nas_lightning.runs.parser import NASArgumentParser, PackagedConfig, PrintPlan
+from nas_lightning.runs.paths import expand_paths
 from nas_lightning.runs.quiet import quiet
 from nas_lightning.runs.record import RunRecord
 from nas_lightning.runs.save_config import SaveConfig
 from nas_lightning.runs.shared_settings import Stages, write_stages
 from nas_lightning.search import SearchModule
 from nas_lightning.slurm.environment import active_job, check_environment, trainer_arguments
+from nas_lightning.yaml_text import parse_mapping
 
 
 class NASCLI(LightningCLI):
@@ -162,7 +163,9 @@ class NASCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Read the configuration and complete it."""
         super().parse_arguments(parser, args)
-        self.complete(self.config[self.config.subcommand])
+        config = self.config[self.config.subcommand]
+        expand_paths(config)
+        self.complete(config)
 
     def complete(self, config: Namespace) -> None:
         """Complete the configuration of the run before anything is built.
@@ -261,8 +264,7 @@ class NASCLI(LightningCLI):
         """Return the configuration of the run as plain data."""
         parser = self._parser(self.subcommand)
         text = parser.dump(self.config[str(self.subcommand)], skip_none=False)
-        found: dict[str, Any] = yaml.safe_load(text)
-        return found
+        return parse_mapping(text, "the configuration")
 
 
 def _checkpoint_folder(run_dir: str) -> str:

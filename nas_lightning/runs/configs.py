@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import shutil
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 
 from nas_lightning.errors import UsageError
+from nas_lightning.files import write_text
+from nas_lightning.text_files import user_path
 
 
 def config_folder() -> Path:
@@ -44,9 +45,12 @@ def find_config(name: str) -> Path:
     Raises:
         UsageError: There is none; the message names the nearest.
     """
-    for path in (Path(name), Path(f"{name}.yaml")):
+    given = user_path(name, "--config")
+    for path in (given, given.with_name(f"{given.name}.yaml")):
         if path.is_file():
             return path
+        if path.is_dir():
+            raise UsageError(f"--config {path} is a folder: name a configuration in it")
     near = [path.name for path in Path().glob("*.yaml")]
     return _find((name, f"{name}.yaml"), {**shipped(), **overlays()}, near)
 
@@ -82,9 +86,8 @@ def copy_config(name: str, folder: Path) -> Path:
         UsageError: There is no such configuration, or the file exists already.
     """
     source = find_shipped(name)
-    folder.mkdir(parents=True, exist_ok=True)
     target = folder / source.name
     if target.exists():
         raise UsageError(f"{target} exists already: remove it, or choose another folder")
-    shutil.copyfile(source, target)
+    write_text(target, source.read_text(encoding="utf-8"))
     return target

@@ -9,9 +9,13 @@ from collections.abc import Callable
 
 from nas_lightning.errors import NASError
 from nas_lightning.runs.failures import explain, root_cause
+from nas_lightning.text import one_line
 
 INTERRUPTED = 130
 """Exit code of a command that the user stopped."""
+
+WHERE = "NAS_DEBUG=1 before the command shows where"
+"""Advice for an error that nobody expected."""
 
 
 def exit_code(command: Callable[[], int | None]) -> int:
@@ -46,17 +50,23 @@ def report(error: BaseException) -> int:
     if isinstance(error, NASError) and error.everywhere and not first_process():
         return error.exit_code
     text = explain(error)
-    known = text is not None
     if text is None:
-        text = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    print(f"nas: {text}", file=sys.stderr)
-    if not known and os.environ.get("NAS_DEBUG") != "1":
-        print("nas: set NAS_DEBUG=1 to see where", file=sys.stderr)
+        text = (
+            f"an unexpected error: {unexpected(error)}; NAS_DEBUG=1 before the command shows where"
+        )
+    print(f"nas: {one_line(text)}", file=sys.stderr)
     return error.exit_code if isinstance(error, NASError) else 1
+
+
+def unexpected(error: BaseException) -> str:
+    """Return the text of an error that no function explains; never empty, and without a colon."""
+    text = one_line(str(error)).rstrip(":. ")
+    return f"no key {text}" if isinstance(error, KeyError) else text or "it has no text"
 
 
 def first_process() -> bool:
     """Return True if this is the first process of a run, or the only one."""
     # the variables that Lightning reads; importing Lightning would take seconds
     numbers = (os.environ.get(name) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
-    return int(next(filter(None, numbers), 0)) == 0
+    number = next(filter(None, numbers), "0")
+    return not number.isdecimal() or int(number) == 0

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 from argparse import SUPPRESS, Action
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
+from jsonargparse import get_loader, set_loader
 from jsonargparse._actions import ActionConfigFile
 from lightning.pytorch.cli import LightningArgumentParser
 
 from nas_lightning.errors import UsageError
 from nas_lightning.runs.configs import find_config
 from nas_lightning.runs.messages import REQUIRED, tidy
+from nas_lightning.text_files import read_text
+from nas_lightning.yaml_text import LARGEST, check_text, parse_mapping
 
 MISSING = {
     "model.genotype": "a genotype file or a published name is required: --model.genotype "
@@ -23,6 +26,19 @@ MISSING = {
     "come with nas",
 }
 MISSING["data"] = MISSING["model"]
+
+
+_LOADER = get_loader("yaml")
+
+
+def _load(text: str) -> Any:
+    """Read a value or a configuration for jsonargparse, within our limits."""
+    check_text(text)
+    return _LOADER(text)
+
+
+# of every value of the command line and of every file that jsonargparse opens by itself
+set_loader("yaml", _load, (yaml.YAMLError, ValueError))
 
 
 class PackagedConfig(ActionConfigFile):
@@ -42,12 +58,16 @@ class PackagedConfig(ActionConfigFile):
         """
         # text with a line break, or a colon and a blank, is itself YAML, which is allowed too
         if not isinstance(values, str) or re.search(r"\n|: ", values):
+            parse_mapping(values, "--config")
             super().__call__(parser, cfg, values, option_string)  # type: ignore[no-untyped-call] # of jsonargparse
             return
         path = find_config(values)
-        check_yaml(path)
+        text = read_text(path, LARGEST, UsageError)
+        parse_mapping(text, str(path))
+        # jsonargparse reads UTF-8 only; a path also tells it what relative paths are relative to
+        content = text if path.read_bytes()[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else str(path)
         try:
-            super().__call__(parser, cfg, str(path), option_string)  # type: ignore[no-untyped-call] # of jsonargparse
+            super().__call__(parser, cfg, content, option_string)  # type: ignore[no-untyped-call] # of jsonargparse
         except UsageError as error:
             raise UsageError(f"{path}: {error}") from error
 
@@ -90,24 +110,3 @@ class NASArgumentParser(LightningArgumentParser):
         ]
         actions = [action for parser in parsers for action in parser._actions]
         return {action.dest: getattr(action, "_typehint", None) for action in actions}
-
-
-def check_yaml(path: Path) -> None:
-    """Check that a configuration can be read and has keys.
-
-    Raises:
-        UsageError: It cannot; the message names the line.
-    """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the configuration {path}: {error}") from error
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = f", line {mark.line + 1}" if mark else ""
-        raise UsageError(f"{path}{line}: not valid YAML: {error.problem}") from error
-    except yaml.YAMLError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UsageError(f"{path}: not valid YAML: {reason}") from error
-    if not isinstance(content, dict):
-        raise UsageError(f"{path}: not a configuration: it has no `key: value` lines")

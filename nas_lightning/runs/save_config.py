@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from nas_lightning.runs.directory import CONFIG, has_checkpoint
 from nas_lightning.runs.fingerprint import changes
+from nas_lightning.yaml_text import parse_mapping, read_mapping
 
 
 class SaveConfig(SaveConfigCallback):
@@ -27,8 +27,8 @@ class SaveConfig(SaveConfigCallback):
         """Print the settings of a resumed run that have changed."""
         if not saved.is_file():
             return
-        before = yaml.safe_load(saved.read_text(encoding="utf-8"))
-        now = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        before = read_mapping(saved)
+        now = parse_mapping(self.parser.dump(self.config, skip_none=False), "the configuration")
         if found := changes(before, now):
             print("\n  ".join(["resumes with other settings:", *found]), flush=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from dataclasses import dataclass
 from functools import partial
@@ -44,7 +43,7 @@ class Submission:
 
     def script(self) -> str:
         """Return the job as a file for `sbatch`."""
-        origin = shlex.join(["nas", *sys.argv[1:]])
+        origin = ["nas", *sys.argv[1:]]
         folder = str(Path(sys.executable).parent)
         return script(self.request, ["nas", *self.arguments], folder, origin)
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas_lightning.errors import NASError, UsageError
-from nas_lightning.slurm.batch_script import SRUN, Request
+from nas_lightning.slurm.batch_script import SRUN, Request, pattern
+from nas_lightning.text import shown
 
 if TYPE_CHECKING:  # an extra that may be missing
     from submitit import AutoExecutor
 
+MARKS = ("%j", "%t", "%A", "%a")
+"""Texts that submitit replaces in names of folders."""
 SUBMITITS_OWN = ("job-name", "nodes", "ntasks-per-node", "cpus-per-task", "output", "open-mode")
 """Directives that submitit writes itself, from its own arguments."""
 
@@ -44,8 +48,13 @@ def configured(request: Request, **more: Any) -> AutoExecutor:
         more: Further parameters of submitit.
 
     Raises:
-        UsageError: submitit or SLURM is not installed here.
+        UsageError: submitit or SLURM is not installed here, or cannot use the folder of the logs.
     """
+    if mark := next((mark for mark in MARKS if mark in request.logs), None):
+        raise UsageError(
+            f"submitit cannot use the folder {shown(request.logs)}, for the {mark} in its name: "
+            f"choose another"
+        )
     executor = _open(request.logs)
     # directives that submitit has no argument for, in the form of the script of --dry-run
     additional = {
@@ -54,13 +63,19 @@ def configured(request: Request, **more: Any) -> AutoExecutor:
         if name not in SUBMITITS_OWN
     }
     cpus = ("$SLURM_CPUS_PER_TASK", str(request.cpus))  # submitit quotes its arguments
+    output = []
+    if "%" in request.logs:  # submitit does not double it; its own option comes before
+        job = "%A_%a" if "slurm_array_parallelism" in more else "%j"
+        logs = f"{pattern(str(Path(request.logs).absolute()))}/{job}"
+        additional["output"] = f"{logs}_0_log.out"
+        output = ["--output", f"{logs}_%t_log.out"]
     executor.update_parameters(
         name=request.name,
         nodes=request.nodes,
         tasks_per_node=request.tasks,
         cpus_per_task=request.cpus,
         slurm_stderr_to_stdout=True,
-        slurm_srun_args=[argument.replace(*cpus) for argument in SRUN],
+        slurm_srun_args=[*(argument.replace(*cpus) for argument in SRUN), *output],
         slurm_additional_parameters=additional,
         **more,
     )

@@ -16,6 +16,7 @@ from nas_lightning.callbacks import RunInterruptedError
 from nas_lightning.retrain import RetrainModule, count_parameters
 from nas_lightning.runs.command import run
 from nas_lightning.runs.directory import AUTO, CONFIG
+from nas_lightning.runs.exit import unexpected
 from nas_lightning.runs.failures import explain, root_cause
 from nas_lightning.runs.metrics import read_metrics
 from nas_lightning.runs.record_file import read_record
@@ -33,6 +34,7 @@ from nas_lightning.studies.plan import (
 )
 from nas_lightning.studies.progress import Line
 from nas_lightning.studies.results import read_failure, read_result, write_failure, write_result
+from nas_lightning.text import one_line
 
 QUIET = ("--verbose", "false")
 
@@ -77,7 +79,7 @@ def _once(place: Path, retry: bool, work: Callable[[], None]) -> bool:
             if isinstance(error.__context__, KeyboardInterrupt):  # Ctrl-C as Lightning passes it on
                 raise KeyboardInterrupt from None
             cause = root_cause(error)
-            write_failure(place, explain(cause) or f"{type(cause).__name__}: {cause}")
+            write_failure(place, one_line(explain(cause) or unexpected(cause)))
             print(f"nas: {read_failure(place)}", flush=True)
             return False
         return True

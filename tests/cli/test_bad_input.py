@@ -142,7 +142,7 @@ def test_configuration_file(nas: Nas, text: str, fragments: list[str]) -> None:
 
 def test_configuration_that_is_not_text(nas: Nas) -> None:
     Path("bad.yaml").write_bytes(b"\xff\xfe\x80")
-    check(nas("fit --config bad.yaml"), 2, ["cannot read the configuration bad.yaml"])
+    check(nas("fit --config bad.yaml"), 2, ["cannot read bad.yaml", "UTF-8"])
 
 
 def images(root: str, empty: bool = False, broken: bool = False) -> None:
@@ -278,7 +278,8 @@ def test_failure_of_unknown_kind(nas: Nas) -> None:
     result = nas("fit --config search --trainer.accelerator gpuu")
     assert result.code == 1
     assert "gpuu" in result.err
-    assert result.err.endswith("nas: set NAS_DEBUG=1 to see where\n")
+    assert result.err.endswith("; NAS_DEBUG=1 before the command shows where\n")
+    assert len(result.err.splitlines()) == 1
 
 
 def test_start_that_failed_can_be_repeated(nas: Nas) -> None:
