@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from nas_lightning.randomness import ReplayedDraws
-from nas_lightning.search.bilevel import BilevelProblem
+from nas_lightning.search.bilevel import BilevelProblem, frozen
 from nas_lightning.search.losses import Losses, Pass
 from nas_lightning.search.slots import ARCH_GRADIENT
 from nas_lightning.search.step_context import StepContext
@@ -60,7 +60,8 @@ def arch_step(
         if context.graphs is None:
             seen, gradients = _estimated(context, batch, arch, weight_optimizer)
         else:
-            function = functools.partial(_direct, losses, list(arch.values()))
+            weights = context.parts.weights.values()
+            function = functools.partial(_direct, losses, weights, list(arch.values()))
             decided = context.parts.decided(arch)
             seen, gradients = context.graphs.run("arch step", function, half, decided)
     before = _copies(arch)
@@ -109,11 +110,14 @@ def _estimated(
     return passes[0], gradients
 
 
-def _direct(losses: Losses, arch: Sequence[Tensor], half: Any) -> tuple[Pass, tuple[Tensor, ...]]:
+def _direct(
+    losses: Losses, weights: Iterable[Tensor], arch: Sequence[Tensor], half: Any
+) -> tuple[Pass, tuple[Tensor, ...]]:
     """Return the outer pass and its first-order gradient, computed as a graph can hold it.
 
     For a single process: nothing is averaged.
     """
-    found = losses.outer(half)
-    gradients = torch.autograd.grad(found.loss, list(arch), materialize_grads=True)
+    with frozen(weights):
+        found = losses.outer(half)
+        gradients = torch.autograd.grad(found.loss, list(arch), materialize_grads=True)
     return losses.detached(found), gradients

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,26 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from nas_lightning.distributed import mean_over_ranks
+
+
+@contextmanager
+def frozen(parameters: Iterable[Tensor]) -> Iterator[None]:
+    """Ask for no gradients of parameters inside the context, so that less is kept for them.
+
+    It must last until the gradients are computed: checkpointed cells run again in that pass, and
+    must keep the same tensors.
+
+    Args:
+        parameters: Leaf tensors. Those that require gradients require them again after it.
+    """
+    learned = [parameter for parameter in parameters if parameter.requires_grad]
+    try:
+        for parameter in learned:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in learned:
+            parameter.requires_grad_(True)
 
 
 @dataclass(frozen=True)
@@ -39,8 +60,12 @@ class BilevelProblem:
         The derivative is zero for parameters that the loss does not depend on, such as those of
         operations that were not drawn.
         """
-        derivative = torch.autograd.grad(
-            loss, list(parameters), retain_graph=retain_graph, materialize_grads=True
+        derivative = (
+            torch.autograd.grad(
+                loss, list(parameters), retain_graph=retain_graph, materialize_grads=True
+            )
+            if loss.requires_grad
+            else tuple(torch.zeros_like(parameter) for parameter in parameters)
         )
         return mean_over_ranks(derivative)
 
@@ -52,6 +77,7 @@ ArchGradient = Callable[[BilevelProblem], tuple[Tensor, ...]]
 def first_order(problem: BilevelProblem) -> tuple[Tensor, ...]:
     """Return the direct term d outer / dα at the present weights (DARTS, first order).
 
-    One forward and backward pass.
+    One forward and backward pass, which keeps nothing for gradients of the weights.
     """
-    return problem.grad(problem.outer(), list(problem.arch.values()))
+    with frozen(problem.weights.values()):
+        return problem.grad(problem.outer(), list(problem.arch.values()))

@@ -17,6 +17,7 @@ from nas_lightning.search import (
     SearchModule,
     SearchPlan,
 )
+from nas_lightning.search.bilevel import frozen
 from nas_lightning.strategies.stopping import EarlyStop
 
 
@@ -27,11 +28,12 @@ def alpha_hessian(problem: BilevelProblem) -> Tensor:
     that graph.
     """
     alpha = [value for name, value in problem.arch.items() if name.startswith("alpha.")]
-    slope = torch.autograd.grad(problem.outer(), alpha, create_graph=True)
     rows = []
-    for entry in torch.cat([part.flatten() for part in slope]):
-        parts = problem.grad(entry, alpha, retain_graph=True)
-        rows.append(torch.cat([part.flatten() for part in parts]))
+    with frozen(problem.weights.values()):
+        slope = torch.autograd.grad(problem.outer(), alpha, create_graph=True)
+        for entry in torch.cat([part.flatten() for part in slope]):
+            parts = problem.grad(entry, alpha, retain_graph=True)
+            rows.append(torch.cat([part.flatten() for part in parts]))
     hessian = torch.stack(rows).double()
     return (hessian + hessian.T) / 2  # they differ by rounding only
 

@@ -4,6 +4,7 @@ Sizes are such that activations are many times the weights, as in a real search:
 not, a few copies of the weights would outweigh all that is asked about here.
 """
 
+import contextlib
 import functools
 import importlib
 from dataclasses import replace
@@ -15,6 +16,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from nas_lightning.bench import Case
 from nas_lightning.bench.harness import Harness, quiet
+from nas_lightning.search import bilevel
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 BATCH = 16
@@ -37,6 +39,14 @@ def peak(method: str, cells: str = "fast", batch: int = BATCH) -> Any:
     return memory.peak(replace(memory.SMALL, reference=cells == "reference"), method, batch)
 
 
+@functools.cache
+def graph_of_all(cells: str) -> int:
+    """Peak of an architecture step of first order that keeps what gradients of weights need."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bilevel, "frozen", lambda _: contextlib.nullcontext())
+        return int(peak.__wrapped__("darts", cells).arch)
+
+
 def weights() -> int:
     """Bytes of the weights of that supernet."""
     memory = importlib.import_module("memory")
@@ -57,8 +67,14 @@ def test_estimators_keep_the_promise(method: str, cells: str) -> None:
 @pytest.mark.parametrize("method", ESTIMATORS)
 def test_estimators_by_differences_hold_one_graph_at_a_time(method: str, cells: str) -> None:
     """Beside it there are copies of the weights alone; a second graph would be many of them."""
-    first = peak("darts", cells).arch
+    first = graph_of_all(cells)
     assert peak(method, cells).arch - first <= 6 * weights() < first / 2
+
+
+@pytest.mark.parametrize("cells", CELLS)
+def test_first_order_keeps_nothing_for_gradients_of_weights(cells: str) -> None:
+    """Images of the first convolutions, above all."""
+    assert peak("darts", cells).arch < 0.9 * graph_of_all(cells)
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,32 @@ def test_the_inner_loss_has_no_part_in_it() -> None:
     torch.testing.assert_close(first_order(problem)[0], 3 * alpha.detach() ** 2)
 
 
+def test_the_outer_pass_asks_nothing_of_the_weights() -> None:
+    """Not even if the pass fails: afterwards, each requires what it required before."""
+    alpha, weight, fixed = (torch.ones(2, requires_grad=i < 2) for i in range(3))
+    asked: list[bool] = []
+
+    def outer() -> Tensor:
+        asked.append(weight.requires_grad)
+        if len(asked) == 2:
+            raise RuntimeError("out of memory")
+        return (alpha * weight * fixed).sum()
+
+    problem = BilevelProblem(outer, outer, {"w": weight, "fixed": fixed}, {"alpha": alpha})
+    assert first_order(problem)[0].tolist() == [1.0, 1.0]
+    with pytest.raises(RuntimeError, match="memory"):
+        first_order(problem)
+    assert asked == [False, False]
+    assert weight.requires_grad
+    assert not fixed.requires_grad
+
+
+def test_an_outer_loss_of_weights_alone_has_the_gradient_zero() -> None:
+    alpha, weight = torch.ones(2, requires_grad=True), torch.ones(3, requires_grad=True)
+    problem = BilevelProblem(weight.sum, weight.sum, {"w": weight}, {"alpha": alpha})
+    assert first_order(problem)[0].tolist() == [0.0, 0.0]
+
+
 def test_every_derivative_is_averaged_over_the_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     """`tests/ddp/test_pair.py` compares whole runs; here the mean stands for itself."""
     given: list[list[Tensor]] = []
