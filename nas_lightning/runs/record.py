@@ -7,7 +7,6 @@ import os
 import platform
 import resource
 import socket
-import subprocess
 import sys
 import time
 from datetime import UTC, datetime
@@ -34,6 +33,7 @@ from nas_lightning.runs.record_file import (
     VERSION,
     read_record,
 )
+from nas_lightning.runs.revision import git_revision
 from nas_lightning.training.position import training_position
 from nas_lightning.training.stage import Stage
 
@@ -216,20 +216,6 @@ def environment(trainer: Trainer) -> dict[str, Any]:
         "nodes": trainer.num_nodes,
         "threads": torch.get_num_threads(),
     }
-
-
-def git_revision(folder: Path) -> str | None:
-    """Return the commit that is checked out around a folder, with `+` if files differ from it.
-
-    Returns:
-        `None` outside a checkout, or without git.
-    """
-    try:
-        command = ["git", "-C", str(folder), "describe", "--always", "--dirty=+", "--abbrev=40"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None
 
 
 def peak_memory(device: torch.device) -> float:

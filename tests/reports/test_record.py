@@ -1,7 +1,6 @@
 """`run.json`: what it says of runs that end, stop, fail and are killed."""
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from lightning.pytorch.loggers import CSVLogger
 from nas_lightning.callbacks import GracefulStop, RunCheckpoint, RunInterruptedError
 from nas_lightning.data import Synthetic
 from nas_lightning.runs.metrics import read_metrics
-from nas_lightning.runs.record import RunRecord, git_revision
+from nas_lightning.runs.record import RunRecord
 from nas_lightning.runs.record_file import last_start, read_record
 from tests.callbacks.test_graceful_stop import Send
 from tests.conftest import SearchFactory, TrainerFactory
@@ -154,21 +153,3 @@ def test_what_is_no_record_is_none(text: str, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(text)
     assert read_record(tmp_path) == last_start(tmp_path) == {}
     assert read_metrics(tmp_path) == []
-
-
-def test_the_revision_of_a_checkout(tmp_path: Path) -> None:
-    def git(*words: str) -> str:
-        name = ["-c", "user.name=a", "-c", "user.email=a@b"]
-        command = ["git", "-C", str(tmp_path), *name, *words]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        return done.stdout.strip()
-
-    assert git_revision(tmp_path) is None
-    git("init", "-q")
-    (tmp_path / "file").write_text("1")
-    git("add", "file")
-    git("commit", "-qm", "first")
-    head = git("rev-parse", "HEAD")
-    assert git_revision(tmp_path) == head
-    (tmp_path / "file").write_text("2")
-    assert git_revision(tmp_path) == f"{head}+"
