@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
-from nas_lightning.training.optimizers import fuse
+from nas_lightning.training.optimizers import fuse, prepare
 
 MADE: list[Callable[[Any], Optimizer]] = [
     partial(SGD, lr=0.1),
@@ -121,3 +121,55 @@ def test_others_stay_as_they_are() -> None:
         assert not optimizer.state
     whole = fuse(SGD([torch.zeros(2, device="meta", requires_grad=True)], lr=0.1))
     assert not whole.param_groups[0]["fused"]
+
+
+CHANGES: list[tuple[type[Optimizer], dict[str, Any], dict[str, Any]]] = [
+    (SGD, {}, {"momentum": 0.9}),
+    (SGD, {"momentum": 0.9}, {"momentum": 0.5, "nesterov": True, "weight_decay": 0.1}),
+    (SGD, {"momentum": 0.9}, {"momentum": 0.9, "dampening": 0.5}),
+    (Adam, {}, {"amsgrad": True, "betas": (0.5, 0.9), "eps": 1e-3}),
+    (AdamW, {"weight_decay": 0.1}, {"weight_decay": 0.2}),
+    (RMSprop, {}, {"momentum": 0.9, "centered": True}),
+]
+
+
+@pytest.mark.parametrize(("kind", "before", "now"), CHANGES)
+def test_a_load_keeps_the_settings_and_takes_the_state(
+    kind: Any, before: dict[str, Any], now: dict[str, Any]
+) -> None:
+    """The steps after it are those of an optimizer whose settings were changed in place."""
+    own, other = parameters(), parameters()
+    first = prepare(kind(own, lr=0.1, **before))
+    steps(first, own, 0, 3)
+    for value, loaded in zip(other, own, strict=True):
+        value.data.copy_(loaded)
+    again = prepare(kind(other, lr=0.2, **now))
+    again.load_state_dict(copy.deepcopy(first.state_dict()))
+    first.param_groups[0].update(lr=0.2, **now)
+    for value in own:  # PyTorch's own steps need these entries
+        zeros = {"max_exp_avg_sq": 0, "grad_avg": 0, "momentum_buffer": 0}
+        state = first.state[value]
+        state.update({key: torch.zeros_like(value) for key in zeros if key not in state})
+    if "dampening" in now:
+        first.param_groups[0]["fused"] = None
+    torch.testing.assert_close(
+        steps(again, other, 3, 7), steps(first, own, 3, 7), rtol=1e-12, atol=0
+    )
+    assert {k: again.param_groups[0][k] for k in now} == now
+
+
+def test_a_state_that_an_optimizer_keeps_among_its_settings_is_loaded() -> None:
+    class Counting(Optimizer):
+        """As Prodigy and the schedule-free optimizers do."""
+
+        def __init__(self, params: Any, lr: float = 0.1) -> None:
+            super().__init__(params, {"lr": lr, "count": 0})
+
+        def step(self, closure: Any = None) -> None:  # type: ignore[override] # no loss
+            self.param_groups[0]["count"] += 1
+
+    first, again = (prepare(Counting(parameters(), lr=lr)) for lr in (0.1, 0.2))
+    first.step()
+    again.load_state_dict(first.state_dict())
+    assert again.param_groups[0]["count"] == 1
+    assert again.param_groups[0]["lr"] == 0.2

@@ -10,6 +10,7 @@ from lightning import Callback, LightningModule, Trainer
 from nas_lightning.callbacks.average_weights import AverageWeights
 from nas_lightning.errors import DivergedError, UsageError
 from nas_lightning.training.epochs import place
+from nas_lightning.training.rates import EpochRates
 from nas_lightning.training.recovery import sound_checkpoint
 from nas_lightning.training.stage import Stage
 
@@ -25,9 +26,9 @@ class RollBackOnNaN(Callback):
     well, as the released code of DARTS does, would here repeat the same draws and the same loss.
     The hidden state of a training text is reset.
 
-    The learning rates of all optimizers and their schedules are multiplied by `rate_factor` for
-    the rest of the run, also after a resume. This holds for our schedules, and for those of
-    PyTorch that compute the rate from their `base_lrs`.
+    The learning rates of a `Stage` are those of its schedules times `rate_factor` to the power of
+    the number of roll-backs, also after a resume. For other modules the rates and the `base_lrs` of
+    their schedulers are multiplied.
 
     A search does not log the diverged batch. In a retraining its loss is part of the mean of the
     epoch, which is then not finite. The number of roll-backs is logged as `search/rollbacks` or
@@ -75,6 +76,15 @@ class RollBackOnNaN(Callback):
         if isinstance(pl_module, Stage):
             pl_module.rolls_back = False
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Lower the rates of a resumed run as often as it was rolled back."""
+        self._rescale(trainer)
+
+    def _rescale(self, trainer: Trainer) -> None:
+        for config in trainer.lr_scheduler_configs:
+            if isinstance(config.scheduler, EpochRates):
+                config.scheduler.rescale(self.rate_factor**self.count)
+
     def on_train_batch_end(
         self,
         trainer: Trainer,
@@ -106,6 +116,7 @@ class RollBackOnNaN(Callback):
         self.count += 1
         restore(trainer, pl_module, checkpoint)
         lower_rates(trainer, self.rate_factor)
+        self._rescale(trainer)
         if trainer.is_global_zero:
             rate = trainer.optimizers[0].param_groups[0]["lr"]
             print(
@@ -161,14 +172,19 @@ def restore(trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, 
 
 
 def lower_rates(trainer: Trainer, factor: float) -> None:
-    """Multiply all learning rates and the base rates of schedules, which checkpoints also store."""
+    """Multiply the rates of the optimizers whose scheduler is not an `EpochRates`.
+
+    Checkpoints store these rates, and the base rates of schedulers, which are multiplied too.
+    """
+    whole = [config.scheduler for config in trainer.lr_scheduler_configs]
+    follow = [scheduler.optimizer for scheduler in whole if isinstance(scheduler, EpochRates)]
     for optimizer in trainer.optimizers:
-        for group in optimizer.param_groups:
-            group.update({name: rate * factor for name, rate in _rates(group).items()})
-    for config in trainer.lr_scheduler_configs:
-        for scheduler in _schedulers(config.scheduler):
-            if hasattr(scheduler, "base_lrs"):
-                scheduler.base_lrs = [rate * factor for rate in scheduler.base_lrs]
+        if not any(optimizer is one for one in follow):
+            for group in optimizer.param_groups:
+                group.update({name: rate * factor for name, rate in _rates(group).items()})
+    for scheduler in (part for one in whole for part in _schedulers(one)):
+        if hasattr(scheduler, "base_lrs") and not isinstance(scheduler, EpochRates):
+            scheduler.base_lrs = [rate * factor for rate in scheduler.base_lrs]
 
 
 def _rates(group: dict[str, Any]) -> dict[str, Any]:

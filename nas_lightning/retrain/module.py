@@ -16,8 +16,7 @@ from nas_lightning.hparams import record_hyperparameters
 from nas_lightning.search.settings import shared_settings
 from nas_lightning.spaces import default_network, load_genotype
 from nas_lightning.tasks import Classification, Task
-from nas_lightning.training.optimizers import fuse
-from nas_lightning.training.schedules import CosineSchedule, Schedule, planned_epochs, scaled_rate
+from nas_lightning.training.schedules import CosineSchedule, Schedule, scaled_rate
 from nas_lightning.training.spec import DataSpec
 from nas_lightning.training.stage import Stage
 
@@ -173,8 +172,7 @@ class RetrainModule(Stage):
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LRScheduler]]:
         """Return the optimizer and its schedule, which steps once per epoch."""
-        optimizer = fuse(self.optimizer(self.network.parameters()))
-        return [optimizer], [self.schedule.build(optimizer, planned_epochs(self.trainer))]
+        return self.scheduled((self.optimizer(self.network.parameters()), self.schedule))
 
     def on_fit_start(self) -> None:
         """Check that the data comes as single batches.

@@ -33,7 +33,6 @@ from nas_lightning.supernet import ArchitectureParameters, SupernetFactory
 from nas_lightning.tasks import Classification, Task
 from nas_lightning.training import schedules
 from nas_lightning.training.meaning import in_short
-from nas_lightning.training.optimizers import fuse
 from nas_lightning.training.spec import DataSpec
 
 
@@ -183,11 +182,9 @@ class SearchModule(SupernetStage):
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LRScheduler]]:
         """Return the weight and the architecture optimizer, over disjoint parameters."""
-        weight = fuse(self.weight_optimizer(self.supernet.parameters()))
-        arch = fuse(self.plan[slots.ARCH_OPTIMIZER](arch_groups(self.arch)))
-        epochs = schedules.planned_epochs(self.trainer)
-        pairs = ((self.weight_schedule, weight), (self.arch_schedule, arch))
-        return [weight, arch], [schedule.build(optimizer, epochs) for schedule, optimizer in pairs]
+        weight = self.weight_optimizer(self.supernet.parameters())
+        arch = self.plan[slots.ARCH_OPTIMIZER](arch_groups(self.arch))
+        return self.scheduled((weight, self.weight_schedule), (arch, self.arch_schedule))
 
     def on_fit_start(self) -> None:
         """Check the settings of the run and give all processes the architecture of the first.

@@ -1,11 +1,71 @@
-"""Fused steps for PyTorch's own optimizers."""
+"""Optimizers of a run: fused steps, and settings that no checkpoint overrides."""
 
 from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 KINDS = (SGD, Adam, AdamW)
+LATE = {"amsgrad": "max_exp_avg_sq", "centered": "grad_avg", "momentum": "momentum_buffer"}
+"""Settings of PyTorch's optimizers, and the zeros that their states then start with."""
+
+
+def prepare(optimizer: Optimizer) -> Optimizer:
+    """Fuse the steps of an optimizer, and let loads change its states but not its settings.
+
+    The settings are the rates, momenta and decays of its parameter groups. Those of a checkpoint
+    are ignored.
+
+    Args:
+        optimizer: Any optimizer before its first step.
+
+    Returns:
+        The given optimizer.
+    """
+    optimizer.register_load_state_dict_pre_hook(_with_own_settings)
+    optimizer.register_load_state_dict_post_hook(_complete)
+    return fuse(optimizer)
+
+
+def settings_of(optimizer: Optimizer, group: Mapping[str, Any]) -> dict[str, Any]:
+    """Return copies of the settings of a parameter group, by name.
+
+    Some optimizers also keep a state there. Its names are among the defaults of the optimizer but
+    not among the arguments of its constructor.
+    """
+    arguments = inspect.signature(type(optimizer)).parameters
+    state = {"params", *(name for name in optimizer.defaults if name not in arguments)}
+    return {name: copy.deepcopy(value) for name, value in group.items() if name not in state}
+
+
+def _with_own_settings(optimizer: Optimizer, loaded: dict[str, Any]) -> dict[str, Any]:
+    """Return a loaded state with the present settings."""
+    groups = [
+        {**theirs, **settings_of(optimizer, own)}
+        for own, theirs in zip(optimizer.param_groups, loaded["param_groups"], strict=True)
+    ]
+    return {**loaded, "param_groups": groups}
+
+
+def _complete(optimizer: Optimizer) -> None:
+    """Add the states that the present settings need and a checkpoint of others lacks."""
+    if not type(optimizer).__module__.startswith("torch.optim"):
+        return
+    for group in optimizer.param_groups:
+        needed = [key for setting, key in LATE.items() if group.get(setting)]
+        if group.get("dampening"):  # SGD does not dampen the gradient that starts the buffer
+            continue
+        for parameter in group["params"]:
+            state = optimizer.state[parameter]
+            for key in needed:
+                # others start the whole state in their first step, SGD also copes with a part
+                if (state or isinstance(optimizer, SGD)) and state.get(key) is None:
+                    state[key] = torch.zeros_like(parameter)
 
 
 def fuse(optimizer: Optimizer) -> Optimizer:

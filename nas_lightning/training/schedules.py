@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -11,10 +12,10 @@ from typing import final
 from lightning import Trainer
 from lightning.pytorch.cli import LRSchedulerCallable
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from nas_lightning.errors import UsageError
-from nas_lightning.hparams import describe
+from nas_lightning.hparams import describe, target
 
 
 def planned_epochs(trainer: Trainer) -> int:
@@ -131,16 +132,40 @@ class LinearSchedule(_ClosedForm):
 
 @final
 class TorchSchedule(Schedule):
-    """Any scheduler of PyTorch, with its own arguments.
+    """Any scheduler of PyTorch whose rates follow from the epoch, with its own arguments.
 
     Args:
-        scheduler: Scheduler, such as `torch.optim.lr_scheduler.ExponentialLR` with `init_args`.
+        scheduler: Scheduler, such as `torch.optim.lr_scheduler.ExponentialLR` with `init_args`. It
+            is stepped once per epoch.
+
+    Raises:
+        UsageError: The scheduler is `ReduceLROnPlateau`, whose rates follow from a metric.
     """
 
     def __init__(self, scheduler: LRSchedulerCallable) -> None:
+        named = target(scheduler) if isinstance(scheduler, functools.partial) else scheduler
+        if isinstance(named, type) and issubclass(named, ReduceLROnPlateau):
+            raise _plateau()
         self.scheduler = scheduler
 
     def build(self, optimizer: Optimizer, epochs: int) -> LRScheduler:
-        """Build the scheduler; `epochs` is ignored."""
-        scheduler: LRScheduler = self.scheduler(optimizer)
+        """Build the scheduler; `epochs` is ignored.
+
+        Raises:
+            UsageError: The scheduler is `ReduceLROnPlateau`, or refuses its arguments.
+        """
+        try:
+            scheduler = self.scheduler(optimizer)
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"TorchSchedule: {' '.join(str(error).split())}") from error
+        if isinstance(scheduler, ReduceLROnPlateau):
+            raise _plateau()
         return scheduler
+
+
+def _plateau() -> UsageError:
+    return UsageError(
+        "TorchSchedule: ReduceLROnPlateau is not supported, because a resumed run could not repeat "
+        "its rates: use CosineSchedule, LinearSchedule, ConstantSchedule, or TorchSchedule with "
+        "ExponentialLR, StepLR or MultiStepLR"
+    )

@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from nas_lightning.distributed import gather_from_ranks
 from nas_lightning.errors import DivergedError, UsageError
@@ -21,8 +22,10 @@ from nas_lightning.tasks import Task
 from nas_lightning.training import checkpoints, recovery
 from nas_lightning.training.finite import FiniteSteps
 from nas_lightning.training.meaning import compare, meaning
+from nas_lightning.training.optimizers import prepare
 from nas_lightning.training.position import training_position
-from nas_lightning.training.schedules import planned_epochs
+from nas_lightning.training.rates import EpochRates
+from nas_lightning.training.schedules import Schedule, planned_epochs
 from nas_lightning.training.spec import DataSpec, checked_spec
 from nas_lightning.training.streams import Streams
 
@@ -77,6 +80,21 @@ class Stage(LightningModule, ABC):
     @abstractmethod
     def trained(self) -> nn.Module:
         """Network whose weights are trained."""
+
+    def scheduled(
+        self, *pairs: tuple[Optimizer, Schedule]
+    ) -> tuple[list[Optimizer], list[LRScheduler]]:
+        """Return optimizers and the schedulers of their rates, for `configure_optimizers`.
+
+        After a load, settings and rates are those of the configuration in force.
+        """
+        epochs = planned_epochs(self.trainer)
+
+        def rates(optimizer: Optimizer, schedule: Schedule) -> EpochRates:
+            return EpochRates(optimizer, lambda own: schedule.build(own, epochs), epochs)
+
+        optimizers = [prepare(optimizer) for optimizer, _ in pairs]
+        return optimizers, [rates(optimizer, schedule) for optimizer, schedule in pairs]
 
     def draw_position(self, batch_idx: int) -> tuple[int, int, int]:
         """Return seed, epoch and batch, which determine all draws of a step."""
@@ -216,6 +234,10 @@ class Stage(LightningModule, ABC):
         checkpoints.check(checkpoint, self.kind, self.space_name, self)
         self.draw_seed = checkpoint[STATE]["seed"]
         self._resumed = checkpoint[STATE]["streams"]
+        stoppers = getattr(self._trainer, "early_stopping_callbacks", ())
+        for stopper in stoppers:  # Lightning would take this setting from the checkpoint
+            if state := checkpoint.get("callbacks", {}).get(stopper.state_key):
+                state["patience"] = stopper.patience
 
     def meaning(self) -> dict[str, Any]:
         """Return what inputs and outputs mean, see `nas_lightning.training.meaning`."""
