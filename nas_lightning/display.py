@@ -7,8 +7,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Self, TextIO
 
 from rich.console import Console, ConsoleOptions, RenderResult
+from rich.live import Live
 from rich.measure import Measurement
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -21,10 +23,11 @@ SHORTEST, LONGEST = 10, 40
 DIM = "dim"
 
 
-def is_terminal() -> bool:
-    """Return True if standard output is a terminal that can move its cursor."""
+def is_terminal(stream: TextIO | None = None) -> bool:
+    """Return True if a stream, by default standard output, can move the cursor of a terminal."""
     try:
-        return sys.stdout.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
+        here = (stream or sys.stdout).isatty()
+        return here and os.environ.get("TERM", "") not in ("", "dumb")
     except (AttributeError, ValueError):  # no standard output, or one that is closed
         return False
 
@@ -104,6 +107,47 @@ class Bar:
             key=lambda pair: (max(pair[0][0], pair[1][0]), pair[0][0]),
         ):
             yield left, right
+
+
+class Display:
+    """A bar that changes in place in a terminal, with lines above it; elsewhere only the lines.
+
+    Nothing is drawn between two calls, so that measurements are not disturbed. Use it in a `with`
+    statement, whose end removes the bar.
+
+    Args:
+        stream: Where to write; by default standard output.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream = stream
+        self.terminal = is_terminal(stream)
+        self._live = Live(
+            console=Console(file=stream),
+            auto_refresh=False,
+            transient=True,
+        )
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove the bar."""
+        self._live.stop()
+
+    def line(self, text: str) -> None:
+        """Write a line, above the bar if there is one."""
+        if self.terminal:
+            self._live.console.print(Text(text), soft_wrap=True)
+        else:
+            print(text, file=self.stream, flush=True)
+
+    def show(self, bar: Bar) -> None:
+        """Draw the bar, in a terminal."""
+        if self.terminal:
+            self._live.start()
+            self._live.update(bar, refresh=True)
 
 
 def _plain_streams() -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 
 import torch
@@ -30,6 +31,8 @@ class Options:
         accelerator: Accelerator of the trainer, such as `cpu` or `auto`.
         counts: Also count kernels, FLOPs and bytes, in separate passes.
         say: Called with a line that says what is being measured.
+        show: Called between rounds with what is measured, and the numbers of rounds that are done
+            and of all rounds. Its time is not measured.
     """
 
     repeat: int = 10
@@ -37,6 +40,7 @@ class Options:
     accelerator: str = "auto"
     counts: bool = True
     say: Callable[[str], object] = print
+    show: Callable[[str, int, int], object] = lambda *_: None
 
 
 def measure(groups: Sequence[Group], options: Options, command: Sequence[str] = ()) -> Results:
@@ -59,7 +63,10 @@ def measure(groups: Sequence[Group], options: Options, command: Sequence[str] = 
 
 
 def alternate(
-    functions: Sequence[Callable[[], float]], repeat: int, warm_up: int
+    functions: Sequence[Callable[[], float]],
+    repeat: int,
+    warm_up: int,
+    show: Callable[[int, int], object] = lambda *_: None,
 ) -> list[list[float]]:
     """Call functions in turn: A B A B.
 
@@ -67,11 +74,15 @@ def alternate(
         functions: Functions that return a time in seconds.
         repeat: Number of measured rounds.
         warm_up: Number of rounds before them.
+        show: Called before each round with the number of rounds that are done, and of all rounds.
 
     Returns:
         For each function, its value in each round.
     """
-    rounds = [[function() for function in functions] for _ in range(warm_up + repeat)]
+    rounds: list[list[float]] = []
+    for done in range(warm_up + repeat):
+        show(done, warm_up + repeat)
+        rounds.append([function() for function in functions])
     return [list(values) for values in zip(*rounds[warm_up:], strict=True)]
 
 
@@ -119,7 +130,8 @@ def _measure_with(harnesses: list[Harness], group: Group, options: Options) -> l
         functions = [_timed(harness, step) for harness in harnesses]
         # every fit captures its graphs again
         captured = 0 if step == "fit" else max(harness.warm_up for harness in harnesses)
-        found = alternate(functions, options.repeat, max(options.warm_up, captured))
+        show = partial(options.show, f"{group.name}: {step}")
+        found = alternate(functions, options.repeat, max(options.warm_up, captured), show)
         for harness, seconds in zip(harnesses, found, strict=True):
             case = harness.case
             medians[case.name, step] = median(seconds)

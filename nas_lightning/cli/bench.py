@@ -19,6 +19,7 @@ def run(arguments: list[str]) -> None:
     args = read(arguments[1:])
     from nas_lightning.bench import Options
     from nas_lightning.bench.request import Request, figures
+    from nas_lightning.display import Bar, Display
     from nas_lightning.runs.preview import PlanCLI
 
     request = Request(
@@ -38,12 +39,14 @@ def run(arguments: list[str]) -> None:
         markdown=args.markdown,
         compare=args.compare,
     )
-    options = Options(args.repeat, args.warm_up, args.accelerator, say=_say)
-    print(figures(request, options, PlanCLI, ["nas", *arguments]))
+    with Display(sys.stderr) as display:
 
+        def show(what: str, done: int, total: int) -> None:
+            display.show(Bar([f"{what}  round {done + 1}/{total}", what], [""], done, total))
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+        options = Options(args.repeat, args.warm_up, args.accelerator, say=display.line, show=show)
+        found = figures(request, options, PlanCLI, ["nas", *arguments])
+    print(found)
 
 
 def read(arguments: list[str]) -> Namespace:

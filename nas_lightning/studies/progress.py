@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import fmean
 
 from nas_lightning.architecture import Genotype
+from nas_lightning.display import Bar
 from nas_lightning.studies.plan import (
     RANDOM,
     Study,
@@ -91,6 +92,41 @@ def count(folder: Path, study: Study, some: Collection[Line]) -> tuple[Tasks, Ta
     return searches, retrains
 
 
+@dataclass(frozen=True)
+class State:
+    """The state of a study.
+
+    Attributes:
+        ended: Number of runs that have ended well.
+        failed: Number of runs that failed.
+        total: Number of all runs.
+        seconds: Estimate of the time left; `None` if it is not known.
+        running: Names of the lines that are running.
+    """
+
+    ended: int
+    failed: int
+    total: int
+    seconds: float | None
+    running: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Return one line: runs done, failed and running, and the time left."""
+        return "  ".join([f"{self.ended}/{self.total} runs done", *self._rest(), *self._left()])
+
+    def bar(self) -> Bar:
+        """Return the same as a bar, with the names of running lines below it."""
+        left = [f"{self.ended}/{self.total} runs done", f"{self.ended}/{self.total}"]
+        return Bar(left, self._left() or [""], self.ended + self.failed, self.total, self._rest())
+
+    def _left(self) -> list[str]:
+        return [] if self.seconds is None else [f"about {duration(self.seconds)} left"]
+
+    def _rest(self) -> list[str]:
+        running = [f"running: {', '.join(self.running)}"] if self.running else []
+        return [f"{self.failed} failed", *running]
+
+
 class Progress:
     """The progress of a study, and an estimate of the time left.
 
@@ -105,20 +141,21 @@ class Progress:
         self.began = time.monotonic()
         self.before = self._weights(*count(folder, study, some))[0]
 
-    def text(self, running: Collection[Line]) -> str:
-        """Return one line: runs done, failed and running, and the time left."""
+    def now(self, running: Collection[Line] = ()) -> State:
+        """Return the present state.
+
+        Args:
+            running: Lines that are running.
+        """
         searches, retrains = count(self.folder, self.study, self.lines)
         ended = len(searches.ended) + len(retrains.ended)
         failed = searches.failed + retrains.failed
         total = ended + failed + searches.open + retrains.open
-        parts = [f"{ended}/{total} runs done", f"{failed} failed"]
-        if running:
-            parts.append(f"running: {', '.join(map(str, sorted(running, key=str)))}")
         done, left = self._weights(searches, retrains)
+        seconds = None
         if left and done > self.before:
             seconds = (time.monotonic() - self.began) * left / (done - self.before)
-            parts.append(f"about {duration(seconds)} left")
-        return "  ".join(parts)
+        return State(ended, failed, total, seconds, tuple(sorted(map(str, running))))
 
     @staticmethod
     def _weights(searches: Tasks, retrains: Tasks) -> tuple[float, float]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
+import time
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from nas_lightning.callbacks.graceful_stop import RunInterruptedError
+from nas_lightning.display import Display, clock
 from nas_lightning.errors import UsageError
 from nas_lightning.runs.exit import interrupted
 from nas_lightning.runs.quiet import quiet
@@ -61,17 +62,18 @@ def run_study(
             print(submit_lines(folder, left, retry_failed, slurm, at_once))
             return 0
         try:
-            died = run_in_processes(
-                partial(run_here, folder, retry_failed),
-                left,
-                environments(jobs),
-                _Display(Progress(folder, study, left)).show,
-            )
+            with Display() as display:
+                died = run_in_processes(
+                    partial(run_here, folder, retry_failed),
+                    left,
+                    environments(jobs),
+                    Watch(Progress(folder, study, left), display).show,
+                )
         except (ProcessesStoppedError, RunInterruptedError):  # a process may raise it first
-            print(f"\nnas: {folder} is stopped; the same command resumes it", file=sys.stderr)
+            print(f"nas: {folder} is stopped; the same command resumes it", file=sys.stderr)
             return interrupted()
         results = read_results(folder)
-        print(f"\n\n{report_study(folder)}")
+        print(f"\n{report_study(folder)}")
         return _report_failures(results, died)
 
 
@@ -135,22 +137,38 @@ def _is_left(folder: Path, study: Study, line: Line, retry: bool) -> bool:
     return searches.open + retrains.open + (failed if retry else 0) > 0
 
 
-class _Display:
-    """Display of the progress: on a terminal one changing line, else a line for each ended run."""
+class Watch:
+    """Shows the progress: a bar below a line for each ended line of runs, or a line for each run.
 
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
-        self.shown = ""
+    Args:
+        progress: The progress.
+        display: The terminal, or a file.
+    """
+
+    def __init__(self, progress: Progress, display: Display) -> None:
+        self.progress, self.display = progress, display
+        self._shown = (-1, -1)
+        self._began: dict[Line, float] = {}
 
     def show(self, running: set[Line]) -> None:
-        """Show the progress."""
-        text = self.progress.text(running)
-        if sys.stdout.isatty():
-            width = shutil.get_terminal_size().columns
-            print(f"\r{text[: width - 1]:<{width - 1}}", end="", flush=True)
-        elif (done := text.partition(" runs done")[0]) != self.shown:
-            print(text, flush=True)
-            self.shown = done
+        """Show the progress, with these lines at work."""
+        state = self.progress.now(running)
+        if not self.display.terminal:
+            if (state.ended, state.total) != self._shown:
+                self.display.line(str(state))
+                self._shown = (state.ended, state.total)
+            return
+        for line in [line for line in self._began if line not in running]:
+            self.display.line(self._ended(line, self._began.pop(line)))
+        now = time.monotonic()
+        self._began = dict.fromkeys(running, now) | self._began
+        self.display.show(state.bar())
+
+    def _ended(self, line: Line, began: float) -> str:
+        searches, retrains = count(self.progress.folder, self.progress.study, [line])
+        done, failed = len(searches.ended + retrains.ended), searches.failed + retrains.failed
+        bad = f", {failed} failed" if failed else ""
+        return f"{line}  {done} runs done{bad}  {clock(time.monotonic() - began)}"
 
 
 def _report_failures(results: Results, died: list[Line]) -> int:

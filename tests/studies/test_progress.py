@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from nas_lightning.architecture import random_genotype
+from nas_lightning.display import Bar, Display
 from nas_lightning.spaces import get_space
 from nas_lightning.studies.plan import RANDOM, Study, retrain_dir, search_dir
 from nas_lightning.studies.progress import Line, Progress, Tasks, count, duration, lines
 from nas_lightning.studies.results import write_failure
+from nas_lightning.studies.run import Watch
 from tests.studies.made_up import draw_random, plan, write_finals, write_search
 
 DARTS = get_space("darts")
@@ -82,19 +85,19 @@ def test_what_is_said_of_the_progress(tmp_path: Path, clock: Callable[[float], N
     progress = Progress(tmp_path, study, lines(study))
     clock(1060.0)
     running = {Line("b", 0), Line("a", 0)}
-    assert progress.text(running) == "0/16 runs done  0 failed  running: a 0, b 0"
+    assert str(progress.now(running)) == "0/16 runs done  0 failed  running: a 0, b 0"
     search(tmp_path, "a", 0)
     # 100 s of work in a minute; 3 searches and 12 retrainings like it take 15 minutes
-    assert progress.text(set()) == "1/16 runs done  0 failed  about 15 min left"
+    assert str(progress.now()) == "1/16 runs done  0 failed  about 15 min left"
     write_finals(tmp_path, study, random_genotype(DARTS, 0), 0, [0.8, 0.9])
     clock(1070.0)
     # 700 s of work in 70 s; 3 searches of 100 s and 10 retrainings of 300 s take 330 s
-    assert progress.text(set()) == "3/16 runs done  0 failed  about 6 min left"
+    assert str(progress.now()) == "3/16 runs done  0 failed  about 6 min left"
     write_failure(
         search_dir(tmp_path, "b", 1), "no memory"
     )  # its retrainings are no longer to come
     # 2 searches and 8 retrainings: 2,600 s of work
-    assert progress.text(set()) == "3/14 runs done  1 failed  about 4 min left"
+    assert str(progress.now()) == "3/14 runs done  1 failed  about 4 min left"
 
 
 def test_a_resumed_study_estimates_the_time_by_its_work_since(
@@ -104,13 +107,13 @@ def test_a_resumed_study_estimates_the_time_by_its_work_since(
     search(tmp_path, "a", 0)
     progress = Progress(tmp_path, study, lines(study))
     clock(1060.0)
-    assert progress.text(set()) == "1/4 runs done  0 failed"  # its speed is not known yet
+    assert str(progress.now()) == "1/4 runs done  0 failed"  # its speed is not known yet
     search(tmp_path, "b", 0)
     # 100 s of work in a minute, and twice as much is left
-    assert progress.text(set()) == "2/4 runs done  0 failed  about 2 min left"
+    assert str(progress.now()) == "2/4 runs done  0 failed  about 2 min left"
     for method in ("a", "b"):
         search(tmp_path, method, 1)
-    assert progress.text(set()) == "4/4 runs done  0 failed"
+    assert str(progress.now()) == "4/4 runs done  0 failed"
 
 
 @pytest.mark.parametrize(
@@ -126,3 +129,54 @@ def test_a_resumed_study_estimates_the_time_by_its_work_since(
 )
 def test_durations(seconds: float, said: str) -> None:
     assert duration(seconds) == said
+
+
+class Recorded(Display):
+    """A terminal that keeps what is drawn."""
+
+    def __init__(self, terminal: bool) -> None:
+        super().__init__(io.StringIO())
+        self.terminal = terminal
+        self.lines: list[str] = []
+        self.bars: list[Bar] = []
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
+
+    def show(self, bar: Bar) -> None:
+        self.bars.append(bar)
+
+
+def test_ended_lines_stay_above_the_bar(tmp_path: Path, clock: Callable[[float], None]) -> None:
+    study = begun(tmp_path)
+    display = Recorded(terminal=True)
+    watch = Watch(Progress(tmp_path, study, lines(study)), display)
+    first, second = Line("a", 0), Line("b", 1)
+    watch.show({first, second})
+    assert display.bars[-1] == Bar(
+        ["0/16 runs done", "0/16"], [""], 0, 16, ["0 failed", "running: a 0, b 1"]
+    )
+    clock(1060.0)
+    search(tmp_path, "a", 0)
+    write_failure(search_dir(tmp_path, "b", 1), "no memory")
+    watch.show({second})
+    assert display.lines == ["a 0  1 runs done  1:00"]
+    clock(1090.0)
+    watch.show(set())
+    assert display.lines[1:] == ["b 1  0 runs done, 1 failed  1:30"]
+    # 100 s of work in 90 s; 2 searches and 10 retrainings like it take 1,080 s
+    assert display.bars[-1].right == ["about 18 min left"]
+    assert (display.bars[-1].done, display.bars[-1].total) == (2, 14)
+
+
+def test_a_log_file_gets_a_line_for_each_run_that_ends(tmp_path: Path) -> None:
+    study = begun(tmp_path)
+    display = Recorded(terminal=False)
+    watch = Watch(Progress(tmp_path, study, lines(study)), display)
+    for _ in range(2):
+        watch.show({Line("a", 0)})
+    search(tmp_path, "a", 0)
+    for _ in range(2):
+        watch.show(set())
+    assert [line.split("  ")[0] for line in display.lines] == ["0/16 runs done", "1/16 runs done"]
+    assert display.bars == []
