@@ -46,6 +46,16 @@ class CheckpointError(NASError):
     """A checkpoint is truncated, belongs to another search space or to another program."""
 
 
+class CheckpointMismatchError(CheckpointError):
+    """A whole checkpoint does not fit the run that loads it; nothing was changed."""
+
+    everywhere = True
+
+
+class CheckpointUnreadableError(NASError):
+    """The system could not read a checkpoint, whose content may be whole."""
+
+
 class DivergedError(NASError):
     """A loss or a gradient is not finite.
 

@@ -11,7 +11,7 @@ from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from nas_lightning.architecture import Genotype, NetworkFactory
-from nas_lightning.errors import CheckpointError, DivergedError, UsageError
+from nas_lightning.errors import CheckpointMismatchError, DivergedError, UsageError
 from nas_lightning.hparams import record_hyperparameters
 from nas_lightning.search.settings import shared_settings
 from nas_lightning.spaces import default_network, load_genotype
@@ -66,6 +66,7 @@ class RetrainModule(Stage):
         arguments = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         record_hyperparameters(self, arguments)
         self.genotype = load_genotype(genotype)
+        self.space = self.genotype.space
         # the content, not the path: a checkpoint must outlive the file
         self.hparams["genotype"] = self.genotype.to_dict()
         self.optimizer = optimizer
@@ -76,11 +77,6 @@ class RetrainModule(Stage):
         self._rate_scale = 1.0
         self._loss = torch.zeros(())
         self._norm = torch.zeros(())
-
-    @property
-    def space_name(self) -> str:
-        """Name of the genotype's search space."""
-        return self.genotype.space.name
 
     @property
     def trained(self) -> nn.Module:
@@ -170,9 +166,18 @@ class RetrainModule(Stage):
         """Return the settings that a retraining can share with a search, by name."""
         return shared_settings(self, self.factory, self.optimizer, data)
 
+    @property
+    def components(self) -> dict[str, Any]:
+        """Network factory and task."""
+        return {"network": self.factory, "task": self.task}
+
+    def build_optimizers(self) -> dict[str, Optimizer]:
+        """Return a new optimizer of the weights."""
+        return {"optimizer": self.optimizer(self.network.parameters())}
+
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LRScheduler]]:
         """Return the optimizer and its schedule, which steps once per epoch."""
-        return self.scheduled((self.optimizer(self.network.parameters()), self.schedule))
+        return self.scheduled((self.build_optimizers()["optimizer"], self.schedule))
 
     def on_fit_start(self) -> None:
         """Check that the data comes as single batches.
@@ -185,15 +190,16 @@ class RetrainModule(Stage):
             raise UsageError("retraining takes one batch at a time: set data mode to retrain")
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Check that the checkpoint belongs to this network.
+        """Check that the checkpoint belongs to this genotype, network and run.
 
         Raises:
-            CheckpointError: The checkpoint belongs to another network; the message says which.
+            CheckpointMismatchError: It does not; the message says what differs.
         """
-        super().on_load_checkpoint(checkpoint)
         # different cells can have equal tensors, since pooling has no weights
-        if Genotype.from_dict(checkpoint["hyper_parameters"]["genotype"]) != self.genotype:
-            raise CheckpointError(
+        saved = checkpoint.get("hyper_parameters", {}).get("genotype")
+        if saved is not None and Genotype.from_dict(saved) != self.genotype:
+            raise CheckpointMismatchError(
                 "the checkpoint belongs to another genotype: set model.genotype to the one that it "
                 "was trained with"
             )
+        super().on_load_checkpoint(checkpoint)

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from nas_lightning.architecture import Genotype, SearchSpace
+from nas_lightning.architecture import Genotype
 from nas_lightning.search.discretize import one_hot
 from nas_lightning.supernet import ArchitectureParameters, Mixing, Supernet
 from nas_lightning.training.stage import Stage
@@ -17,13 +17,11 @@ class SupernetStage(Stage, ABC):
     """A stage whose network is a supernet: validation, one-shot test and prediction.
 
     Attributes:
-        space: The search space.
         supernet: The supernet.
         arch: Architecture parameters α, β.
         candidate: Cells whose one-shot performance is tested; `None` for the cells found.
     """
 
-    space: SearchSpace
     supernet: Supernet
     arch: ArchitectureParameters
     candidate: Genotype | None = None
@@ -32,11 +30,6 @@ class SupernetStage(Stage, ABC):
     @abstractmethod
     def genotype(self, **provenance: Any) -> Genotype:
         """Return the genotype that the search has found so far."""
-
-    @property
-    def space_name(self) -> str:
-        """Name of the search space."""
-        return self.space.name
 
     @property
     def trained(self) -> nn.Module:

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from nas_lightning.architecture import Genotype
-from nas_lightning.errors import DivergedError
+from nas_lightning.errors import CheckpointMismatchError, DivergedError
 from nas_lightning.hparams import record_hyperparameters
 from nas_lightning.randomness import mix_seed
 from nas_lightning.search import slots
@@ -32,8 +32,13 @@ from nas_lightning.search.weight_step import weight_step
 from nas_lightning.supernet import ArchitectureParameters, SupernetFactory
 from nas_lightning.tasks import Classification, Task
 from nas_lightning.training import schedules
+from nas_lightning.training.checkpoints import KEEP
+from nas_lightning.training.comparison import changed_space, space_record
 from nas_lightning.training.meaning import in_short
 from nas_lightning.training.spec import DataSpec
+
+SPACE = "space"
+"""Key of a checkpoint's arguments of the search space."""
 
 
 class SearchModule(SupernetStage):
@@ -180,10 +185,21 @@ class SearchModule(SupernetStage):
         """Return the strategies and the writer of `genotype.json`."""
         return [*self.strategies, GenotypeWriter(self.genotype)]
 
+    @property
+    def components(self) -> dict[str, Any]:
+        """Supernet factory, task and strategies."""
+        return {"supernet": self.factory, "task": self.task, "strategies": self.strategies}
+
+    def build_optimizers(self) -> dict[str, Optimizer]:
+        """Return new optimizers of the weights and of α and β, over disjoint parameters."""
+        return {
+            "weight_optimizer": self.weight_optimizer(self.supernet.parameters()),
+            "arch_optimizer": self.plan[slots.ARCH_OPTIMIZER](arch_groups(self.arch)),
+        }
+
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LRScheduler]]:
-        """Return the weight and the architecture optimizer, over disjoint parameters."""
-        weight = self.weight_optimizer(self.supernet.parameters())
-        arch = self.plan[slots.ARCH_OPTIMIZER](arch_groups(self.arch))
+        """Return the weight and the architecture optimizer, with their schedules."""
+        weight, arch = self.build_optimizers().values()
         return self.scheduled((weight, self.weight_schedule), (arch, self.arch_schedule))
 
     def on_fit_start(self) -> None:
@@ -197,9 +213,24 @@ class SearchModule(SupernetStage):
         for value in self.arch.parameters():
             value.data.copy_(self.trainer.strategy.broadcast(value.data))
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Also save the arguments of the space: equal tensors can stand for other operations."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint[SPACE] = space_record(self.space)
+
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Also load the states of the strategies, which Lightning does only in a trainer."""
+        """Also check the space, and load the states of the strategies.
+
+        Lightning loads these only in a trainer.
+
+        Raises:
+            CheckpointMismatchError: The space has other arguments.
+        """
+        supernet = checkpoint.get("hyper_parameters", {}).get("supernet", {})
+        earlier = supernet.get("init_args") if isinstance(supernet, Mapping) else None
         super().on_load_checkpoint(checkpoint)
+        if found := changed_space(checkpoint.get(SPACE, earlier), self.space):
+            raise CheckpointMismatchError(f"the search space differs: {found}; {KEEP}")
         load_states(self.strategies, checkpoint)
 
     def go_back(self, checkpoint: dict[str, Any]) -> None:

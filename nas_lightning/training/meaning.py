@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nas_lightning.errors import CheckpointError, UsageError
+from nas_lightning.errors import CheckpointMismatchError, UsageError
 from nas_lightning.training.spec import checked_spec, plain
 
 CONDITIONS = ("image_size", "noise")
@@ -100,7 +100,7 @@ def compare(recorded: Mapping[str, Any], data: object) -> list[str]:
         Differences that are allowed, one line each.
 
     Raises:
-        CheckpointError: Labels or inputs mean something else now.
+        CheckpointMismatchError: Labels or inputs mean something else now.
     """
     owner = type(data).__name__
     found = differences(recorded, meaning(data))
@@ -114,10 +114,10 @@ def compare(recorded: Mapping[str, Any], data: object) -> list[str]:
             lines.append(f"{key} is {now} in {owner}, but {before} in the checkpoint's training")
             continue
         if key == CLASSES:
-            raise CheckpointError(_classes(before, now, owner))
+            raise CheckpointMismatchError(_classes(before, now, owner))
         if key == WORDS:
-            raise CheckpointError(_words(before, now, owner))
-        raise CheckpointError(
+            raise CheckpointMismatchError(_words(before, now, owner))
+        raise CheckpointMismatchError(
             f"{key} is {now!s:.60} in {owner}, but {before!s:.60} in the data of the checkpoint: "
             f"set it as it was, or train a new network"
         )

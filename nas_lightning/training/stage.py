@@ -14,12 +14,14 @@ from torch.nn.utils import clip_grads_with_norm_
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from nas_lightning.architecture import SearchSpace
 from nas_lightning.distributed import gather_from_ranks
 from nas_lightning.errors import DivergedError, UsageError
 from nas_lightning.layers.drop_path import set_drop_path
 from nas_lightning.randomness import mix_seed
 from nas_lightning.tasks import Task
 from nas_lightning.training import checkpoints, recovery
+from nas_lightning.training.comparison import record
 from nas_lightning.training.finite import FiniteSteps
 from nas_lightning.training.meaning import compare, meaning
 from nas_lightning.training.optimizers import prepare
@@ -54,6 +56,8 @@ class Stage(LightningModule, ABC):
     """Names of all streams of batches."""
     train_streams: ClassVar[tuple[str, ...]]
     """Names of the streams of training batches."""
+    space: SearchSpace
+    """The search space."""
 
     def __init__(self, data_spec: DataSpec, task: Task, drop_path: float) -> None:
         super().__init__()
@@ -72,14 +76,26 @@ class Stage(LightningModule, ABC):
         """Error of the step of this batch, if it was not finite."""
 
     @property
-    @abstractmethod
     def space_name(self) -> str:
         """Name of the search space."""
+        return self.space.name
 
     @property
     @abstractmethod
     def trained(self) -> nn.Module:
         """Network whose weights are trained."""
+
+    @property
+    @abstractmethod
+    def components(self) -> dict[str, Any]:
+        """Objects, or lists of them, by the setting that names their class.
+
+        A run is resumed only with parts of the same classes.
+        """
+
+    @abstractmethod
+    def build_optimizers(self) -> dict[str, Optimizer]:
+        """Return new optimizers by the setting that names them, in Lightning's order."""
 
     def scheduled(
         self, *pairs: tuple[Optimizer, Schedule]
@@ -218,26 +234,39 @@ class Stage(LightningModule, ABC):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save the description of the checkpoint and the state that a resumed run needs."""
         self.settle_steps()  # so that no checkpoint contains a diverged network
-        checkpoints.stamp(checkpoint, self.kind, self.space_name, self.meaning())
+        checkpoints.stamp(
+            checkpoint, self.kind, self.space_name, self.meaning(), self.record()
+        )
         within = training_position(self.trainer)[1] > 0
         state = self.streams.state(*self.train_streams) if within else None
         states = gather_from_ranks(move_data_to_device(state, torch.device("cpu")))
         checkpoint[STATE] = {"seed": self.draw_seed, "streams": states if within else None}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Check that the checkpoint is from this stage and fits the network.
+        """Check that the checkpoint is from this stage and fits the network and, in a fit, the run.
 
         Raises:
-            CheckpointError: It does not fit. The message says what differs.
+            CheckpointMismatchError: It does not fit. The message says what differs.
         """
         self._compare_meaning(checkpoint)
         checkpoints.check(checkpoint, self.kind, self.space_name, self)
+        if self._trainer is not None and self._trainer.state.fn == "fit":
+            checkpoints.check_parts(checkpoint, self.record())
+            checkpoints.check_optimizers(checkpoint, self.build_optimizers())
         self.draw_seed = checkpoint[STATE]["seed"]
         self._resumed = checkpoint[STATE]["streams"]
         stoppers = getattr(self._trainer, "early_stopping_callbacks", ())
         for stopper in stoppers:  # Lightning would take this setting from the checkpoint
             if state := checkpoint.get("callbacks", {}).get(stopper.state_key):
                 state["patience"] = stopper.patience
+
+    def record(self) -> dict[str, Any]:
+        """Return the record of the run's parts for its checkpoints, as plain data."""
+        parts = {**self.components, **self.build_optimizers()}
+        found = {"model": self, **{f"model.{name}": part for name, part in parts.items()}}
+        if self._data is not None:
+            found["data"] = self._data
+        return record(found)
 
     def meaning(self) -> dict[str, Any]:
         """Return what inputs and outputs mean, see `nas_lightning.training.meaning`."""
