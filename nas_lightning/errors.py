@@ -46,6 +46,10 @@ class CheckpointError(NASError):
     """A checkpoint is truncated, belongs to another search space or to another program."""
 
 
+class NoCheckpointError(CheckpointError):
+    """There is no such checkpoint."""
+
+
 class CheckpointMismatchError(CheckpointError):
     """A whole checkpoint does not fit the run that loads it; nothing was changed."""
 

@@ -1,3 +1,4 @@
+import os
 import pickle
 import random
 import resource
@@ -7,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from nas_lightning.errors import CheckpointError
-from nas_lightning.training.checkpoints import Last, WholeCheckpoints, check, read_checkpoint, stamp
+from nas_lightning.errors import CheckpointError, CheckpointUnreadableError
+from nas_lightning.training.checkpoints import Last, WholeCheckpoints, read_checkpoint, stamp
+from nas_lightning.training.compatibility import check
 from tests.processes import start
 
 
@@ -54,7 +56,7 @@ def test_a_torn_checkpoint_is_refused_and_the_one_before_is_taken(
     files.last.write_bytes(whole[: int(share * len(whole))])
     message = refused(files.last)
     assert "truncated or not a checkpoint" in message
-    path, problem = files.newest() or (None, None)
+    path, _, problem = files.newest() or (None, None, None)
     assert path == files.previous
     assert str(problem) == message
 
@@ -117,8 +119,12 @@ def test_a_missing_checkpoint_is_said_to_be_missing(tmp_path: Path) -> None:
     assert "there is no checkpoint" in refused(tmp_path / "none.ckpt")
 
 
-def test_a_folder_is_refused(tmp_path: Path) -> None:
-    refused(tmp_path)
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
+def test_what_is_no_ordinary_file_is_not_opened(kind: str, tmp_path: Path) -> None:
+    place = tmp_path / "some.ckpt"
+    place.mkdir() if kind == "folder" else os.mkfifo(place)  # a pipe would wait for ever
+    with pytest.raises(CheckpointUnreadableError, match="cannot read the checkpoint"):
+        read_checkpoint(place)
 
 
 @pytest.mark.parametrize("text", ["hello world\n", "model:\n  layers: 8\n", '{"a": 1}'])

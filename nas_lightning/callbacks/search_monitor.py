@@ -51,7 +51,7 @@ class SearchMonitor(Callback):
     def __init__(self, pictures: bool = True) -> None:
         self.pictures = pictures
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Add the plan as text, and a layout with one chart for each edge."""
         assert isinstance(pl_module, SearchModule)
         plan = pl_module.plan.describe()

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
-from filelock import BaseFileLock
 from jsonargparse import Namespace
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, LearningRateMonitor
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
 
 # imported so that configurations can name their classes without the module path
@@ -31,6 +32,8 @@ from nas_lightning.callbacks.search_monitor import SearchMonitor
 from nas_lightning.runs.checks import check_monitor, data_spec, refuse_strategies
 from nas_lightning.runs.directory import (
     CHECKPOINTS,
+    Claim,
+    Start,
     claim,
     default_checkpoint,
     find_checkpoint,
@@ -40,6 +43,7 @@ from nas_lightning.runs.distribution import prepare_distribution
 from nas_lightning.runs.failures import explained
 from nas_lightning.runs.fingerprint import config_hash
 from nas_lightning.runs.header import header
+from nas_lightning.runs.held_logger import hold
 from nas_lightning.runs.loggers import make_loggers
 from nas_lightning.runs.next_steps import resume_command
 from nas_lightning.runs.parser import NASArgumentParser, PackagedConfig, PrintPlan
@@ -50,6 +54,7 @@ from nas_lightning.runs.save_config import SaveConfig
 from nas_lightning.runs.shared_settings import Stages, write_stages
 from nas_lightning.search import SearchModule
 from nas_lightning.slurm.environment import active_job, check_environment, trainer_arguments
+from nas_lightning.training.checkpoints import WholeCheckpoints
 from nas_lightning.yaml_text import parse_mapping
 
 
@@ -61,18 +66,20 @@ class NASCLI(LightningCLI):
 
     Attributes:
         verb: The verb.
-        lock: The lock on the run directory while a fit runs.
+        claim: The claim on the run directory while a fit runs.
+        start: The start of a fit, or the checkpoint that another verb evaluates.
     """
 
     def __init__(self, arguments: list[str]) -> None:
         self.verb = arguments[0]
-        self.lock: BaseFileLock | None = None
+        self.claim: Claim | None = None
+        self.start = Start(None, takes_over=False)
         try:
             with explained(self):
                 self._run(arguments)
         finally:
-            if self.lock is not None:
-                self.lock.release()
+            if self.claim is not None:
+                self.claim.release()
 
     def _run(self, arguments: list[str]) -> None:
         super().__init__(
@@ -80,8 +87,7 @@ class NASCLI(LightningCLI):
             LightningDataModule,
             subclass_mode_model=True,
             subclass_mode_data=True,
-            save_config_callback=SaveConfig,
-            save_config_kwargs={"overwrite": True},
+            save_config_callback=None,  # ours needs to know the start
             parser_class=NASArgumentParser,
             parser_kwargs={"prog": "nas"},
             seed_everything_default=0,
@@ -183,18 +189,20 @@ class NASCLI(LightningCLI):
         config = self.config[self.config.subcommand]
         run_dir = Path(config.run_dir)
         check_environment(config.trainer, run_dir)
+        name, config.ckpt_path = config.ckpt_path, None  # of this start, not of the run
         if self.config.subcommand != "fit":
-            config.ckpt_path = str(
-                find_checkpoint(run_dir, config.ckpt_path)
-                if config.ckpt_path
-                else default_checkpoint(run_dir)
-            )
+            found = find_checkpoint(run_dir, name or default_checkpoint(run_dir))
+            self.start = Start(found[0], takes_over=False, content=found[1])
             return
-        start = find_start(run_dir, config.ckpt_path, active_job())
-        config.ckpt_path = None if start.checkpoint is None else str(start.checkpoint)
+        self.start = find_start(run_dir, name, active_job())
         # one process holds the directory for all of them
         if not config.trainer.fast_dev_run and getattr(rank_zero_only, "rank", 0) == 0:
-            self.lock = claim(run_dir, start)
+            self.claim = claim(run_dir, self.start)
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        path = self.start.checkpoint
+        arguments = super()._prepare_subcommand_kwargs(subcommand)
+        return {**arguments, "ckpt_path": None if path is None else str(path)}
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Return the trainer, with the loggers and callbacks of every run."""
@@ -205,11 +213,14 @@ class NASCLI(LightningCLI):
                 self._get(self.config_init, "trainer").logger,
                 run_dir,
                 str(self.subcommand),
-                self._get(self.config, "ckpt_path"),
+                self.start.content if self.subcommand == "fit" else None,
             )
         kwargs |= trainer_arguments(self._get(self.config_init, "trainer"))
+        if self.subcommand == "fit":
+            kwargs["enable_autolog_hparams"] = False  # SaveConfig logs them, once the run is taken
         trainer = super().instantiate_trainer(**kwargs)
         refuse_strategies(trainer)
+        self._hand_over_checkpoint(trainer)
         prepare_distribution(trainer, self.model)
         if trainer.fast_dev_run:  # type: ignore[attr-defined] # set by a connector
             # Lightning would still write last.ckpt, into a directory that was not claimed
@@ -221,6 +232,14 @@ class NASCLI(LightningCLI):
         for callback in self._extra_callbacks(trainer, run_dir):
             trainer.callbacks.insert(0, callback)  # type: ignore[attr-defined] # set by a connector
         return trainer
+
+    def _hand_over_checkpoint(self, trainer: Trainer) -> None:
+        """Let the trainer take the content that was read already, and keep no reference to it."""
+        path, content = self.start.checkpoint, self.start.content
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # not set by the user
+            read = {} if path is None or content is None else {path: content}
+            trainer.strategy.checkpoint_io = WholeCheckpoints(read)
+        self.start = replace(self.start, content=None)
 
     def before_instantiate_classes(self) -> None:
         """Set the number of threads."""
@@ -252,13 +271,17 @@ class NASCLI(LightningCLI):
             callbacks.append(GracefulStop(job, resume_command(run_dir)))
             callbacks.append(LostProcess())
             callbacks.append(self._record(run_dir, None if job is None else job.id))
+            callbacks.append(self._save_config(run_dir))
+            hold(trainer)
             callbacks.append(RanksAgree())  # called first, before anything is written
         return callbacks
 
+    def _save_config(self, run_dir: Path) -> SaveConfig:
+        config = self.config[str(self.subcommand)]
+        return SaveConfig(self._parser(self.subcommand), config, run_dir, self.start)
+
     def _record(self, run_dir: Path, job: str | None) -> RunRecord:
-        checkpoint = self._get(self.config, "ckpt_path")
-        digest = config_hash(self.plain_config())
-        return RunRecord(run_dir, digest, checkpoint and Path(checkpoint), job)
+        return RunRecord(run_dir, config_hash(self.plain_config()), self.start.checkpoint, job)
 
     def plain_config(self) -> dict[str, Any]:
         """Return the configuration of the run as plain data."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,12 @@ class Start:
     Args:
         checkpoint: The checkpoint that it resumes from; `None` means from the beginning.
         takes_over: True if the run in the directory is this one, even if it has no checkpoint yet.
+        content: Content of the checkpoint.
     """
 
     checkpoint: Path | None
     takes_over: bool
+    content: dict[str, Any] | None = field(default=None, compare=False, repr=False)
 
 
 def find_start(run_dir: Path, name: str | None, job: SlurmJob | None) -> Start:
@@ -53,28 +56,52 @@ def find_start(run_dir: Path, name: str | None, job: SlurmJob | None) -> Start:
         CheckpointError: It is missing, damaged, or not a checkpoint of nas-lightning.
     """
     again = job is not None and job.restarts > 0 and last_start(run_dir).get("job") == job.id
-    if (again or name in (AUTO, "last")) and (path := _newest(run_dir)) is not None:
-        return Start(path, takes_over=True)
+    if (again or name in (AUTO, "last")) and (found := _newest(run_dir)) is not None:
+        return Start(found[0], takes_over=True, content=found[1])
     if name == AUTO or (again and name is None):
         return Start(None, takes_over=True)
     if name is None:
         return Start(None, takes_over=False)
-    path = find_checkpoint(run_dir, name)
-    return Start(path, takes_over=again or run_dir.resolve() in path.resolve().parents)
+    path, content = find_checkpoint(run_dir, name)
+    own = run_dir.resolve() in path.resolve().parents
+    return Start(path, takes_over=again or own, content=content)
 
 
-def _newest(run_dir: Path) -> Path | None:
-    """Return the newest last checkpoint that can be read; warn if a newer one cannot."""
+def _newest(run_dir: Path) -> tuple[Path, dict[str, Any]] | None:
+    """Return the newest last checkpoint that is whole; warn if a newer one is damaged."""
     found = Last(run_dir / CHECKPOINTS).newest()
     if found is None:
         return None
-    path, problem = found
+    path, content, problem = found
     if problem is not None:
         print(f"nas: warning: {problem}; resuming from {path}", file=sys.stderr)
-    return path
+    return path, content
 
 
-def claim(run_dir: Path, start: Start) -> FileLock:
+@dataclass(frozen=True)
+class Claim:
+    """A run directory that this process holds for a run.
+
+    Args:
+        lock: The lock that excludes other runs.
+        made: The folders that were made for it, the innermost first.
+    """
+
+    lock: FileLock
+    made: tuple[Path, ...] = ()
+
+    def release(self) -> None:
+        """Release it; remove folders that were made for it and stayed empty."""
+        if self.made and [path.name for path in self.made[0].iterdir()] == [LOCK]:
+            # still locked: another start that waits for the file makes a new one
+            (self.made[0] / LOCK).unlink()
+            with contextlib.suppress(OSError):  # not empty any more
+                for folder in self.made:
+                    folder.rmdir()
+        self.lock.release()
+
+
+def claim(run_dir: Path, start: Start) -> Claim:
     """Claim the run directory, unless it holds another run.
 
     Args:
@@ -82,29 +109,36 @@ def claim(run_dir: Path, start: Start) -> FileLock:
         start: The start of the run.
 
     Returns:
-        The lock that excludes other runs; release it at the end.
+        The claim; release it at the end.
 
     Raises:
         UsageError: It holds another run, is in use by one, or cannot be written.
     """
+    made = tuple(path for path in (run_dir, *run_dir.parents) if not path.exists())
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"cannot make the run directory {run_dir}: {error.strerror}") from error
     if not os.access(run_dir, os.W_OK):
         raise UsageError(f"cannot write to {run_dir}: choose another directory by --run_dir")
-    lock = _lock(run_dir)
+    claimed = Claim(_lock(run_dir), made)
     if (run_dir / CONFIG).exists() and not start.takes_over:
-        lock.release()
+        claimed.release()
         advice = "resume it by --ckpt_path last, " if has_checkpoint(run_dir) else "remove it, "
         raise UsageError(
             f"{run_dir} already holds a run: {advice}or choose another directory by --run_dir"
         )
+    return claimed
+
+
+def set_aside(run_dir: Path, start: Start) -> None:
+    """Rename a damaged `last.ckpt` if the run resumes from the one before.
+
+    Otherwise the next checkpoint would rename it to `previous.ckpt`, over the whole one.
+    """
     files = Last(run_dir / CHECKPOINTS)
     if start.checkpoint == files.previous and files.last.exists():
-        # move it away: the next checkpoint would rename it to previous.ckpt, over the whole one
         files.last.replace(files.last.with_suffix(".damaged"))
-    return lock
 
 
 def _lock(run_dir: Path) -> FileLock:
@@ -139,8 +173,11 @@ def has_checkpoint(run_dir: Path) -> bool:
     return any((run_dir / CHECKPOINTS).glob("*.ckpt"))
 
 
-def find_checkpoint(run_dir: Path, name: str) -> Path:
-    """Find a checkpoint by its path, or `last` or `best`, and check that it can be read.
+def find_checkpoint(run_dir: Path, name: str) -> tuple[Path, dict[str, Any]]:
+    """Find a checkpoint by its path, or `last` or `best`, and read it.
+
+    Returns:
+        Its path and its content.
 
     Raises:
         UsageError: The run directory has no such checkpoint.
@@ -153,18 +190,16 @@ def find_checkpoint(run_dir: Path, name: str) -> Path:
             f"--ckpt_path {name}: {run_dir} holds no {CHECKPOINTS}/{name}.ckpt; leave the option "
             f"out to start from the beginning"
         )
-    read_checkpoint(path)
-    return path
+    return path, read_checkpoint(path)
 
 
-def default_checkpoint(run_dir: Path) -> Path:
-    """Return the checkpoint that evaluation uses by default: the best, else the last.
+def default_checkpoint(run_dir: Path) -> str:
+    """Return the name of the checkpoint that evaluation uses by default: the best, else the last.
 
     Raises:
         UsageError: The run directory holds neither.
     """
     for name in reversed(KEYWORDS):
-        path = run_dir / CHECKPOINTS / f"{name}.ckpt"
-        if path.exists():
-            return path
+        if (run_dir / CHECKPOINTS / f"{name}.ckpt").exists():
+            return name
     raise UsageError(f"{run_dir} holds no checkpoint: name one by --ckpt_path, or run fit first")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from nas_lightning.files import replacing
-from nas_lightning.training.checkpoints import read_checkpoint
 
 
 class WholeCSVLogger(CSVLogger):
@@ -35,21 +36,23 @@ class WholeCSVLogger(CSVLogger):
                 self.experiment.metrics_file_path = str(table)
 
 
-def make_loggers(given: object, run_dir: Path, verb: str, checkpoint: str | None) -> list[Logger]:
+def make_loggers(
+    given: object, run_dir: Path, verb: str, checkpoint: Mapping[str, Any] | None
+) -> list[Logger]:
     """Return the user's loggers, or TensorBoard, and a CSV logger with a new folder.
 
     Args:
         given: The loggers of the configuration, as objects.
         run_dir: The run directory.
         verb: `fit`, `test`, …, the name of the CSV folder.
-        checkpoint: The checkpoint that a fit resumes from, if any. TensorBoard then hides what a
-            killed run had logged after it.
+        checkpoint: Content of the checkpoint that a fit resumes from, if any. TensorBoard then
+            hides what a killed run had logged after it.
     """
     chosen = given if isinstance(given, list) else [given] if isinstance(given, Logger) else []
     if not chosen:
         chosen = [TensorBoardLogger(
             run_dir, name="", version="", default_hp_metric=False,
-            purge_step=_logged_steps(checkpoint) if verb == "fit" and checkpoint else None,
+            purge_step=None if checkpoint is None else _logged_steps(checkpoint),
         )]  # fmt: skip
     part = next(
         name
@@ -59,8 +62,7 @@ def make_loggers(given: object, run_dir: Path, verb: str, checkpoint: str | None
     return [*chosen, WholeCSVLogger(run_dir, name="csv", version=part)]
 
 
-def _logged_steps(checkpoint: str) -> int:
+def _logged_steps(checkpoint: Mapping[str, Any]) -> int:
     """Return the number of steps before a checkpoint, as loggers count them."""
-    loops = read_checkpoint(checkpoint)["loops"]["fit_loop"]
-    done: int = loops["epoch_loop.batch_progress"]["total"]["processed"]
+    done: int = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["processed"]
     return done

@@ -31,6 +31,7 @@ from nas_lightning.runs.record_file import (
     RUNNING,
     STOPPED,
     VERSION,
+    last_start,
     read_record,
 )
 from nas_lightning.runs.revision import git_revision
@@ -71,9 +72,20 @@ class RunRecord(Callback):
         self._record: dict[str, Any] = {}
         self._clock = _Clock()
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Begin the record, or add a start to it."""
-        if stage != "fit" or not trainer.is_global_zero:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin the record, or add a start to it, and start the clock.
+
+        Until here the run may be refused, and a run that is refused changes nothing.
+        """
+        epoch, batch = training_position(trainer)
+        self.start["from"] = {"epoch": epoch, "batch": batch}
+        self.start["first_step"] = trainer.fit_loop.epoch_loop.total_batch_idx + 1
+        self._begin(trainer, pl_module)
+        self._clock.resume()
+        self._update(trainer)
+
+    def _begin(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.is_global_zero:
             return
         before = read_record(self.folder)
         starts = before.get("starts", [])
@@ -91,15 +103,6 @@ class RunRecord(Callback):
         parts = [Path(x.log_dir).name for x in trainer.loggers if isinstance(x, CSVLogger)]
         self.start["csv"] = parts[0] if parts else None
         self.start["environment"] = environment(trainer)
-        self._write()
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock."""
-        epoch, batch = training_position(trainer)
-        self.start["from"] = {"epoch": epoch, "batch": batch}
-        self.start["first_step"] = trainer.fit_loop.epoch_loop.total_batch_idx + 1
-        self._clock.resume()
-        self._update(trainer)
 
     def on_train_batch_end(
         self,
@@ -128,7 +131,11 @@ class RunRecord(Callback):
         self._update(trainer)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Record the end, also of a run that had already ended before."""
+        """Record the end, also of a run that ended before without a record of it."""
+        if "from" not in self.start:
+            if last_start(self.folder).get("outcome") == FINISHED:
+                return
+            self._begin(trainer, pl_module)
         self._clock.halt()
         self.start["outcome"] = FINISHED
         self._update(trainer)
@@ -136,7 +143,9 @@ class RunRecord(Callback):
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Record what ended the run, if the file can still be written."""
+        """Record what ended the run, if it had begun and the file can still be written."""
+        if "from" not in self.start:
+            return
         self._clock.halt()
         self.start["outcome"] = _outcome(exception)
         self.start["message"] = " ".join(str(exception).split()) or type(exception).__name__

@@ -4,32 +4,64 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.cli import SaveConfigCallback
+from jsonargparse import Namespace
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers.utilities import _log_hyperparams  # the trainer logs them too early
 
-from nas_lightning.runs.directory import CONFIG, has_checkpoint
+from nas_lightning.files import write_text
+from nas_lightning.runs.directory import CONFIG, Start, has_checkpoint, set_aside
 from nas_lightning.runs.fingerprint import changes
+from nas_lightning.runs.held_logger import let_go
 from nas_lightning.yaml_text import parse_mapping, read_mapping
 
 
-class SaveConfig(SaveConfigCallback):
-    """Keep the resolved configuration of a fit: as a file and as text in TensorBoard."""
+class SaveConfig(Callback):
+    """Keep the resolved configuration of a fit: as a file and as text in TensorBoard.
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Save it if the run is a fit; evaluation does not change the saved configuration."""
-        if stage == "fit":
-            if trainer.is_global_zero:
-                self._tell_changes(Path(trainer.default_root_dir) / CONFIG)
-            super().setup(trainer, pl_module, stage)
+    It is written when training starts, after everything that may refuse the run. A checkpoint that
+    turned out to be damaged is set aside at the same moment.
 
-    def _tell_changes(self, saved: Path) -> None:
-        """Print the settings of a resumed run that have changed."""
+    Args:
+        parser: The parser that has read the configuration.
+        config: The configuration.
+        run_dir: The run directory.
+        start: The start of the run.
+    """
+
+    def __init__(
+        self, parser: LightningArgumentParser, config: Namespace, run_dir: Path, start: Start
+    ) -> None:
+        self.parser = parser
+        self.config = config
+        self.run_dir = run_dir
+        self.start = start
+        self.saved = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Open the loggers, save it, and print the settings of a resumed run that have changed."""
+        let_go(trainer)
+        if self.config.trainer.enable_autolog_hparams:
+            _log_hyperparams(trainer)
+        if not trainer.is_global_zero:
+            return
+        text = self.parser.dump(self.config, skip_none=False)
+        self._tell_changes(text)
+        set_aside(self.run_dir, self.start)
+        write_text(self.run_dir / CONFIG, text)
+        self.saved = True
+        indented = "\n".join(f"    {line}" for line in text.splitlines())  # code in Markdown
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_text("config", indented)
+
+    def _tell_changes(self, text: str) -> None:
+        saved = self.run_dir / CONFIG
         if not saved.is_file():
             return
         before = read_mapping(saved)
-        now = parse_mapping(self.parser.dump(self.config, skip_none=False), "the configuration")
-        if found := changes(before, now):
+        if found := changes(before, parse_mapping(text, "the configuration")):
             print("\n  ".join(["resumes with other settings:", *found]), flush=True)
 
     def on_exception(
@@ -39,16 +71,6 @@ class SaveConfig(SaveConfigCallback):
         exception: BaseException,
     ) -> None:
         """Release the run directory if the run failed before it had a checkpoint."""
-        saved = Path(trainer.default_root_dir) / CONFIG
-        if not self.already_saved or not saved.exists():
-            return
-        if trainer.is_global_zero and not has_checkpoint(saved.parent):
+        saved = self.run_dir / CONFIG
+        if self.saved and saved.exists() and not has_checkpoint(self.run_dir):
             saved.replace(saved.with_name("config.failed.yaml"))
-
-    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Show it in TensorBoard."""
-        text = self.parser.dump(self.config, skip_none=False)
-        indented = "\n".join(f"    {line}" for line in text.splitlines())  # code in Markdown
-        for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_text("config", indented)

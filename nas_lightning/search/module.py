@@ -32,8 +32,8 @@ from nas_lightning.search.weight_step import weight_step
 from nas_lightning.supernet import ArchitectureParameters, SupernetFactory
 from nas_lightning.tasks import Classification, Task
 from nas_lightning.training import schedules
-from nas_lightning.training.checkpoints import KEEP
 from nas_lightning.training.comparison import changed_space, space_record
+from nas_lightning.training.compatibility import KEEP
 from nas_lightning.training.meaning import in_short
 from nas_lightning.training.spec import DataSpec
 

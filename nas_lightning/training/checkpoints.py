@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
+import stat
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -11,29 +14,22 @@ from typing import Any
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from torch import nn
-from torch.optim import Optimizer
 
 from nas_lightning import __version__
-from nas_lightning.errors import CheckpointError, CheckpointMismatchError
+from nas_lightning.errors import (
+    CheckpointError,
+    CheckpointUnreadableError,
+    NoCheckpointError,
+)
 from nas_lightning.files import replacing, sync
 from nas_lightning.training.comparison import (
     Parts,
-    changed_optimizer,
-    changed_part,
-    changed_size,
-    changed_tensor,
-    earlier_record,
 )
 
 KEY = "nas_lightning"
 """Key of a checkpoint's description: its kind, space, version, data and parts."""
 
-KEEP = (
-    "keep what it was to resume the run, or start a new one by another --run_dir and without "
-    "--ckpt_path"
-)
-"""Advice for a run that does not fit its checkpoint."""
+NO_MEMORY = os.strerror(errno.ENOMEM)
 
 
 def stamp(
@@ -72,97 +68,83 @@ def recorded_meaning(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     return dict(found) if isinstance(found, Mapping) else {}
 
 
-def check(checkpoint: Mapping[str, Any], kind: str, space: str, module: nn.Module) -> None:
-    """Check that a checkpoint has this kind and space and fits the module's tensors.
-
-    Raises:
-        CheckpointMismatchError: It does not fit. The message says what differs.
-    """
-    found = checkpoint.get(KEY)
-    if found is None:
-        raise CheckpointMismatchError(
-            f"the checkpoint is from another program: use one of a {kind} run"
-        )
-    if found["kind"] != kind:
-        raise CheckpointMismatchError(
-            f"the checkpoint is from a {found['kind']} run: use one of a {kind} run"
-        )
-    if found["space"] != space:
-        raise CheckpointMismatchError(
-            f"the checkpoint is for the search space {found['space']!r}: use one for {space!r}"
-        )
-    if tensor := changed_tensor(module, checkpoint["state_dict"]):
-        mine = getattr(module, "hparams", {})
-        size = changed_size(checkpoint.get("hyper_parameters", {}), mine)
-        raise CheckpointMismatchError(
-            f"the checkpoint is for another network: {size or f'{tensor} differs'}; use the "
-            f"config.yaml of the checkpoint's run directory"
-        )
-
-
-def check_parts(checkpoint: Mapping[str, Any], now: Parts) -> None:
-    """Check that the recorded parts of a run are those that load a checkpoint.
-
-    Args:
-        checkpoint: The checkpoint.
-        now: The parts of the run that loads it, or those of them that must agree.
-
-    Raises:
-        CheckpointMismatchError: One differs. The message names the setting and both values.
-    """
-    before = checkpoint[KEY].get("parts") or earlier_record(checkpoint.get("hyper_parameters", {}))
-    if changed := changed_part(before, now):
-        raise CheckpointMismatchError(f"{changed}: {KEEP}")
-
-
-def check_optimizers(checkpoint: Mapping[str, Any], optimizers: Mapping[str, Optimizer]) -> None:
-    """Check that the optimizers of a run can continue from a checkpoint.
-
-    Args:
-        checkpoint: The checkpoint.
-        optimizers: Optimizers before their first step, by the setting that names them.
-
-    Raises:
-        CheckpointMismatchError: One cannot, or the checkpoint has only weights.
-    """
-    states = checkpoint.get("optimizer_states")
-    if states is None:
-        raise CheckpointMismatchError(
-            "the checkpoint has only weights (checkpoint.save_weights_only), so no run can resume "
-            "from it: resume from last.ckpt by --ckpt_path last"
-        )
-    for (name, optimizer), state in zip(optimizers.items(), states, strict=False):
-        if reason := changed_optimizer(state, optimizer):
-            kind = type(optimizer).__name__
-            raise CheckpointMismatchError(f"the checkpoint {reason} than {name} {kind}: {KEEP}")
-
-
 def read_checkpoint(path: Path | str) -> dict[str, Any]:
     """Load a checkpoint with `weights_only` onto the CPU and verify its checksums.
 
     Raises:
-        CheckpointError: It is missing, truncated, damaged or from another program.
+        NoCheckpointError: There is no such file.
+        CheckpointError: It was read, and is truncated, damaged or from another program.
+        CheckpointUnreadableError: The system could not read it; its content may be whole.
     """
+    content = io.BytesIO(_bytes(Path(path)))
     try:
-        with zipfile.ZipFile(path) as archive:  # torch does not verify checksums
+        with zipfile.ZipFile(content) as archive:  # torch does not verify checksums
             damaged = archive.testzip()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns about corrupt bytes
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"there is no checkpoint {path}") from error
-    except Exception as error:  # an unpickler may raise anything on any bytes
-        # torch's own message advises unsafe loading
+    except Exception as error:  # of many classes, on arbitrary bytes
         raise CheckpointError(f"{path} is truncated or not a checkpoint") from error
     if damaged is not None:
         raise CheckpointError(f"{path} is damaged: the checksum of {damaged} does not match")
+    content.seek(0)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns about corrupt bytes
+            checkpoint = torch.load(content, map_location="cpu", weights_only=True)
+    except Exception as error:  # an unpickler may raise anything on any bytes
+        if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+            raise CheckpointUnreadableError(_unreadable(path, NO_MEMORY)) from error
+        # torch's own message advises unsafe loading
+        raise CheckpointError(f"{path} is truncated or not a checkpoint") from error
     if not isinstance(checkpoint, dict) or KEY not in checkpoint:
         raise CheckpointError(f"{path} is not a checkpoint of nas-lightning")
     return checkpoint
 
 
+def _bytes(path: Path) -> bytes:
+    """Return the content of an ordinary file.
+
+    Raises:
+        NoCheckpointError: There is no such file.
+        CheckpointUnreadableError: The system could not read it.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would wait for ever
+            kind = errno.EISDIR if path.is_dir() else errno.EINVAL
+            raise OSError(kind, os.strerror(kind))
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise NoCheckpointError(f"there is no checkpoint {path}") from error
+    except MemoryError as error:
+        raise CheckpointUnreadableError(_unreadable(path, NO_MEMORY)) from error
+    except OSError as error:
+        raise CheckpointUnreadableError(_unreadable(path, error.strerror)) from error
+
+
+def _unreadable(path: Path | str, reason: str | None) -> str:
+    return (
+        f"cannot read the checkpoint {path}: {reason or 'the system refused'}; nothing was "
+        f"changed: start again with the same command once it can be read"
+    )
+
+
 class WholeCheckpoints(TorchCheckpointIO):
-    """Writes checkpoints atomically, so that a crash never leaves half a file."""
+    """Writes checkpoints atomically, so that a crash never leaves half a file.
+
+    Args:
+        read: Content of checkpoints that were read already, by path; each is handed out once.
+    """
+
+    def __init__(self, read: Mapping[Path, dict[str, Any]] | None = None) -> None:
+        super().__init__()
+        self._read = dict(read or {})
+
+    def load_checkpoint(self, path: Path | str, *_: object, **__: object) -> dict[str, Any]:
+        """Return the content of a checkpoint, on the CPU.
+
+        Raises:
+            CheckpointError: It is missing, damaged or from another program.
+            CheckpointUnreadableError: The system could not read it.
+        """
+        return self._read.pop(Path(path), None) or read_checkpoint(path)
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Path | str, storage_options: Any | None = None
@@ -214,25 +196,25 @@ class Last:
         self.new.replace(self.last)
         sync(self.last.parent)
 
-    def newest(self) -> tuple[Path, CheckpointError | None] | None:
-        """Return the newest readable checkpoint and the error of a newer, unreadable one.
+    def newest(self) -> tuple[Path, dict[str, Any], CheckpointError | None] | None:
+        """Return the newest whole checkpoint and the error of a newer, damaged one.
 
         Returns:
-            Path and error (`None` if the newest is readable), or `None` without any checkpoint.
+            Path, content and error (`None` if the newest is whole), or `None` without any
+            checkpoint.
 
         Raises:
-            CheckpointError: There are checkpoints, but none can be read.
+            CheckpointError: There are checkpoints, but all are damaged.
+            CheckpointUnreadableError: The system could not read one, which may be whole.
         """
         problem: CheckpointError | None = None
         for path in (self.last, self.previous):
-            if not path.exists():
-                continue
             try:
-                read_checkpoint(path)
+                return path, read_checkpoint(path), problem
+            except NoCheckpointError:
+                continue
             except CheckpointError as error:
                 problem = problem or error
-            else:
-                return path, problem
         if problem is not None:
             raise problem
         return None

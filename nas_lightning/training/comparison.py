@@ -2,7 +2,8 @@
 
 A checkpoint records the parts as plain data: names of classes, and the arguments of the search
 space. `changed_part` compares the record with the run that loads it. Everything that is not
-recorded may change on a resume: learning rates, the number of epochs, the batch size, …
+recorded may change on a resume, such as the settings of optimizers, schedules, the number of epochs
+and the batch size.
 """
 
 from __future__ import annotations
@@ -18,16 +19,7 @@ from nas_lightning.architecture import SearchSpace
 Parts = Mapping[str, Any]
 """Setting, as it is named on the command line → class name, list of class names, or value."""
 
-CLOSED_FORM = ("ConstantSchedule", "CosineSchedule", "LinearSchedule")
-"""Schedules whose rate is a formula of the epoch, so that a resumed run may exchange them."""
-SCHEDULES = ("weight_schedule", "arch_schedule", "schedule")
 FACTORIES = ("supernet", "network")
-NEEDED = (
-    ("amsgrad", "max_exp_avg_sq", "amsgrad"),
-    ("centered", "grad_avg", "centered"),
-    ("momentum", "momentum_buffer", "alpha"),  # of RMSprop; SGD starts one by itself
-)
-"""Setting of an optimizer, the entry of its state that it needs, a setting of its class."""
 
 
 def record(parts: Mapping[str, object]) -> dict[str, Any]:
@@ -86,11 +78,8 @@ def changed_part(before: Parts, now: Parts) -> str | None:
         The setting with both values; `None` if nothing differs.
     """
     for name, value in now.items():
-        if name not in before or before[name] == value:
-            continue
-        old = before[name]
-        if not (name.removeprefix("model.") in SCHEDULES and {old, value} <= set(CLOSED_FORM)):
-            return f"{name} is {_shown(old)} in the checkpoint and {_shown(value)} now"
+        if name in before and before[name] != value:
+            return f"{name} is {_shown(before[name])} in the checkpoint and {_shown(value)} now"
     return None
 
 
@@ -118,7 +107,7 @@ def changed_size(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | Non
             return f"model.{name}.{found}"
     if before.get("strategies") != now.get("strategies"):
         one, two = (_by_class(values.get("strategies")) for values in (before, now))
-        if found := next(_differing(one, two), None):
+        if found := ", ".join(_differing(one, two)):
             return f"model.strategies: {found}"
     if found := next(_differing(before.get("data_spec", {}), now.get("data_spec", {})), None):
         return f"the data's {found}"
@@ -142,11 +131,6 @@ def changed_optimizer(saved: Mapping[str, Any], optimizer: Optimizer) -> str | N
         return "has the state of another optimizer"
     if [len(group["params"]) for group in groups] != [len(group["params"]) for group in mine]:
         return "has the state of other parameters"
-    kept = {key for state in saved["state"].values() for key in state}
-    for setting, entry, marker in NEEDED:
-        switched_on = any(group.get(setting) and marker in group for group in mine)
-        if kept and switched_on and entry not in kept:
-            return f"has no state for {setting}"
     return None
 
 

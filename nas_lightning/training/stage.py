@@ -20,7 +20,7 @@ from nas_lightning.errors import DivergedError, UsageError
 from nas_lightning.layers.drop_path import set_drop_path
 from nas_lightning.randomness import mix_seed
 from nas_lightning.tasks import Task
-from nas_lightning.training import checkpoints, recovery
+from nas_lightning.training import checkpoints, compatibility, recovery
 from nas_lightning.training.comparison import record
 from nas_lightning.training.finite import FiniteSteps
 from nas_lightning.training.meaning import compare, meaning
@@ -234,9 +234,7 @@ class Stage(LightningModule, ABC):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save the description of the checkpoint and the state that a resumed run needs."""
         self.settle_steps()  # so that no checkpoint contains a diverged network
-        checkpoints.stamp(
-            checkpoint, self.kind, self.space_name, self.meaning(), self.record()
-        )
+        checkpoints.stamp(checkpoint, self.kind, self.space_name, self.meaning(), self.record())
         within = training_position(self.trainer)[1] > 0
         state = self.streams.state(*self.train_streams) if within else None
         states = gather_from_ranks(move_data_to_device(state, torch.device("cpu")))
@@ -249,10 +247,11 @@ class Stage(LightningModule, ABC):
             CheckpointMismatchError: It does not fit. The message says what differs.
         """
         self._compare_meaning(checkpoint)
-        checkpoints.check(checkpoint, self.kind, self.space_name, self)
-        if self._trainer is not None and self._trainer.state.fn == "fit":
-            checkpoints.check_parts(checkpoint, self.record())
-            checkpoints.check_optimizers(checkpoint, self.build_optimizers())
+        resumes = self._trainer is not None and self._trainer.state.fn == "fit"
+        parts = self.record() if resumes else None
+        compatibility.check(checkpoint, self.kind, self.space_name, self, parts)
+        if resumes:
+            compatibility.check_optimizers(checkpoint, self.build_optimizers())
         self.draw_seed = checkpoint[STATE]["seed"]
         self._resumed = checkpoint[STATE]["streams"]
         stoppers = getattr(self._trainer, "early_stopping_callbacks", ())

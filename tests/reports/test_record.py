@@ -120,14 +120,21 @@ def test_a_run_that_fails_and_one_that_was_killed(run: Run) -> None:
     assert [start["outcome"] for start in record["starts"]] == ["killed", "finished"]
 
 
-def test_a_run_that_goes_on_from_its_end_has_nothing_to_do_and_says_so(run: Run) -> None:
-    run.start()
-    rows = read_metrics(run.folder)
-    last = run.start(resume=True)["starts"][-1]
-    assert last["outcome"] == "finished"
+def test_a_resume_of_a_finished_run_records_nothing(run: Run) -> None:
+    before, rows = run.start(), read_metrics(run.folder)
+    assert run.start(resume=True) == before
+    assert read_metrics(run.folder) == rows
+
+
+def test_a_run_that_was_killed_after_its_last_checkpoint_is_recorded_as_finished(run: Run) -> None:
+    before = run.start()
+    before["starts"][0]["outcome"] = "running"
+    (run.folder / "run.json").write_text(json.dumps(before))
+    record = run.start(resume=True)
+    assert [start["outcome"] for start in record["starts"]] == ["killed", "finished"]
+    last = record["starts"][-1]
     assert last["to"] == {"epoch": 2, "batch": 0}
     assert last["samples"] == 0
-    assert read_metrics(run.folder) == rows
 
 
 def test_rows_after_the_checkpoint_of_a_resumed_run_are_dropped(
