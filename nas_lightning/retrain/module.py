@@ -17,7 +17,7 @@ from nas_lightning.search.settings import shared_settings
 from nas_lightning.spaces import default_network, load_genotype
 from nas_lightning.tasks import Classification, Task
 from nas_lightning.training.schedules import CosineSchedule, Schedule, scaled_rate
-from nas_lightning.training.spec import DataSpec
+from nas_lightning.training.spec import DataSpec, checked_spec
 from nas_lightning.training.stage import Stage
 
 
@@ -62,6 +62,7 @@ class RetrainModule(Stage):
         auxiliary_weight: float = 0.4,
         drop_path: float = 0.2,
     ) -> None:
+        data_spec = checked_spec(data_spec)
         super().__init__(data_spec, task or Classification(), drop_path)
         arguments = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         record_hyperparameters(self, arguments)
@@ -93,6 +94,7 @@ class RetrainModule(Stage):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Return the loss, with the task's regularisation and the weighted auxiliary loss."""
+        batch = self.accept("train_dataloader", batch)
         self.seed_draws(batch_idx)
         output, auxiliary = self.network(self.streams.inputs("train", batch))
         loss = self.task.loss(output, batch)
@@ -146,15 +148,15 @@ class RetrainModule(Stage):
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Log the metrics `retrain/val_…`."""
-        self._evaluate("val", batch)
+        self._evaluate("val", self.accept("val_dataloader", batch))
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
         """Log the metrics `retrain/test_…`."""
-        self._evaluate("test", batch)
+        self._evaluate("test", self.accept("test_dataloader", batch))
 
     def predict_step(self, batch: Any, batch_idx: int) -> Any:
         """Return the network's output; for images, logits (B, num_classes)."""
-        return self(self.task.inputs(batch))
+        return self(self.task.inputs(self.accept("predict_dataloader", batch)))
 
     def _evaluate(self, stream: str, batch: Any) -> None:
         output = self(self.streams.inputs(stream, batch))

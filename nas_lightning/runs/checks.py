@@ -8,21 +8,26 @@ from lightning.pytorch import LightningDataModule, Trainer
 
 from nas_lightning.errors import UsageError
 from nas_lightning.search import SearchStrategy
+from nas_lightning.training.meaning import meaning
+from nas_lightning.training.spec import checked_spec
 
 
 def data_spec(data: LightningDataModule) -> dict[str, Any]:
     """Return the sizes of a data module's data.
 
     Raises:
-        UsageError: The data module does not have them.
+        UsageError: The data module does not have them, or they are malformed.
     """
     spec = getattr(data, "data_spec", None)
     if spec is None:
         raise UsageError(
             f"{type(data).__name__} does not give the sizes of its data: add an attribute "
-            f'data_spec = {{"in_channels": …, "num_classes": …, "image_size": …}}'
+            f'data_spec = {{"in_channels": …, "num_classes": …, "image_size": …}}, which is there '
+            f"before setup"
         )
-    return dict(spec)
+    found = dict(checked_spec(spec, type(data).__name__))
+    meaning(data)  # raises if its other attributes are malformed
+    return found
 
 
 def refuse_strategies(trainer: Trainer) -> None:

@@ -8,8 +8,10 @@ from typing import Any
 from torch import nn
 
 from nas_lightning.architecture import Genotype
+from nas_lightning.search.checks import check_halves
 from nas_lightning.search.discretize import one_hot
 from nas_lightning.supernet import ArchitectureParameters, Mixing, Supernet
+from nas_lightning.training.batches import halves
 from nas_lightning.training.stage import Stage
 
 
@@ -40,8 +42,23 @@ class SupernetStage(Stage, ABC):
         """Return the supernet's output under the present mixing weights."""
         return self.supernet(x, self.arch())
 
+    def on_train_start(self) -> None:
+        """Also check that the halves of the data are combined."""
+        super().on_train_start()
+        check_halves(self.trainer)
+
+    def halves(self, batch: Any) -> dict[str, Any]:
+        """Return the two halves of a training batch in the form that the task takes.
+
+        Raises:
+            DataError: A half is missing, or a first batch does not fit `data_spec`.
+        """
+        found = zip(("train", "val"), halves(batch, self._data), strict=True)
+        return {name: self.accept(f"train_dataloader, half {name!r}", half) for name, half in found}
+
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Log loss and metrics of the supernet, `search/val_…`."""
+        batch = self.accept("val_dataloader", batch)
         self._evaluate("val", "search/val", batch, self.arch())
 
     def on_test_start(self) -> None:
@@ -52,6 +69,7 @@ class SupernetStage(Stage, ABC):
     def test_step(self, batch: Any, batch_idx: int) -> None:
         """Log loss and metrics of the discrete cells in the supernet, `one_shot/test_…`."""
         assert self._one_shot is not None
+        batch = self.accept("test_dataloader", batch)
         self._evaluate("one_shot", "one_shot/test", batch, self._one_shot)
 
     def _evaluate(self, stream: str, name: str, batch: Any, mixing: Mixing) -> None:
@@ -61,4 +79,4 @@ class SupernetStage(Stage, ABC):
 
     def predict_step(self, batch: Any, batch_idx: int) -> Any:
         """Return the supernet's output (B, …)."""
-        return self(self.task.inputs(batch))
+        return self(self.task.inputs(self.accept("predict_dataloader", batch)))

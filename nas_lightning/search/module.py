@@ -35,7 +35,7 @@ from nas_lightning.training import schedules
 from nas_lightning.training.comparison import changed_space, space_record
 from nas_lightning.training.compatibility import KEEP
 from nas_lightning.training.meaning import in_short
-from nas_lightning.training.spec import DataSpec
+from nas_lightning.training.spec import DataSpec, checked_spec
 
 SPACE = "space"
 """Key of a checkpoint's arguments of the search space."""
@@ -90,6 +90,7 @@ class SearchModule(SupernetStage):
         auxiliary_weight: float = 0.0,
         drop_path: float = 0.0,
     ) -> None:
+        data_spec = checked_spec(data_spec)
         super().__init__(data_spec, task or Classification(), drop_path)
         arguments = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         record_hyperparameters(self, arguments)
@@ -118,6 +119,7 @@ class SearchModule(SupernetStage):
 
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> None:
         """Take an architecture step, if every strategy allows it, and a weight step."""
+        batch = self.halves(batch)
         self.seed_draws(batch_idx)
         # all processes draw the same architecture
         self.arch.generator.manual_seed(mix_seed(*self.draw_position(batch_idx)))

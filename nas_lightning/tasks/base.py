@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 from torchmetrics import MetricCollection
 
@@ -24,6 +25,31 @@ class Task(ABC):
     """
 
     replayable: ClassVar[bool] = False
+
+    def mismatch(self, batch: Any, data_spec: Mapping[str, Any], *, targets: bool) -> str | None:
+        """Return what of a batch does not fit the data's sizes, or `None` if all does.
+
+        It is called for the first batch of each loader, as the data module returned it, and may
+        wait for the device. The default accepts every batch.
+
+        Args:
+            batch: The batch.
+            data_spec: Sizes of the data.
+            targets: False in a prediction, which needs no targets.
+        """
+        return None
+
+    def conform(self, batch: Any, dtype: torch.dtype) -> Any:
+        """Return a batch with the types that network and loss take.
+
+        It is called for every batch, and must not wait for the device. The default changes
+        nothing.
+
+        Args:
+            batch: The batch.
+            dtype: Type of the network's floating-point numbers.
+        """
+        return batch
 
     @abstractmethod
     def inputs(self, batch: Any, carried: Any = None) -> Any:

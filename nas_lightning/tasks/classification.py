@@ -3,12 +3,24 @@
 from collections.abc import Mapping
 from typing import Any, cast, final
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import MetricCollection
 
+from nas_lightning.errors import DataError
 from nas_lightning.tasks.base import Task
 from nas_lightning.tasks.mean import Mean
+from nas_lightning.tasks.parts import (
+    as_index,
+    as_type,
+    describe_part,
+    parts,
+    wrong_numbers,
+    wrong_pair,
+    wrong_range,
+    wrong_shape,
+)
 
 TOP = (("accuracy", 1), ("top5_accuracy", 5))
 """Names of the metrics, and the number k of each: a hit has its label in the k best classes."""
@@ -30,13 +42,51 @@ class Classification(Task):
     def __init__(self, label_smoothing: float = 0.0) -> None:
         self.label_smoothing = label_smoothing
 
+    def mismatch(self, batch: Any, data_spec: Mapping[str, Any], *, targets: bool) -> str | None:
+        """Compare images and labels with `in_channels`, `image_size` and `num_classes`."""
+        if wrong := wrong_pair(batch, "images", "labels", targets=targets):
+            return wrong
+        images, *labels = parts(batch) or [batch]
+        size = data_spec.get("image_size")
+        shape = (data_spec.get("in_channels"), size, size)
+        wrong = wrong_shape(images, "images", shape) or wrong_numbers(images, "images")
+        if wrong or not targets:
+            return wrong
+        if labels[0].shape not in ((len(images),), (len(images), 1)):
+            return (
+                f"labels must be one class number each, (B,), found {describe_part(labels[0])}: "
+                f"take argmax(1) of one-hot labels"
+            )
+        return wrong_range(labels[0], "labels", data_spec["num_classes"], "num_classes")
+
+    def conform(self, batch: Any, dtype: torch.dtype) -> Any:
+        """Return images in the type of the network and labels (B,) as 64-bit integers.
+
+        Labels (B, 1) become (B,). Parts beyond these two are dropped.
+        """
+        found = parts(batch)
+        if not found:
+            return batch
+        labels = found[1:2]
+        if labels and isinstance(labels[0], Tensor) and labels[0].dim() == 2:
+            labels = [labels[0].squeeze(1)]
+        return (as_type(found[0], dtype), *map(as_index, labels))
+
     def inputs(self, batch: Batch, carried: None = None) -> Tensor:
         """Return the images (B, C, H, W)."""
         return batch[0]
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
-        """Return the mean cross-entropy of logits (B, num_classes), in nats."""
-        return F.cross_entropy(output, batch[1], label_smoothing=self.label_smoothing)
+        """Return the mean cross-entropy of logits (B, num_classes), in nats.
+
+        Raises:
+            DataError: On the CPU, a label is not a class number.
+        """
+        try:
+            return F.cross_entropy(output, batch[1], label_smoothing=self.label_smoothing)
+        except IndexError as error:  # the first batch alone is compared with num_classes
+            wrong = wrong_range(batch[1], "labels", output.shape[1], "num_classes")
+            raise DataError(f"a batch of the data: {wrong}") from error
 
     def metrics(self, data_spec: Mapping[str, Any]) -> MetricCollection:
         """Return top-1 and, with more than five classes, top-5 accuracy."""

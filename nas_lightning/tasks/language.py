@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NoReturn, final
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import MetricCollection
@@ -13,6 +14,7 @@ from nas_lightning.errors import UsageError
 from nas_lightning.layers.text import LanguageOutput, TextInput
 from nas_lightning.tasks.base import Task
 from nas_lightning.tasks.mean import Mean
+from nas_lightning.tasks.parts import as_index, describe_part, parts, wrong_pair, wrong_range
 
 Batch = tuple[Tensor, Tensor]
 """Words (T, B), and the word that follows each of them (T, B)."""
@@ -61,6 +63,22 @@ class LanguageModeling(Task):
         self.bptt = bptt
         self.activation = activation
         self.slowness = slowness
+
+    def mismatch(self, batch: Any, data_spec: Mapping[str, Any], *, targets: bool) -> str | None:
+        """Compare the words with `num_tokens`."""
+        if wrong := wrong_pair(batch, "words", "following words", targets=targets):
+            return wrong
+        found = parts(batch) or []
+        for name, part in zip(("words", "following words"), found[: 1 + targets], strict=True):
+            if part.dim() != 2 or part.shape != found[0].shape:
+                return f"{name} must have the shape (T, columns), found {describe_part(part)}"
+            if wrong := wrong_range(part, name, data_spec["num_tokens"], "num_tokens"):
+                return wrong
+        return None
+
+    def conform(self, batch: Any, dtype: torch.dtype) -> Any:
+        """Return the words as 64-bit integers."""
+        return tuple(as_index(part) for part in parts(batch) or ())
 
     def inputs(self, batch: Batch, carried: Tensor | None = None) -> TextInput:
         """Return the words (T, B) and the hidden state (B, H) after the previous batch."""

@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any, final
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMeasure
 
+from nas_lightning.operators import build_operator
 from nas_lightning.tasks.base import Task
+from nas_lightning.tasks.parts import as_type, parts, wrong_numbers, wrong_pair, wrong_shape
 
 Batch = tuple[Tensor, Tensor]
 _WINDOW = 11  # pixels: side of the Gaussian window of SSIM with its usual sigma of 1.5
@@ -25,6 +28,30 @@ class Reconstruction(Task):
     """
 
     replayable = True
+
+    def mismatch(self, batch: Any, data_spec: Mapping[str, Any], *, targets: bool) -> str | None:
+        """Compare measurements and targets with the sizes and the operator of `data_spec`."""
+        if wrong := wrong_pair(batch, "measurements", "targets", targets=targets):
+            return wrong
+        channels, size = data_spec["in_channels"], data_spec["image_size"]
+        shape: tuple[int, ...] = (size,) * data_spec["dims"]
+        names = ("measurements", "targets") if targets else ("measurements",)
+        for name, part in zip(names, parts(batch) or (), strict=False):
+            here = shape
+            if name == "measurements":
+                here = tuple(
+                    build_operator(data_spec["operator"])(torch.zeros(1, 1, *shape)).shape[2:]
+                )
+            wrong = wrong_shape(part, name, (channels, *here)) or wrong_numbers(
+                part, name, "convert them by .float()"
+            )
+            if wrong:
+                return wrong
+        return None
+
+    def conform(self, batch: Any, dtype: torch.dtype) -> Any:
+        """Return measurements and targets in the type of the network."""
+        return tuple(as_type(part, dtype) for part in parts(batch) or ())
 
     def inputs(self, batch: Batch, carried: None = None) -> Tensor:
         """Return the measurements (B, C, *m)."""

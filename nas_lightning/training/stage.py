@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from lightning import LightningDataModule, LightningModule
@@ -21,6 +21,7 @@ from nas_lightning.layers.drop_path import set_drop_path
 from nas_lightning.randomness import mix_seed
 from nas_lightning.tasks import Task
 from nas_lightning.training import checkpoints, compatibility, recovery
+from nas_lightning.training.batches import Batches
 from nas_lightning.training.comparison import record
 from nas_lightning.training.finite import FiniteSteps
 from nas_lightning.training.meaning import compare, meaning
@@ -67,6 +68,7 @@ class Stage(LightningModule, ABC):
         self.drop_path = drop_path
         self.data_spec = checked_spec(data_spec)
         self.streams = Streams(task, self.data_spec, self.names)
+        self.batches = Batches(task, self.data_spec)
         self.draw_seed = torch.initial_seed() % 2**63
         self._resumed: list[dict[str, Any]] | None = None
         self.finite = FiniteSteps()
@@ -119,6 +121,19 @@ class Stage(LightningModule, ABC):
     def seed_draws(self, batch_idx: int) -> None:
         """Seed the global generators for a step, differently in every process."""
         torch.manual_seed(mix_seed(*self.draw_position(batch_idx), self.global_rank))
+
+    def accept(self, loader: str, batch: Any) -> Any:
+        """Return a batch in the form that the task takes.
+
+        Args:
+            loader: Method of the data module that returned its loader, and the half if any.
+            batch: The batch.
+
+        Raises:
+            DataError: It is the first of this loader and does not fit `data_spec`.
+        """
+        dtype = cast("torch.dtype", self.dtype)  # Lightning declares a text too
+        return self.batches.accept(batch, dtype, loader, self._data)
 
     def on_fit_start(self) -> None:
         """Use the seed of the first process on all processes."""
