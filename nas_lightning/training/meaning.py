@@ -18,7 +18,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lightning.pytorch.utilities import rank_zero_warn
+
 from nas_lightning.errors import CheckpointMismatchError, UsageError
+from nas_lightning.training.checkpoints import KEY, recorded_meaning
 from nas_lightning.training.spec import checked_spec, plain
 
 CONDITIONS = ("image_size", "noise")
@@ -122,6 +125,24 @@ def compare(recorded: Mapping[str, Any], data: object) -> list[str]:
             f"set it as it was, or train a new network"
         )
     return lines
+
+
+def check_meaning(checkpoint: Mapping[str, Any], data: object) -> None:
+    """Compare the meaning that a checkpoint records with the present data; warn of what may differ.
+
+    Raises:
+        CheckpointMismatchError: Labels or inputs mean something else now.
+    """
+    if KEY not in checkpoint:  # of another program
+        return
+    recorded = recorded_meaning(checkpoint)
+    if not recorded:
+        rank_zero_warn(
+            "the checkpoint is of an earlier release, which recorded no class names and no "
+            "settings of the data: they are not compared"
+        )
+    for line in compare(recorded, data):
+        rank_zero_warn(line)
 
 
 def _classes(before: Sequence[str], now: Sequence[str], owner: str) -> str:

@@ -24,7 +24,8 @@ from nas_lightning.training import checkpoints, compatibility, recovery
 from nas_lightning.training.batches import Batches
 from nas_lightning.training.comparison import record
 from nas_lightning.training.finite import FiniteSteps
-from nas_lightning.training.meaning import compare, meaning
+from nas_lightning.training.loaders import make_rebuildable
+from nas_lightning.training.meaning import check_meaning, meaning
 from nas_lightning.training.optimizers import prepare
 from nas_lightning.training.position import training_position
 from nas_lightning.training.rates import EpochRates
@@ -134,6 +135,11 @@ class Stage(LightningModule, ABC):
         """
         dtype = cast("torch.dtype", self.dtype)  # Lightning declares a text too
         return self.batches.accept(batch, dtype, loader, self._data)
+
+    def setup(self, stage: str) -> None:
+        """Prepare the loaders of a user's data module."""
+        if self._data is not None:
+            make_rebuildable(self._data)
 
     def on_fit_start(self) -> None:
         """Use the seed of the first process on all processes."""
@@ -261,7 +267,8 @@ class Stage(LightningModule, ABC):
         Raises:
             CheckpointMismatchError: It does not fit. The message says what differs.
         """
-        self._compare_meaning(checkpoint)
+        if self._data is not None:
+            check_meaning(checkpoint, self._data)
         resumes = self._trainer is not None and self._trainer.state.fn == "fit"
         parts = self.record() if resumes else None
         compatibility.check(checkpoint, self.kind, self.space_name, self, parts)
@@ -290,15 +297,3 @@ class Stage(LightningModule, ABC):
     def _data(self) -> LightningDataModule | None:
         """The data module of the trainer, if any."""
         return getattr(self._trainer, "datamodule", None)
-
-    def _compare_meaning(self, checkpoint: dict[str, Any]) -> None:
-        if self._data is None or checkpoints.KEY not in checkpoint:
-            return
-        recorded = checkpoints.recorded_meaning(checkpoint)
-        if not recorded:
-            rank_zero_warn(
-                "the checkpoint is of an earlier release, which recorded no class names and no "
-                "settings of the data: they are not compared"
-            )
-        for line in compare(recorded, self._data):
-            rank_zero_warn(line)

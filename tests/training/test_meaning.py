@@ -169,11 +169,13 @@ def test_a_renamed_class_folder_is_refused_by_every_verb(nas: Nas, work: Path) -
         assert nas(f"test {line} --data.image_size 32").code == 0
     for part in ("train", "test"):  # `cat` is now class 1, and as many classes are there
         (work / "data" / part / "cat").rename(work / "data" / part / "lynx")
+    before = (work / "runs/retrain/config.yaml").read_text()
     for verb in ("test", "predict", "validate", "fit --ckpt_path last --trainer.max_epochs 2"):
         result = nas(f"{verb} {line}")
         assert result.code == 1
         assert "only in the checkpoint: 'cat'; only in the data: 'lynx'" in result.err
         assert len(result.err.strip().splitlines()) == 1
+    assert (work / "runs/retrain/config.yaml").read_text() == before
     shutil.rmtree(work / "data")
     write_images(work / "data", ("cat", "dog"))
     assert nas(f"test {line}").code == 0
