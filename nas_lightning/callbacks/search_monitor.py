@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
+from torchmetrics import MetricCollection
 
 from nas_lightning.architecture import Cell, Genotype, state_name
 from nas_lightning.drawing.cells import draw_genotype
@@ -20,6 +23,11 @@ HEAT_MAPS_EVERY = 5
 SUBSCRIPTS = dict(zip("k-0123456789_{}", [*"ₖ₋₀₁₂₃₄₅₆₇₈₉", "", "", ""], strict=True))
 MANY = 4
 """Largest number of cell kinds of which everything is shown: every α and β, and all pictures."""
+GROUP = "weights_"
+"""Start of the names of single α and β in TensorBoard, which sorts groups by name: the last."""
+
+Charts = dict[str, dict[str, list[str | list[str]]]]
+"""Categories of Custom Scalars → titles of charts → kind of chart, and patterns of its tags."""
 
 
 def entropy(weights: Tensor) -> Tensor:
@@ -32,73 +40,125 @@ def entropy(weights: Tensor) -> Tensor:
 class SearchMonitor(Callback):
     """Show a search in the loggers at the end of each epoch.
 
-    Every logger gets scalars for each cell kind: `alpha/KIND/EDGE/PRIMITIVE` and `beta/KIND/EDGE`
-    (the parameters themselves), `search/entropy_KIND` (entropy of the operation weights, in nats),
-    `search/edge_entropy_KIND`, and in spaces that have them `search/skips_KIND` (skip connections
-    in the genotype). TensorBoard also gets the drawn cells and the genotype as text at each epoch,
-    and heat maps of the mixing weights at every fifth epoch and the last.
+    Every logger gets `search/entropy` (mean entropy of the operation weights, in nats) and, in
+    spaces that have them, `search/skips` (skip connections in the genotype). The same for each cell
+    kind is `search/entropy_KIND`, `search/edge_entropy_KIND` and `search/skips_KIND`.
+
+    TensorBoard also gets the drawn cells and the genotype as text whenever the genotype changes,
+    heat maps of the mixing weights at every fifth epoch and the last, and under Custom Scalars one
+    chart for the α of each edge and one for the β of each node. `metrics.csv` gets each α and β
+    (the parameters themselves) as `alpha/KIND/EDGE/PRIMITIVE` and `beta/KIND/EDGE`.
 
     A search of more than four cell kinds, such as one that searches every cell separately, shows
-    less: no single α and β, the drawn cells at every fifth epoch and the last, and heat maps at the
-    last epoch only. The progress bar shows the sum of all skip connections, `search/skips`.
+    less: no α and β, the drawn cells at every fifth epoch and the last, and heat maps at the last
+    epoch only.
 
     The file `genotype.json` is written by the search itself, see `GenotypeWriter`.
 
     Args:
         pictures: Add pictures to TensorBoard, which takes seconds an epoch.
+        curves: Log each α and β to every logger, as `alpha/…` and `beta/…`. TensorBoard then has a
+            chart for each of them.
     """
 
-    def __init__(self, pictures: bool = True) -> None:
+    def __init__(self, pictures: bool = True, curves: bool = False) -> None:
         self.pictures = pictures
+        self.curves = curves
+        self._told: Genotype | None = None
+        """Genotype that the loggers have last got as text."""
+        self._drawn: Genotype | None = None
+        """Genotype that they have last got as a picture."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Add the plan as text, and a layout with one chart for each edge."""
+        """Add the plan as text, and the layout of the charts."""
         assert isinstance(pl_module, SearchModule)
+        self._told = self._drawn = None
         plan = pl_module.plan.describe()
         for board in _boards(trainer):
             board.add_text("plan", "\n".join(f"    {line}" for line in plan.splitlines()))
-            if _few(pl_module):
-                board.add_custom_scalars(
-                    {
-                        name: charts
-                        for cell in pl_module.space.cells
-                        for name, charts in _charts(cell).items()
-                    }
-                )
+            board.add_custom_scalars(_layout(pl_module))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the state of the search."""
         assert isinstance(pl_module, SearchModule)
-        genotype = pl_module.genotype()
+        genotype = pl_module.genotype()  # on all processes: strategies may communicate
         with torch.no_grad():
             mixing = pl_module.arch()
         self._scalars(pl_module, genotype, mixing)
-        if trainer.is_global_zero:
-            epoch = trainer.current_epoch
-            for board in _boards(trainer):
+        if not trainer.is_global_zero:
+            return
+        step = trainer.fit_loop.epoch_loop.total_batch_idx  # as for values that modules log
+        if _few(pl_module):
+            self._parameters(trainer, _parameters(pl_module), step)
+        for board in _boards(trainer):
+            if genotype != self._told:
                 lines = str(genotype).splitlines()
-                board.add_text("genotype", "\n".join(f"    {line}" for line in lines), epoch)
-                if self.pictures:
-                    _pictures(board, epoch, pl_module, genotype, mixing)
+                board.add_text("genotype", "\n".join(f"    {line}" for line in lines), step)
+            if self.pictures:
+                _heat_maps(board, step, pl_module, mixing)
+            if self.pictures and genotype != self._drawn and self._draws_cells(pl_module):
+                board.add_figure("overview/picture_cells", draw_genotype(genotype), step)
+        self._told = genotype
+        if self._draws_cells(pl_module):
+            self._drawn = genotype
+
+    def _draws_cells(self, module: SearchModule) -> bool:
+        """Return True in epochs with drawn cells: all, or of many kinds only some."""
+        return _few(module) or _some(module)
 
     def _scalars(self, module: SearchModule, genotype: Genotype, mixing: Mixing) -> None:
-        few = _few(module)
-        values: dict[str, Tensor] = {}
+        """Log what the progress bar and the monitors of other callbacks may use, in one call."""
         skips: dict[str, float] = {}
+        values: dict[str, Tensor | float] = {}
+        entropies = []
         for cell in module.space.cells:
             kind = cell.kind
             if SKIP in cell.primitives:
                 skips[f"search/skips_{kind}"] = float(genotype.count(SKIP, kind))
-            values[f"search/entropy_{kind}"] = entropy(mixing.ops[kind])
+            entropies.append(entropy(mixing.ops[kind]))
+            values[f"search/entropy_{kind}"] = entropies[-1].detach()
             by_node = [entropy(mixing.edges[kind][cell.incoming(node)]) for node in cell.nodes]
-            values[f"search/edge_entropy_{kind}"] = torch.stack(by_node).mean()
-            if few:
-                values |= _parameters(module, cell)
-        module.log_dict(skips, prog_bar=few, rank_zero_only=True)
-        if skips and not few:
-            module.log("search/skips", sum(skips.values()), prog_bar=True, rank_zero_only=True)
+            values[f"search/edge_entropy_{kind}"] = torch.stack(by_node).mean().detach()
+        values["search/entropy"] = torch.stack(entropies).mean().detach()
+        few = _few(module)
         # equal on all processes: nothing to reduce
-        module.log_dict({n: value.detach() for n, value in values.items()}, rank_zero_only=True)
+        module.log_dict(values, rank_zero_only=True)
+        module.log_dict(skips, prog_bar=few, rank_zero_only=True)
+        if skips:
+            total = sum(skips.values())
+            module.log("search/skips", total, prog_bar=not few, rank_zero_only=True)
+
+    def _parameters(self, trainer: Trainer, values: dict[str, float], step: int) -> None:
+        """Write all α and β at once, past the module: hundreds of its log calls take seconds."""
+        for logger in trainer.loggers:
+            if self.curves or isinstance(logger, CSVLogger):
+                logger.log_metrics({**values, "epoch": float(trainer.current_epoch)}, step)
+            if isinstance(logger, TensorBoardLogger):
+                for name, value in values.items():
+                    logger.experiment.add_scalar(GROUP + name, value, step)
+
+
+def _heat_maps(board: SummaryWriter, step: int, module: SearchModule, mixing: Mixing) -> None:
+    epoch = module.current_epoch + 1
+    for cell in module.space.cells if _last(module) or (_few(module) and _some(module)) else ():
+        kind, edges, of = cell.kind, _edge_names(cell), f"{cell.kind} cell, epoch {epoch}"
+        title = f"Operation weights, {of}"
+        figure = draw_weights(mixing.ops[kind].tolist(), edges, cell.primitives, title)
+        board.add_figure(f"weights/operations_{kind}", figure, step)
+        if kind in module.arch.beta:  # in another picture: the two have different scales
+            row = mixing.edges[kind][None].tolist()
+            figure = draw_weights(row, ["weight"], edges, f"Edge weights, {of}")
+            board.add_figure(f"weights/edges_{kind}", figure, step)
+
+
+def _last(module: SearchModule) -> bool:
+    """Return True in the last epoch."""
+    return module.current_epoch + 1 == module.trainer.max_epochs
+
+
+def _some(module: SearchModule) -> bool:
+    """Return True in every fifth epoch and the last."""
+    return _last(module) or module.current_epoch % HEAT_MAPS_EVERY == 0
 
 
 def _few(module: SearchModule) -> bool:
@@ -106,29 +166,44 @@ def _few(module: SearchModule) -> bool:
     return len(module.space.cells) <= MANY
 
 
-def _parameters(module: SearchModule, cell: Cell) -> dict[str, Tensor]:
-    """Return every single α and β of a cell kind, by the name of its curve."""
-    values: dict[str, Tensor] = {}
-    alpha, beta = module.arch.alpha[cell.kind], module.arch.beta.get(cell.kind)
-    for l, edge in enumerate(cell.edges):  # noqa: E741 (the papers' letter)
-        for m, primitive in enumerate(cell.primitives):
-            values[f"alpha/{cell.kind}/{edge}/{primitive}"] = alpha[l, m]
-        if beta is not None:
-            values[f"beta/{cell.kind}/{edge}"] = beta[l]
+def _parameters(module: SearchModule) -> dict[str, float]:
+    """Return every single α and β, by the name of its curve."""
+    values: dict[str, float] = {}
+    for cell in module.space.cells:
+        alpha = module.arch.alpha[cell.kind].detach().tolist()  # one wait for the device
+        for edge, row in zip(cell.edges, alpha, strict=True):
+            for primitive, value in zip(cell.primitives, row, strict=True):
+                values[f"alpha/{cell.kind}/{edge}/{primitive}"] = value
+        if cell.kind in module.arch.beta:
+            beta = module.arch.beta[cell.kind].detach().tolist()
+            for edge, value in zip(cell.edges, beta, strict=True):
+                values[f"beta/{cell.kind}/{edge}"] = value
     return values
 
 
-def _charts(cell: Cell) -> dict[str, dict[str, list[str | list[str]]]]:
-    """Return the layout of the charts: α of each edge, and β of the edges into each node."""
-    return {
-        f"alpha {cell.kind}": {
-            f"edge {edge}": ["Multiline", [rf"^alpha/{cell.kind}/{edge}/"]] for edge in cell.edges
-        },
-        f"beta {cell.kind}": {
-            f"node {node}": ["Multiline", [rf"^beta/{cell.kind}/\d+-{node}$"]]
-            for node in cell.nodes
-        },
+def _layout(module: SearchModule) -> Charts:
+    """Return the charts: losses and metrics, α of each edge, and β of the edges into a node."""
+    qualities = map(str, cast("MetricCollection", module.streams.metrics["val_metrics"]))
+    charts: Charts = {
+        "losses and metrics": {
+            name: ["Multiline", [rf"^search/(train|val|arch)_{name}(_epoch)?$"]]
+            for name in ("loss", *qualities)
+        }
     }
+    for cell in module.space.cells if _few(module) else ():
+        names = dict(zip(cell.edges, _edge_names(cell), strict=True))
+        charts[f"alpha, {cell.kind} cell"] = {
+            f"edge {name}": ["Multiline", [rf"^{GROUP}alpha/{cell.kind}/{edge}/"]]
+            for edge, name in names.items()
+        }
+        if cell.kind in module.arch.beta:
+            charts[f"beta, {cell.kind} cell"] = {
+                f"edges into node {node - cell.inputs if cell.inputs > 1 else node}": [
+                    "Multiline", [rf"^{GROUP}beta/{cell.kind}/\d+-{node}$"],
+                ]
+                for node in cell.nodes
+            }  # fmt: skip
+    return charts
 
 
 def _boards(trainer: Trainer) -> list[SummaryWriter]:
@@ -136,24 +211,6 @@ def _boards(trainer: Trainer) -> list[SummaryWriter]:
     return [
         logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)
     ]
-
-
-def _pictures(
-    board: SummaryWriter, epoch: int, module: SearchModule, genotype: Genotype, mixing: Mixing
-) -> None:
-    few, last = _few(module), epoch + 1 == module.trainer.max_epochs
-    some = last or epoch % HEAT_MAPS_EVERY == 0
-    if few or some:
-        board.add_figure("cells", draw_genotype(genotype), epoch)
-    for cell in module.space.cells if last or (few and some) else ():
-        kind, edges = cell.kind, _edge_names(cell)
-        title = f"Operation weights, {kind} cell"
-        figure = draw_weights(mixing.ops[kind].tolist(), edges, cell.primitives, title)
-        board.add_figure(f"operation_weights/{kind}", figure, epoch)
-        if kind in module.arch.beta:  # in another picture: the two have different scales
-            row = mixing.edges[kind][None].tolist()
-            figure = draw_weights(row, ["weight"], edges, f"Edge weights, {kind} cell")
-            board.add_figure(f"edge_weights/{kind}", figure, epoch)
 
 
 def _edge_names(cell: Cell) -> list[str]:

@@ -10,7 +10,7 @@ import lightning
 import torch
 from jsonargparse import Namespace
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint, LearningRateMonitor
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
@@ -21,14 +21,10 @@ import nas_lightning.retrain
 import nas_lightning.strategies  # noqa: F401 (for its classes, see above)
 from nas_lightning import __version__
 from nas_lightning.callbacks import (
-    GracefulStop,
-    LostProcess,
     PredictionWriter,
-    RanksAgree,
     RunCheckpoint,
     RunProgressBar,
 )
-from nas_lightning.callbacks.search_monitor import SearchMonitor
 from nas_lightning.runs.checks import check_monitor, data_spec, refuse_strategies
 from nas_lightning.runs.directory import (
     CHECKPOINTS,
@@ -41,18 +37,15 @@ from nas_lightning.runs.directory import (
 )
 from nas_lightning.runs.distribution import prepare_distribution
 from nas_lightning.runs.failures import explained
-from nas_lightning.runs.fingerprint import config_hash
+from nas_lightning.runs.fit_callbacks import fit_callbacks
 from nas_lightning.runs.header import header
 from nas_lightning.runs.held_logger import hold
 from nas_lightning.runs.loggers import make_loggers
-from nas_lightning.runs.next_steps import resume_command
 from nas_lightning.runs.parser import NASArgumentParser, PackagedConfig, PrintPlan
 from nas_lightning.runs.paths import expand_paths
 from nas_lightning.runs.quiet import quiet
-from nas_lightning.runs.record import RunRecord
 from nas_lightning.runs.save_config import SaveConfig
 from nas_lightning.runs.shared_settings import Stages, write_stages
-from nas_lightning.search import SearchModule
 from nas_lightning.slurm.environment import active_job, check_environment, trainer_arguments
 from nas_lightning.training.checkpoints import WholeCheckpoints
 from nas_lightning.yaml_text import parse_mapping
@@ -139,6 +132,12 @@ class NASCLI(LightningCLI):
             type=bool,
             default=True,
             help="Draw a search's cells and weights for TensorBoard; takes seconds per epoch.",
+        )
+        parser.add_argument(
+            "--curves",
+            type=bool,
+            default=False,
+            help="Log each single α and β of a search to all loggers, TensorBoard included.",
         )
         if self.verb == "fit":
             parser.add_argument("--print_plan", action=PrintPlan)
@@ -229,8 +228,7 @@ class NASCLI(LightningCLI):
                 for callback in trainer.callbacks  # type: ignore[attr-defined] # set by a connector
                 if not isinstance(callback, Checkpoint)
             ]
-        for callback in self._extra_callbacks(trainer, run_dir):
-            trainer.callbacks.insert(0, callback)  # type: ignore[attr-defined] # set by a connector
+        trainer.callbacks[:0] = self._extra_callbacks(trainer, run_dir)  # type: ignore[attr-defined] # set by a connector
         return trainer
 
     def _hand_over_checkpoint(self, trainer: Trainer) -> None:
@@ -258,30 +256,16 @@ class NASCLI(LightningCLI):
             print(header(self.model, self.datamodule), flush=True)
 
     def _extra_callbacks(self, trainer: Trainer, run_dir: Path) -> list[Callback]:
-        callbacks: list[Callback] = []
+        """Return the callbacks of every run, in the order in which they are called."""
+        found: list[Callback] = [PredictionWriter(run_dir)]
         if trainer.fast_dev_run:  # type: ignore[attr-defined] # set by a connector
-            return callbacks
-        if trainer.loggers:
-            callbacks.append(LearningRateMonitor(logging_interval="epoch"))
-        if isinstance(self.model, SearchModule):
-            callbacks.append(SearchMonitor(self._get(self.config, "pictures")))
-        callbacks.append(PredictionWriter(run_dir))
+            return []
         if self.subcommand == "fit":
-            job = active_job()
-            callbacks.append(GracefulStop(job, resume_command(run_dir)))
-            callbacks.append(LostProcess())
-            callbacks.append(self._record(run_dir, None if job is None else job.id))
-            callbacks.append(self._save_config(run_dir))
+            config = self.config[str(self.subcommand)]
+            saving = SaveConfig(self._parser(self.subcommand), config, run_dir, self.start)
+            found = [*fit_callbacks(trainer, self.model, self.plain_config(), saving), *found]
             hold(trainer)
-            callbacks.append(RanksAgree())  # called first, before anything is written
-        return callbacks
-
-    def _save_config(self, run_dir: Path) -> SaveConfig:
-        config = self.config[str(self.subcommand)]
-        return SaveConfig(self._parser(self.subcommand), config, run_dir, self.start)
-
-    def _record(self, run_dir: Path, job: str | None) -> RunRecord:
-        return RunRecord(run_dir, config_hash(self.plain_config()), self.start.checkpoint, job)
+        return found
 
     def plain_config(self) -> dict[str, Any]:
         """Return the configuration of the run as plain data."""

@@ -7,8 +7,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-# the place of a run and the checkpoint that it resumes from do not identify it
-PLACES = ("run_dir", "ckpt_path", "weights_only", "trainer.default_root_dir", "checkpoint.dirpath")
+PLACES = (
+    "run_dir", "ckpt_path", "weights_only", "trainer.default_root_dir", "checkpoint.dirpath",
+    "curves",
+)  # fmt: skip
+"""Settings that do not identify a run: its place, the checkpoint it resumes from, curves of α."""
 
 EARLIER = {
     "nas_lightning.training.schedules.": "nas_lightning.schedules.",

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from nas_lightning.files import replacing
+from nas_lightning.runs.board import Board
+from nas_lightning.runs.metrics import read_metrics
 
 
 class WholeCSVLogger(CSVLogger):
@@ -50,16 +52,20 @@ def make_loggers(
     """
     chosen = given if isinstance(given, list) else [given] if isinstance(given, Logger) else []
     if not chosen:
-        chosen = [TensorBoardLogger(
-            run_dir, name="", version="", default_hp_metric=False,
-            purge_step=None if checkpoint is None else _logged_steps(checkpoint),
-        )]  # fmt: skip
+        chosen = [_board(run_dir, checkpoint)]
     part = next(
         name
         for name in (verb if n == 1 else f"{verb}-{n}" for n in range(1, 10_000))
         if not (run_dir / "csv" / name).exists()
     )
     return [*chosen, WholeCSVLogger(run_dir, name="csv", version=part)]
+
+
+def _board(run_dir: Path, checkpoint: Mapping[str, Any] | None) -> Board:
+    if checkpoint is None:
+        return Board(run_dir)
+    done = _logged_steps(checkpoint)
+    return Board(run_dir, done, [row for row in read_metrics(run_dir) if row["step"] < done])
 
 
 def _logged_steps(checkpoint: Mapping[str, Any]) -> int:

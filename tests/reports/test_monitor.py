@@ -3,14 +3,16 @@
 import csv
 import json
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from torch import Tensor, nn
 
 from nas_lightning.architecture import Cell, Edge, Genotype, SearchSpace
@@ -55,25 +57,66 @@ def test_everything_is_shown(watched: SearchModule, tmp_path: Path) -> None:
     board = EventAccumulator(str(tmp_path))
     board.Reload()
     tags = board.Tags()
-    assert {"cells", "operation_weights/normal", "edge_weights/reduce"} <= set(tags["images"])
+    pictures = {"overview/picture_cells", "weights/operations_normal", "weights/edges_reduce"}
+    assert pictures <= set(tags["images"])
     assert {"plan/text_summary", "genotype/text_summary"} <= set(tags["tensors"])
-    curves = {f"alpha/normal/0-2/{name}" for name in PRIMITIVES} | {"beta/reduce/2-3"}
+    curves = {f"weights_alpha/normal/0-2/{name}" for name in PRIMITIVES}
+    curves |= {"weights_beta/reduce/2-3", "search/entropy", "search/skips"}
     curves |= {f"search/{name}_normal" for name in ("skips", "entropy", "edge_entropy")}
     assert curves <= set(tags["scalars"])
-    # five edges of four operations, and five β, of two kinds of cells
-    assert sum(tag.startswith("alpha/") for tag in tags["scalars"]) == 2 * 5 * 4
-    assert sum(tag.startswith("beta/") for tag in tags["scalars"]) == 2 * 5
-    last = board.Scalars("alpha/normal/0-2/skip_connect")[-1].value
+    # five edges of four operations, and five β, of two kinds of cells: for the charts of edges
+    assert sum(tag.startswith("weights_alpha/") for tag in tags["scalars"]) == 2 * 5 * 4
+    assert sum(tag.startswith("weights_beta/") for tag in tags["scalars"]) == 2 * 5
+    assert not [tag for tag in tags["scalars"] if tag.startswith(("alpha/", "beta/"))]
+    last = board.Scalars("weights_alpha/normal/0-2/skip_connect")[-1].value
     assert last == pytest.approx(watched.arch.alpha["normal"][0, 2].item())
-    assert len(board.Images("cells")) == 2  # each epoch
+    # a picture whenever the genotype has changed, at the step of the values of its epoch
+    drawn = board.Images("overview/picture_cells")
+    steps = [item.step for item in board.Scalars("search/entropy")]
+    assert len(drawn) <= 2
+    assert drawn[0].step == steps[0] == 3  # the last of four batches
+    charts = custom_charts(board)
+    assert [chart.title for chart in charts["alpha, normal cell"]] == [
+        f"edge {name}" for name in _edge_names(watched.space.cells[0])
+    ]
+    # each chart matches the four operations of its edge, and nothing else
+    for chart in charts["alpha, normal cell"] + charts["alpha, reduce cell"]:
+        (pattern,) = chart.multiline.tag
+        assert sum(bool(re.search(pattern, tag)) for tag in tags["scalars"]) == 4
+    (pattern,) = charts["losses and metrics"][0].multiline.tag
+    assert {tag for tag in tags["scalars"] if re.search(pattern, tag)} == {
+        "search/train_loss_epoch", "search/val_loss", "search/arch_loss_epoch"
+    }  # fmt: skip
 
     with (tmp_path / "csv" / "version_0" / "metrics.csv").open() as file:
-        rows = [row for row in csv.DictReader(file) if row["search/skips_normal"]]
+        table = list(csv.DictReader(file))
+    single = [row for row in table if row["alpha/normal/0-2/skip_connect"]]
+    assert [(row["epoch"], row["step"]) for row in single] == [("0.0", "3"), ("1.0", "7")]
+    assert float(single[-1]["alpha/normal/0-2/skip_connect"]) == pytest.approx(last)
+    rows = [row for row in table if row["search/skips_normal"]]
     assert len(rows) == 2
     assert float(rows[-1]["search/skips_normal"]) == genotype.count("skip_connect", "normal")
     weights = watched.arch().ops["normal"]
     by_hand = -(weights * weights.log()).sum(dim=1).mean().item()
     assert float(rows[-1]["search/entropy_normal"]) == pytest.approx(by_hand, rel=1e-5)
+
+
+def custom_charts(board: EventAccumulator) -> dict[str, list[Any]]:
+    """The charts of Custom Scalars, by category."""
+    (event,) = board.Tensors("custom_scalars__config__")
+    layout = Layout.FromString(event.tensor_proto.string_val[0])
+    return {category.title: list(category.chart) for category in layout.category}
+
+
+def test_single_curves_by_option(
+    make_search: SearchFactory, make_trainer: TrainerFactory, search_data: Synthetic, tmp_path: Path
+) -> None:
+    logger = TensorBoardLogger(tmp_path, name="", version="")
+    monitor = SearchMonitor(pictures=False, curves=True)
+    make_trainer(logger=logger, callbacks=[monitor]).fit(make_search(), datamodule=search_data)
+    tags = board_of(tmp_path).Tags()
+    assert sum(tag.startswith("alpha/") for tag in tags["scalars"]) == 2 * 5 * 4
+    assert not tags["images"]
 
 
 def test_names_of_edges() -> None:
@@ -107,8 +150,8 @@ def test_a_search_for_recurrent_cells_is_shown(
     trainer.fit(module, datamodule=data)
     assert Genotype.load(tmp_path / "genotype.json") == module.genotype()
     tags = board_of(tmp_path).Tags()
-    assert {"cells", "operation_weights/recurrent"} <= set(tags["images"])
-    assert sum(tag.startswith("alpha/recurrent/") for tag in tags["scalars"]) == 3 * 5
+    assert {"overview/picture_cells", "weights/operations_recurrent"} <= set(tags["images"])
+    assert sum(tag.startswith("weights_alpha/recurrent/") for tag in tags["scalars"]) == 3 * 5
     # there are no skip connections to count
     assert not [tag for tag in tags["scalars"] if "skips" in tag]
 
@@ -160,9 +203,9 @@ def test_many_kinds_of_cells_are_shown_in_short(
     assert len(json.loads((tmp_path / "genotype.json").read_text())["cells"]) == 6
     board = board_of(tmp_path)
     tags = board.Tags()
-    assert not [tag for tag in tags["scalars"] if tag.startswith(("alpha/", "beta/"))]
+    assert not [tag for tag in tags["scalars"] if "alpha/" in tag or "beta/" in tag]
     assert {"search/entropy_cell_0", "search/skips_cell_5"} <= set(tags["scalars"])
     assert board.Scalars("search/skips")[-1].value == 12  # two in each: all but `none`
-    assert len(board.Images("cells")) == 2  # at the first epoch and the last
-    assert len(board.Images("operation_weights/cell_3")) == 1
-    assert len(board.Images("edge_weights/cell_3")) == 1
+    assert len(board.Images("overview/picture_cells")) == 1  # they never change
+    assert len(board.Images("weights/operations_cell_3")) == 1
+    assert len(board.Images("weights/edges_cell_3")) == 1
