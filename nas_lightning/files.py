@@ -33,7 +33,8 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename in (None, str(temporary), temporary):
+        inside = (None, str(temporary), temporary)
+        if isinstance(error, OSError) and error.errno and error.filename in inside:
             error.filename = str(path)
         raise
     sync(path.parent)

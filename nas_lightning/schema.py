@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
-from nas_lightning.errors import ContentError
+from nas_lightning.errors import ContentError, UsageError
 from nas_lightning.text import shown
 from nas_lightning.text_files import read_json
 
@@ -33,14 +33,23 @@ def read_file(kind: type[T], path: Path) -> T:
         ContentError: The content does not fit; names the file and the place.
         NASError: The file cannot be read or is not JSON.
     """
-    data = read_json(path)
+    return read_content(kind, read_json(path), path)
+
+
+def read_content(kind: type[T], data: object, path: Path) -> T:
+    """Read the content of a file by a type hint; see `read_value`.
+
+    Raises:
+        ContentError: It does not fit; names the file and the place.
+    """
     try:
-        return read_value(kind, data)
+        found: T = read_value(kind, data)
     except ContentError as error:
         raise ContentError(error.reason, error.path, str(path)) from error
+    return found
 
 
-def read_value(kind: type[T], data: object, path: str = "$") -> T:
+def read_value(kind: Any, data: object, path: str = "$") -> Any:
     """Read a value by a type hint.
 
     Args:
@@ -53,11 +62,6 @@ def read_value(kind: type[T], data: object, path: str = "$") -> T:
     Raises:
         ContentError: It does not fit; names the JSON path.
     """
-    found: T = _read(kind, data, path)
-    return found
-
-
-def _read(kind: Any, data: object, path: str) -> Any:
     origin, arguments = get_origin(kind), get_args(kind)
     if kind is Any:
         return data
@@ -70,12 +74,13 @@ def _read(kind: Any, data: object, path: str) -> Any:
             raise ContentError(f"expected {' or '.join(map(shown, arguments))}, found "
                                f"{shown(data)}", path)  # fmt: skip
         return data
-    if origin in (list, tuple):
+    if origin in (list, tuple, Sequence, Collection):
         items = _plain(list, data, path)
-        return origin(_read(arguments[0], item, f"{path}[{i}]") for i, item in enumerate(items))
+        form = tuple if origin is tuple else list
+        return form(read_value(arguments[0], item, f"{path}[{i}]") for i, item in enumerate(items))
     if origin in (dict, Mapping):
         pairs = _plain(dict, data, path).items()
-        return {key: _read(arguments[1], item, f"{path}.{key}") for key, item in pairs}
+        return {key: read_value(arguments[1], item, f"{path}.{key}") for key, item in pairs}
     if dataclasses.is_dataclass(kind):
         return _dataclass(kind, data, path)
     if typing.is_typeddict(kind):
@@ -96,15 +101,15 @@ def _union(kinds: tuple[Any, ...], data: object, path: str) -> Any:
     """Read a value by the first type that fits, and report by the last."""
     for kind in kinds[:-1]:
         try:
-            return _read(kind, data, path)
+            return read_value(kind, data, path)
         except ContentError:
             continue
     others = [kind for kind in kinds if kind is not type(None)]
     try:
-        return _read(kinds[-1], data, path)
+        return read_value(kinds[-1], data, path)
     except ContentError:
         if len(others) == 1 and data is not None:
-            return _read(others[0], data, path)  # raises, with the place inside
+            return read_value(others[0], data, path)  # raises, with the place inside
         raise
 
 
@@ -118,7 +123,11 @@ def _dataclass(kind: Any, data: object, path: str) -> Any:
         default = (field.default, field.default_factory)
         if name not in given and default == (dataclasses.MISSING, dataclasses.MISSING):
             raise ContentError(f"the key {name!r} is missing", path)
-    return kind(**{key: _read(hints[key], given[key], f"{path}.{key}") for key in given})
+    values = {key: read_value(hints[key], given[key], f"{path}.{key}") for key in given}
+    try:
+        return kind(**values)
+    except UsageError as error:
+        raise ContentError(str(error), path) from error
 
 
 def _typed_dict(kind: Any, data: object, path: str) -> dict[str, Any]:
@@ -128,6 +137,6 @@ def _typed_dict(kind: Any, data: object, path: str) -> dict[str, Any]:
         if name not in given:
             raise ContentError(f"the key {name!r} is missing", path)
     return {
-        key: _read(hints[key], item, f"{path}.{key}") if key in hints else item
+        key: read_value(hints[key], item, f"{path}.{key}") if key in hints else item
         for key, item in given.items()
     }

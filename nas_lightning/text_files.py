@@ -89,7 +89,8 @@ def read_json(path: Path | str, error: type[NASError] = NASError) -> Any:
         return json.loads(text, object_pairs_hook=_once)
     except json.JSONDecodeError as wrong:
         reason = wrong.msg[:1].lower() + wrong.msg[1:]
-        raise error(f"{path}, line {wrong.lineno}: not valid JSON: {reason}") from wrong
+        where = f"{path}, line {wrong.lineno}, column {wrong.colno}"
+        raise error(f"{where}: not valid JSON: {reason}") from wrong
     except RecursionError as wrong:
         raise error(f"{path}: not valid JSON: it is nested too deeply") from wrong
     except _TwiceError as wrong:

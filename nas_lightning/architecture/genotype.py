@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nas_lightning.architecture.space import SearchSpace
+from nas_lightning.architecture.space import MOST_NODES, SearchSpace
 from nas_lightning.architecture.space_files import read_space
-from nas_lightning.errors import GenotypeError, NASError
+from nas_lightning.errors import GenotypeError
 from nas_lightning.files import write_text
+from nas_lightning.text import shown
+from nas_lightning.text_files import read_json
 
 FORMAT = "nas-lightning genotype"
 VERSION = 2
@@ -104,10 +106,12 @@ class Genotype:
         """
         root = _expect(data, dict, "$")
         if root.get("format") != FORMAT:
-            raise GenotypeError(f"expected {FORMAT!r}, found {root.get('format')!r}", "$.format")
+            raise GenotypeError(
+                f"expected {FORMAT!r}, found {shown(root.get('format'))}", "$.format"
+            )
         version = root.get("version")
         if type(version) is not int or not 1 <= version <= VERSION:
-            reason = f"this release reads versions 1 to {VERSION}, found {version!r}"
+            reason = f"this release reads versions 1 to {VERSION}, found {shown(version)}"
             raise GenotypeError(reason, "$.version")
         named = _expect(root.get("space"), str if version == 1 else dict, "$.space")
         found = read_space(named)
@@ -118,7 +122,7 @@ class Genotype:
             raise GenotypeError(reason, "$.space")
         cells = _expect(root.get("cells"), dict, "$.cells")
         if set(cells) != set(space.kinds):
-            reason = f"expected the cell kinds {list(space.kinds)}, found {sorted(cells)}"
+            reason = f"expected the cell kinds {list(space.kinds)}, found {shown(sorted(cells))}"
             raise GenotypeError(reason, "$.cells")
         return cls(
             space=space,
@@ -143,15 +147,7 @@ class Genotype:
             NASError: The file cannot be read or is not JSON.
         """
         try:
-            text = Path(path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise NASError(f"cannot read the genotype file {path}: {error}") from error
-        try:
-            data = json.loads(text)
-        except (ValueError, RecursionError) as error:  # too deeply nested: RecursionError
-            raise NASError(f"the genotype file {path} is not JSON: {error}") from error
-        try:
-            return cls.from_dict(data, space)
+            return cls.from_dict(read_json(path), space)
         except GenotypeError as error:
             raise GenotypeError(error.reason, error.path, file=str(path)) from None
 
@@ -189,15 +185,16 @@ def _expect(value: object, kind: type, path: str) -> Any:
     """Return `value` if it has the JSON type `kind`. A boolean is not an integer."""
     names = {dict: "an object", list: "an array", str: "a string", int: "an integer"}
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise GenotypeError(f"expected {names[kind]}, found {value!r:.60}", path)
+        raise GenotypeError(f"expected {names[kind]}, found {shown(value)}", path)
     return value
 
 
 def _read_cell(data: object, inputs: int, space: SearchSpace, path: str) -> CellGenotype:
     cell = _expect(data, dict, path)
     nodes = _expect(cell.get("nodes"), list, f"{path}.nodes")
-    if not nodes:
-        raise GenotypeError("a cell needs at least one node", f"{path}.nodes")
+    if not 1 <= len(nodes) <= MOST_NODES:
+        reason = f"a cell has 1 to {MOST_NODES} nodes, found {len(nodes):,}"
+        raise GenotypeError(reason, f"{path}.nodes")
     read = tuple(
         _read_node(node, inputs + index, space, f"{path}.nodes[{index}]")
         for index, node in enumerate(nodes)
@@ -215,12 +212,17 @@ def _read_cell(data: object, inputs: int, space: SearchSpace, path: str) -> Cell
 
 def _read_node(data: object, state: int, space: SearchSpace, path: str) -> tuple[NodeInput, ...]:
     read = []
-    for i, item in enumerate(_expect(data, list, path)):
+    items = _expect(data, list, path)
+    # NASNet has equal edges, so that they are no error
+    if len(items) > (most := state * len(space.known_primitives)):
+        reason = f"{most} edges can end in this node, one for each state and operation"
+        raise GenotypeError(f"{reason}, found {len(items):,}", path)
+    for i, item in enumerate(items):
         entry = _expect(item, dict, f"{path}[{i}]")
         primitive = _expect(entry.get("primitive"), str, f"{path}[{i}].primitive")
         if primitive not in space.known_primitives:
             known = ", ".join(sorted(space.known_primitives))
-            reason = f"unknown primitive {primitive!r} in space {space.name!r}; known: {known}"
+            reason = f"unknown primitive {shown(primitive)} in space {space.name!r}; known: {known}"
             raise GenotypeError(reason, f"{path}[{i}].primitive")
         source = _expect(entry.get("source"), int, f"{path}[{i}].source")
         if not 0 <= source < state:

@@ -11,6 +11,9 @@ from nas_lightning.errors import UsageError
 from nas_lightning.hparams import init_args, to_config
 from nas_lightning.imports import public_path
 
+MOST_NODES = 100
+"""Largest number of nodes of a cell. Its edges grow as the square; published cells have 3 to 8."""
+
 
 @dataclass(frozen=True)
 class Edge:
@@ -84,10 +87,12 @@ def dense_edges(inputs: int, nodes: int, reach: int | None = None) -> tuple[Edge
         The edges, sorted by target and then by source.
 
     Raises:
-        UsageError: There is no node.
+        UsageError: There is no node, or there are more than `MOST_NODES`.
     """
     if nodes < 1:
         raise UsageError(f"a cell needs at least one node, found nodes = {nodes}")
+    if nodes > MOST_NODES:
+        raise UsageError(f"a cell has at most {MOST_NODES} nodes, found nodes = {nodes:,}")
     reach = inputs + nodes if reach is None else reach
     targets = range(inputs, inputs + nodes)
     return tuple(Edge(s, t) for t in targets for s in range(max(0, t - reach), t))

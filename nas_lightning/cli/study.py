@@ -10,14 +10,15 @@ from typing import Any, NamedTuple
 from nas_lightning.cli.verb_parser import VerbParser, path, positive, whole, word
 from nas_lightning.slurm.batch_script import Request
 from nas_lightning.studies.plan import RANDOM, Method, Study
+from nas_lightning.text import shown
 
 DESCRIPTION = """\
 Search with several methods over several seeds, retrain what they find, and report how far the
 result can be trusted. The same command resumes a study that was stopped. Options of single runs
 can be added: --search.KEY VALUE for all searches, --retrain.KEY VALUE for all retrainings,
 --all.KEY VALUE for both, such as --all.data.root data."""
+NAME = re.compile(r"(?!\.+$)[\w.+-]+")
 FORWARDED = re.compile(r"--(search|retrain|all)\.(.+)", re.DOTALL)
-NAME = re.compile(r"[\w.+-]+")
 
 
 class Given(NamedTuple):
@@ -113,11 +114,11 @@ def _method(parser: VerbParser, text: str) -> Method:
     name, equals, files = text.rpartition("=")
     configs = tuple(part for part in files.split(",") if part)
     if not configs:
-        parser.error(f"expected [NAME=]CONFIG[,CONFIG…], found {text!r}")
+        parser.error(f"expected [NAME=]CONFIG[,CONFIG…], found {shown(text)}")
     if not equals:
         name = Path(configs[-1]).stem
     if not NAME.fullmatch(name):
-        parser.error(f"name a method by letters, digits and . _ + - only, found {name!r}")
+        parser.error(f"name a method by letters, digits and . _ + - only, found {shown(name)}")
     return Method(name, configs)
 
 

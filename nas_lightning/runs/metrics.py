@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import csv
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from nas_lightning.errors import NASError
 from nas_lightning.runs.record_file import read_record
+from nas_lightning.text import shown
+from nas_lightning.text_files import read_text
 
 Row = dict[str, float]
 
@@ -23,6 +27,9 @@ def read_metrics(run_dir: Path) -> list[Row]:
     Returns:
         Rows of values by name. `step` is the number of batches before the row; a row holds only
         the values that were logged together.
+
+    Raises:
+        NASError: The record or a table cannot be read; the message names file and line.
     """
     rows: list[Row] = []
     for start in read_record(run_dir).get("starts", []):
@@ -34,9 +41,26 @@ def read_metrics(run_dir: Path) -> list[Row]:
 
 
 def _read(run_dir: Path, start: dict[str, Any]) -> list[Row]:
-    path = run_dir / "csv" / str(start["csv"]) / "metrics.csv"
-    if start["csv"] is None or not path.is_file():
+    path = run_dir / "csv" / str(start.get("csv")) / "metrics.csv"
+    if start.get("csv") is None or not path.is_file():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        table = csv.DictReader(file)
-        return [{name: float(text) for name, text in row.items() if text} for row in table]
+    table = csv.reader(StringIO(read_text(path), newline=""), strict=True)
+    rows: list[Row] = []
+    try:
+        names = next(table, [])
+        for row in table:
+            if len(row) != len(names):
+                raise NASError(f"expected {len(names)} values, found {len(row)}")
+            rows.append({name: _number(name, x) for name, x in zip(names, row, strict=True) if x})
+            if "step" not in rows[-1]:
+                raise NASError("there is no value of 'step'")
+    except (NASError, csv.Error) as error:
+        raise NASError(f"{path}, line {table.line_num}: not a table of metrics: {error}") from error
+    return rows
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise NASError(f"expected a number as {shown(name)}, found {shown(text)}") from error

@@ -33,7 +33,13 @@ from nas_lightning.studies.plan import (
     search_dir,
 )
 from nas_lightning.studies.progress import Line
-from nas_lightning.studies.results import read_failure, read_result, write_failure, write_result
+from nas_lightning.studies.results import (
+    Result,
+    read_failure,
+    read_result,
+    write_failure,
+    write_result,
+)
 from nas_lightning.text import one_line
 
 QUIET = ("--verbose", "false")
@@ -66,7 +72,7 @@ def _once(place: Path, retry: bool, work: Callable[[], None]) -> bool:
     """Run what has not ended in a folder yet, and return True if it has ended well."""
     place.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(place.with_name(f".{place.name}.lock")):  # lines may share a retraining
-        if read_result(place) is not None:
+        if read_result(place, Result) is not None:
             return True
         if read_failure(place) is not None and not retry:
             return False

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from nas_lightning.architecture import Genotype
-from nas_lightning.errors import UsageError
 from nas_lightning.spaces import load_genotype
 from nas_lightning.spaces.nas_bench_201 import to_string
 from nas_lightning.studies.ground_truth import GroundTruth
@@ -28,7 +25,7 @@ def look_up(truth: GroundTruth, sources: Sequence[str]) -> dict[str, Any]:
     """
     rows = []
     for source in sources:
-        genotype = _genotype(source)
+        genotype = load_genotype(source)
         standing = truth.standing(genotype)
         rows.append({"source": source, "cell": to_string(genotype), **asdict(standing)})
     found = summarize([row["accuracy"] for row in rows])
@@ -43,16 +40,6 @@ def look_up(truth: GroundTruth, sources: Sequence[str]) -> dict[str, Any]:
         "all": {"cells": len(truth), "mean": truth.mean, "best": truth.best},
         "without_none": {"cells": len(solid), "mean": fmean(solid) if solid else None},
     }
-
-
-def _genotype(source: str) -> Genotype:
-    """Load a genotype from a run directory or any other source."""
-    if not Path(source).is_dir():
-        return load_genotype(source)
-    path = Path(source) / "genotype.json"
-    if not path.exists():
-        raise UsageError(f"{source} holds no {path.name}: it is not the run of a search")
-    return Genotype.load(path)
 
 
 def describe_cells(found: dict[str, Any]) -> str:

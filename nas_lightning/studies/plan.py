@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas_lightning.errors import UsageError
 from nas_lightning.files import write_text
+from nas_lightning.schema import read_content
+from nas_lightning.text import shown
+from nas_lightning.text_files import read_json
 
 if TYPE_CHECKING:  # it imports torch, and the command line of a study is read without
     from nas_lightning.architecture import Genotype
@@ -20,6 +23,8 @@ FORMAT = "nas-lightning study"
 VERSION = 1
 RANDOM = "random"
 """Name of the method that draws cells at random."""
+MOST = 10_000
+"""Largest number of seeds, of retrainings of a cell, and of random cells."""
 STRIDE = 1000
 """Difference between the seeds of two retrainings of one cell."""
 
@@ -37,6 +42,15 @@ class Method:
     name: str
     configs: tuple[str, ...]
     digest: str = ""
+
+    def __post_init__(self) -> None:
+        """Check the name.
+
+        Raises:
+            UsageError: It cannot be the name of a folder.
+        """
+        if self.name in ("", ".", "..") or "/" in self.name or "\0" in self.name:
+            raise UsageError(f"the name of a method is that of a folder, found {shown(self.name)}")
 
 
 @dataclass(frozen=True)
@@ -69,23 +83,19 @@ class Study:
     metric: str = ""
     higher_is_better: bool = True
 
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            UsageError: One is too small or too large.
+        """
+        for name in ("seeds", "retrain_seeds", "random"):
+            if not 0 <= getattr(self, name) <= MOST:
+                raise UsageError(f"{name} must be 0 to {MOST:,}, found {getattr(self, name):,}")
+
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
         return {"format": FORMAT, "version": VERSION, **asdict(self)}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Study:
-        """Read the JSON form."""
-        values = {key: value for key, value in data.items() if key not in ("format", "version")}
-        methods = tuple(_method(method) for method in values.pop("methods"))
-        retrain = values.pop("retrain")
-        for name in ("search_options", "retrain_options"):
-            values[name] = tuple(values[name])
-        return cls(methods=methods, retrain=None if retrain is None else _method(retrain), **values)
-
-
-def _method(data: Mapping[str, Any]) -> Method:
-    return Method(data["name"], tuple(data["configs"]), data["digest"])
 
 
 def read_study(folder: Path) -> Study:
@@ -93,16 +103,18 @@ def read_study(folder: Path) -> Study:
 
     Raises:
         UsageError: The folder holds none.
+        ContentError: It holds one of other content; names the place.
     """
-    try:
-        data = json.loads((folder / NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{folder} holds no study: there is no {NAME} that can be read") from error
+    path = folder / NAME
+    if not os.path.lexists(path):
+        raise UsageError(f"{folder} holds no study: there is no {NAME}")
+    data = read_json(path, UsageError)
     if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise UsageError(f"{folder / NAME} is not the plan of a study")
+        raise UsageError(f"{path} is not the plan of a study")
     if data.get("version") != VERSION:
-        raise UsageError(f"{folder / NAME} is of version {data.get('version')}, not {VERSION}")
-    return Study.from_dict(data)
+        raise UsageError(f"{path} is of version {shown(data.get('version'))}, not {VERSION}")
+    plan = {key: value for key, value in data.items() if key not in ("format", "version")}
+    return read_content(Study, plan, path)
 
 
 def write_study(folder: Path, study: Study) -> None:

@@ -18,7 +18,7 @@ from nas_lightning.studies.plan import (
     retrain_seeds,
     search_dir,
 )
-from nas_lightning.studies.results import read_failure, read_result
+from nas_lightning.studies.results import Result, read_failure, read_result
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Tasks:
 
     def count(self, place: Path | None) -> None:
         """Count the run in a folder; `None` means that the folder is not known yet."""
-        if place is not None and (result := read_result(place)) is not None:
+        if place is not None and (result := read_result(place, Result)) is not None:
             self.ended.append(result["seconds"])
         elif place is not None and read_failure(place) is not None:
             self.failed += 1
@@ -83,7 +83,7 @@ def count(folder: Path, study: Study, some: Collection[Line]) -> tuple[Tasks, Ta
             searches.count(place)
             if searches.failed > failed:  # nothing to retrain
                 continue
-            path = place / "genotype.json" if read_result(place) else None
+            path = place / "genotype.json" if read_result(place, Result) else None
         if study.retrain is None:
             continue
         genotype = None if path is None else Genotype.load(path)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, TypedDict, TypeVar
 
 from nas_lightning.architecture import Genotype
+from nas_lightning.errors import ContentError
 from nas_lightning.files import write_text
 from nas_lightning.runs.metrics import Row, read_metrics
+from nas_lightning.schema import read_file
 from nas_lightning.studies.ground_truth import GroundTruth
 from nas_lightning.studies.plan import (
     RANDOM,
@@ -22,9 +25,45 @@ from nas_lightning.studies.plan import (
     retrain_seeds,
     search_dir,
 )
+from nas_lightning.text import shown
 
 RESULT = "result.json"
 FAILURE = "failure.json"
+
+
+class Result(TypedDict):
+    """What the results of all runs have.
+
+    Attributes:
+        seconds: Time of the run, over all its starts.
+    """
+
+    seconds: float
+
+
+class SearchResult(Result):
+    """The result of a search; see `Run`."""
+
+    supernet: float | None
+    one_shot: float | None
+    scores: dict[str, float]
+    peak_memory_mib: float
+
+
+class RetrainResult(Result):
+    """The result of a retraining; see `Run`."""
+
+    final: float
+    parameters: int
+
+
+class Failure(TypedDict):
+    """Why a run failed."""
+
+    message: str
+
+
+AnyResult = TypeVar("AnyResult", bound=Result)
 
 
 @dataclass(frozen=True)
@@ -118,15 +157,28 @@ def write_failure(folder: Path, message: str) -> None:
     write_text(folder / FAILURE, json.dumps({"message": message}) + "\n")
 
 
-def read_result(folder: Path) -> dict[str, Any] | None:
-    """Return the result of the run in a folder, or `None` if it has not ended well."""
-    return _read(folder / RESULT)
+def read_result(folder: Path, kind: type[AnyResult]) -> AnyResult | None:
+    """Return the result of the run in a folder, or `None` if it has not ended well.
+
+    Args:
+        folder: The run directory.
+        kind: `SearchResult` or `RetrainResult`; `Result` for what both have.
+
+    Raises:
+        NASError: There is a file that cannot be read, or of another content.
+    """
+    path = folder / RESULT
+    return read_file(kind, path) if os.path.lexists(path) else None
 
 
 def read_failure(folder: Path) -> str | None:
-    """Return the message of the failed run in a folder, or `None` if it did not fail."""
-    found = _read(folder / FAILURE)
-    return None if found is None else str(found["message"])
+    """Return the message of the failed run in a folder, or `None` if it did not fail.
+
+    Raises:
+        NASError: There is a file that cannot be read, or of another content.
+    """
+    path = folder / FAILURE
+    return read_file(Failure, path)["message"] if os.path.lexists(path) else None
 
 
 def read_results(folder: Path) -> Results:
@@ -149,7 +201,7 @@ def read_results(folder: Path) -> Results:
 def _searched(folder: Path, study: Study, truth: GroundTruth | None, name: str, seed: int) -> Run:
     place = search_dir(folder, name, seed)
     link = str(place.relative_to(folder))
-    found = read_result(place)
+    found = read_result(place, SearchResult)
     if found is None:
         failure = read_failure(place)
         failures = () if failure is None else (failure,)
@@ -161,13 +213,22 @@ def _searched(folder: Path, study: Study, truth: GroundTruth | None, name: str, 
         genotype=genotype,
         supernet=found["supernet"],
         one_shot=found["one_shot"],
-        scores={int(number): score for number, score in found["scores"].items()},
+        scores=_scores(found["scores"], place / RESULT),
         search_seconds=found["seconds"],
         peak_memory_mib=found["peak_memory_mib"],
         links=(link,),
         history=tuple(_by_epoch(read_metrics(place))),
     )
     return _with_finals(run, folder, study, truth, genotype)
+
+
+def _scores(found: Mapping[str, float], path: Path) -> dict[int, float]:
+    """Return the scores of the random cells by their number."""
+    for number in found:
+        if not (number.isascii() and number.isdecimal()):
+            reason = f"expected the number of a cell, found {shown(number)}"
+            raise ContentError(reason, "$.scores", str(path))
+    return {int(number): score for number, score in found.items()}
 
 
 def _drawn(folder: Path, study: Study, truth: GroundTruth | None, number: int) -> Run:
@@ -187,7 +248,9 @@ def _with_finals(
     places = [
         retrain_dir(folder, genotype, seed) for seed in retrain_seeds(run.seed, study.retrain_seeds)
     ]
-    ended = [result for place in places if (result := read_result(place)) is not None]
+    ended = [
+        result for place in places if (result := read_result(place, RetrainResult)) is not None
+    ]
     return replace(
         run,
         finals=tuple(result["final"] for result in ended),
@@ -210,11 +273,3 @@ def _by_epoch(rows: Sequence[Row]) -> list[Row]:
         if "epoch" in row:
             epochs.setdefault(row["epoch"], {}).update(row)
     return [epochs[epoch] for epoch in sorted(epochs)]
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    return found

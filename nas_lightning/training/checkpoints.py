@@ -22,6 +22,7 @@ from nas_lightning.errors import (
     NoCheckpointError,
 )
 from nas_lightning.files import replacing, sync
+from nas_lightning.training.checkpoint_content import check_content
 from nas_lightning.training.comparison import (
     Parts,
 )
@@ -96,6 +97,7 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
         raise CheckpointError(f"{path} is truncated or not a checkpoint") from error
     if not isinstance(checkpoint, dict) or KEY not in checkpoint:
         raise CheckpointError(f"{path} is not a checkpoint of nas-lightning")
+    check_content(checkpoint, path, KEY)
     return checkpoint
 
 

@@ -223,7 +223,7 @@ def test_json_that_is_not_an_object_is_refused(text: str, tmp_path: Path) -> Non
 def test_invalid_json_is_refused_with_line_and_column(tmp_path: Path) -> None:
     file = tmp_path / "genotype.json"
     file.write_text('{\n "format": nas', encoding="utf-8")
-    with pytest.raises(NASError, match=r"genotype.json is not JSON.*line 2 column 12"):
+    with pytest.raises(NASError, match=r"genotype\.json, line 2, column 12: not valid JSON"):
         Genotype.load(file)
 
 
@@ -233,7 +233,7 @@ def test_a_truncated_file_is_never_read_as_a_genotype(share: float, tmp_path: Pa
     PUBLISHED["DARTS_V1"].save(file)
     text = file.read_text(encoding="utf-8")
     file.write_text(text[: int(share * len(text))], encoding="utf-8")
-    with pytest.raises(NASError, match="is not JSON"):
+    with pytest.raises(NASError, match="not valid JSON"):
         Genotype.load(file)
 
 

@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import CSVLogger
 
 from nas_lightning.callbacks import GracefulStop, RunCheckpoint, RunInterruptedError
 from nas_lightning.data import Synthetic
+from nas_lightning.errors import NASError
 from nas_lightning.runs.metrics import read_metrics
 from nas_lightning.runs.record import RunRecord
 from nas_lightning.runs.record_file import last_start, read_record
@@ -140,8 +141,19 @@ def test_a_run_that_was_killed_after_its_last_checkpoint_is_recorded_as_finished
 def test_rows_after_the_checkpoint_of_a_resumed_run_are_dropped(
     tmp_path: Path,
 ) -> None:
-    starts = [{"csv": "a", "first_step": 0}, {"csv": None}, {"csv": "b", "first_step": 3}]
-    record = {"format": "nas-lightning run", "starts": starts}
+    starts: list[dict[str, object]] = [
+        {"csv": "a", "first_step": 0},
+        {"csv": None},
+        {"csv": "b", "first_step": 3},
+    ]
+    base = {"began": "", "outcome": "killed", "process": 1, "host": ""}
+    record: dict[str, object] = {
+        "format": "nas-lightning run",
+        "version": 1,
+        "kind": "search",
+        "seed": None,
+    }
+    record |= {"config_hash": "", "starts": [{**base, **start} for start in starts]}
     (tmp_path / "run.json").write_text(json.dumps(record))
     for name, rows in (("a", "1,,0\n2,7,2\n3,,3\n4,,4\n"), ("b", "30,,3\n40,8,4\n")):
         (tmp_path / "csv" / name).mkdir(parents=True)
@@ -154,9 +166,15 @@ def test_rows_after_the_checkpoint_of_a_resumed_run_are_dropped(
     ]
 
 
-@pytest.mark.parametrize("text", ["", "[1]", '{"format": "other"}', '{"for'])
-def test_what_is_no_record_is_none(text: str, tmp_path: Path) -> None:
-    assert read_record(tmp_path) == {}
-    (tmp_path / "run.json").write_text(text)
+def test_no_record_is_empty(tmp_path: Path) -> None:
     assert read_record(tmp_path) == last_start(tmp_path) == {}
     assert read_metrics(tmp_path) == []
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '{"format": "other"}', '{"for'])
+def test_what_is_no_record_is_an_error(text: str, tmp_path: Path) -> None:
+    """As if it were none, the earlier starts of a run would be lost without a word."""
+    (tmp_path / "run.json").write_text(text)
+    for read in (read_record, last_start, read_metrics):
+        with pytest.raises(NASError, match=r"run\.json"):
+            read(tmp_path)

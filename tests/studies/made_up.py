@@ -64,8 +64,15 @@ def write_search(
 
 def write_history(place: Path, rows: Sequence[Mapping[str, float]]) -> None:
     """Write the metrics of a search to the files of its loggers."""
-    start = {"first_step": 0, "csv": "fit"}
-    record = {"format": "nas-lightning run", "version": 1, "starts": [start]}
+    who = {"began": "", "outcome": "finished", "process": 1, "host": ""}
+    start = {**who, "first_step": 0, "csv": "fit"}
+    record: dict[str, object] = {
+        "format": "nas-lightning run",
+        "version": 1,
+        "kind": "search",
+        "seed": "0",
+    }
+    record |= {"config_hash": "", "starts": [start]}
     (place / "run.json").write_text(json.dumps(record))
     path = place / "csv/fit/metrics.csv"
     path.parent.mkdir(parents=True)

@@ -42,7 +42,12 @@ def test_it_is_read_as_it_was_written(study: Study, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [(None, "holds no study"), ("{", "holds no study"), ("[]", "not the plan"), ("{}", "not the")],
+    [
+        (None, "holds no study"),
+        ("{", "not valid JSON"),
+        ("[]", "not the plan"),
+        ("{}", "not the"),
+    ],
 )
 def test_another_folder_is_refused(text: str | None, reason: str, tmp_path: Path) -> None:
     if text is not None:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from nas_lightning.architecture import Genotype
 from nas_lightning.spaces.nas_bench_201.network import NasBench201Network
 from nas_lightning.spaces.nas_bench_201.space import NasBench201Space
-from nas_lightning.spaces.nas_bench_201.strings import from_string, is_string, to_string
+from nas_lightning.spaces.nas_bench_201.strings import find_string, from_string, to_string
 from nas_lightning.spaces.nas_bench_201.supernet import NasBench201Supernet
 from nas_lightning.spaces.registry import SpaceFamily, register_space
 
@@ -29,5 +29,6 @@ class NasBench201(SpaceFamily):
 
     @classmethod
     def read_text(cls, text: str) -> Genotype | None:
-        """Read an architecture string; return `None` for any other text."""
-        return from_string(text) if is_string(text) else None
+        """Read an architecture string, alone or in a line of a log."""
+        found = find_string(text)
+        return None if found is None else from_string(found)

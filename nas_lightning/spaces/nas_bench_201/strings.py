@@ -7,11 +7,18 @@ import re
 from nas_lightning.architecture.genotype import CellGenotype, Genotype, NodeInput
 from nas_lightning.errors import GenotypeError
 from nas_lightning.spaces.nas_bench_201.space import NasBench201Space
+from nas_lightning.text import shown
+
+LONGEST = 100_000
+"""Characters of a text that is searched."""
 
 
-def is_string(source: str) -> bool:
-    """Return True if a text looks like an architecture string."""
-    return source.startswith("|")
+def find_string(text: str) -> str | None:
+    """Return the architecture string in a text, or `None` if it holds none."""
+    if text.lstrip().startswith("|"):
+        return text.strip()
+    found = re.search(r"(?:\|\w+~\d)+\|\+\S*", text[:LONGEST])
+    return None if found is None else found[0].rstrip(").,;'\"")
 
 
 def from_string(text: str) -> Genotype:
@@ -25,7 +32,7 @@ def from_string(text: str) -> Genotype:
     nodes = []
     for target, part in zip(cell.nodes, text.split("+"), strict=False):
         if not re.fullmatch(r"\|(\w+~\d\|)+", part):
-            raise _wrong(f"expected |operation~source|…|, found {part!r}", target)
+            raise _wrong(f"expected |operation~source|…|, found {shown(part)}", target)
         pairs = [item.split("~") for item in part.strip("|").split("|")]
         sources = [int(source) for _, source in pairs]
         if sources != list(range(target)):
@@ -33,7 +40,7 @@ def from_string(text: str) -> Genotype:
         for name, _ in pairs:
             if name not in space.known_primitives:
                 known = ", ".join(sorted(space.known_primitives))
-                raise _wrong(f"unknown operation {name!r}; known: {known}", target)
+                raise _wrong(f"unknown operation {shown(name)}; known: {known}", target)
         nodes.append(tuple(NodeInput(name, int(source)) for name, source in pairs))
     if (found := text.count("+") + 1) != len(cell.nodes):
         raise _wrong(f"expected {len(cell.nodes)} nodes joined by +, found {found}", found)
