@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from nas_lightning import hparams
 from nas_lightning.errors import UsageError
 from nas_lightning.imports import import_object
+from nas_lightning.ranges import POSITIVE, SEED, Range, at_least, check
 
 
 class Operator(nn.Module, ABC):
@@ -82,14 +83,11 @@ class Blur(Operator):
 
     def __init__(self, sigma: float = 2.0, taps: int = 9) -> None:
         super().__init__()
-        if sigma <= 0:
-            raise UsageError(f"{type(self).__name__}: sigma must be positive, found {sigma}")
-        if taps < 1 or taps % 2 == 0:
-            raise UsageError(
-                f"{type(self).__name__}: taps must be odd and at least 1, found {taps}"
-            )
         self.sigma = sigma
         self.taps = taps
+        check(self, sigma=POSITIVE, taps=at_least(1, 1_000_000))
+        if taps % 2 == 0:
+            raise UsageError(f"{type(self).__name__}: taps must be odd, found {taps}")
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the measurements (B, C, *m) with m = n / stride."""
@@ -135,9 +133,8 @@ class BlurDownsample(Blur):
 
     def __init__(self, sigma: float = 2.0, taps: int = 9, stride: int = 4) -> None:
         super().__init__(sigma, taps)
-        if stride < 1:
-            raise UsageError(f"BlurDownsample: stride must be at least 1, found {stride}")
         self.stride = stride
+        check(self, stride=at_least(1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the measurements (B, C, *m) with m = n / stride."""
@@ -169,13 +166,10 @@ class Inpainting(Operator):
 
     def __init__(self, size: int, keep: float = 0.5, seed: int = 0) -> None:
         super().__init__()
-        if size < 1:
-            raise UsageError(f"Inpainting: size must be at least 1, found {size}")
-        if not 0 < keep <= 1:
-            raise UsageError(f"Inpainting: keep must be above 0 and at most 1, found {keep}")
         self.size = size
         self.keep = keep
         self.seed = seed
+        check(self, size=at_least(1, 1_000_000), keep=Range(high=1, above=True), seed=SEED)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the signals (B, C, *n) with zeros for the missing samples."""

@@ -260,11 +260,11 @@ def test_what_is_no_operator(config: dict[str, Any], words: str) -> None:
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: Blur(sigma=0), "sigma must be positive"),
+        (lambda: Blur(sigma=0), "sigma must be above 0"),
         (lambda: Blur(taps=4), "taps must be odd"),
-        (lambda: Blur(taps=-1), "taps must be odd"),
+        (lambda: Blur(taps=-1), "taps must be at least 1"),
         (lambda: BlurDownsample(stride=0), "stride must be at least 1"),
-        (lambda: BlurDownsample(sigma=-1), "sigma must be positive"),
+        (lambda: BlurDownsample(sigma=-1), "sigma must be above 0"),
         (lambda: BlurDownsample()(torch.zeros(1, 1, 8, 6)), "stride 4 must divide"),
         (lambda: Inpainting(0), "size must be at least 1"),
         (lambda: Inpainting(8, keep=0), "keep must be above 0"),

@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from nas_lightning.errors import UsageError
+from nas_lightning.ranges import at_least, check
 
 KEY = "average_weights"
 """Key of a checkpoint's plain weights and the state of the averaging."""
@@ -39,9 +40,8 @@ class AverageWeights(Callback):
     """
 
     def __init__(self, nonmono: int = 5, monitor: str = "retrain/val_loss") -> None:
-        if nonmono < 0:
-            raise UsageError(f"AverageWeights: nonmono must not be negative, found {nonmono}")
         self.nonmono = nonmono
+        check(self, nonmono=at_least(0))
         self.monitor = monitor
         self.history: list[float] = []
         self.averaging = False

@@ -9,6 +9,7 @@ from lightning import Callback, LightningModule, Trainer
 
 from nas_lightning.callbacks.average_weights import AverageWeights
 from nas_lightning.errors import DivergedError, UsageError
+from nas_lightning.ranges import Range, at_least, check
 from nas_lightning.training.epochs import place
 from nas_lightning.training.rates import EpochRates
 from nas_lightning.training.recovery import sound_checkpoint
@@ -45,14 +46,9 @@ class RollBackOnNaN(Callback):
     """
 
     def __init__(self, patience: int = 10, rate_factor: float = 0.5) -> None:
-        if patience < 0:
-            raise UsageError(f"RollBackOnNaN: patience must not be negative, found {patience}")
-        if not 0 < rate_factor <= 1:
-            raise UsageError(
-                f"RollBackOnNaN: rate_factor must be above 0 and at most 1, found {rate_factor}"
-            )
         self.patience = patience
         self.rate_factor = rate_factor
+        check(self, patience=at_least(0), rate_factor=Range(high=1, above=True))
         self.count = 0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

@@ -9,7 +9,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from nas_lightning.errors import UsageError
+from nas_lightning.ranges import at_least, check_value
 from nas_lightning.training.checkpoints import Last, WholeCheckpoints
 
 
@@ -36,8 +36,7 @@ class RunCheckpoint(ModelCheckpoint):
         self, dirpath: Path | str | None = None, *, every_batches: int | None = None, **kwargs: Any
     ) -> None:
         super().__init__(dirpath, **kwargs)
-        if every_batches is not None and every_batches < 1:
-            raise UsageError(f"checkpoint.every_batches must be at least 1, found {every_batches}")
+        check_value("checkpoint.every_batches", every_batches, at_least(1))
         self.every_batches = every_batches
         self.prepared = False
 

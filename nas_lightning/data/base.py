@@ -10,7 +10,7 @@ from torchvision.transforms import v2
 from nas_lightning.data.dataset import AugmentedDataset, LabelledImages
 from nas_lightning.data.halves import HalvedData, Part
 from nas_lightning.data.transforms import Cutout
-from nas_lightning.errors import UsageError
+from nas_lightning.ranges import at_least, check
 
 __all__ = ["ImageData", "Part"]
 
@@ -33,9 +33,8 @@ class ImageData(HalvedData[LabelledImages], ABC):
 
     def __init__(self, cutout: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if cutout < 0:
-            raise UsageError(f"cutout is {cutout}, but must be 0 or more.")
         self.cutout = cutout
+        check(self, cutout=at_least(0))
 
     @property
     @abstractmethod

@@ -10,7 +10,7 @@ from nas_lightning.data.dataset import TensorImages
 from nas_lightning.data.in_memory import InMemoryImages
 from nas_lightning.data.preparation import Preparation
 from nas_lightning.data.split import split_indices
-from nas_lightning.errors import UsageError
+from nas_lightning.ranges import FRACTION, check
 
 # over all 1,797 images, on a scale from 0 to 1
 _MEAN, _STD = (0.3053,), (0.3760,)
@@ -32,9 +32,8 @@ class Digits(InMemoryImages):
 
     def __init__(self, test_fraction: float = 0.2, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not 0 < test_fraction < 1:
-            raise UsageError(f"test_fraction is {test_fraction}, but must lie between 0 and 1.")
         self.test_fraction = test_fraction
+        check(self, test_fraction=FRACTION)
 
     @property
     def data_spec(self) -> dict[str, int]:

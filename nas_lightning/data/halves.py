@@ -14,6 +14,7 @@ from nas_lightning.data.sampler import EpochSampler
 from nas_lightning.data.split import split_indices
 from nas_lightning.errors import UsageError
 from nas_lightning.randomness import mix_seed
+from nas_lightning.ranges import FRACTION, PROBABILITY, at_least, check
 
 Part = Literal["train", "test"]
 S = TypeVar("S")
@@ -72,20 +73,14 @@ class HalvedData(ResumableData, ABC, Generic[S]):
         super().__init__(seed)
         if mode not in ("search", "retrain"):
             raise UsageError(f"mode is {mode!r}, but must be 'search' or 'retrain'.")
-        if batch_size < 1:
-            raise UsageError(f"batch_size is {batch_size}, but must be at least 1.")
-        if not 0 < arch_fraction < 1:
-            raise UsageError(f"arch_fraction is {arch_fraction}, but must lie between 0 and 1.")
-        if not 0 <= val_fraction < 1:
-            raise UsageError(f"val_fraction is {val_fraction}, but must be 0 or more and below 1.")
-        if num_workers < 0:
-            raise UsageError(f"num_workers is {num_workers}, but must be 0 or more.")
         self.batch_size = batch_size
         self.mode = mode
         self.arch_fraction = arch_fraction
         self.val_fraction = val_fraction
         self.single_level = single_level
         self.num_workers = num_workers
+        check(self, batch_size=at_least(1), num_workers=at_least(0, 10_000))
+        check(self, arch_fraction=FRACTION, val_fraction=PROBABILITY)
         self._sets: dict[Part, S] = {}
         # training indices and validation indices (in search mode: the architecture half)
         self._indices: tuple[list[int], list[int]] = ([], [])

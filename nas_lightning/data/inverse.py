@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from nas_lightning.data.halves import HalvedData, Part
-from nas_lightning.errors import UsageError
 from nas_lightning.operators import Blur, Operator
 from nas_lightning.randomness import mix_seed
+from nas_lightning.ranges import NOT_NEGATIVE, at_least, check
 
 
 class Measurements(Dataset[tuple[Tensor, Tensor]]):
@@ -61,13 +61,10 @@ class InverseData(HalvedData[Measurements], ABC):
         self, size: int, operator: Operator | None = None, noise: float = 0.05, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        if size < 1:
-            raise UsageError(f"size is {size}, but must be at least 1.")
-        if noise < 0:
-            raise UsageError(f"noise is {noise}, but must be 0 or more.")
         self.size = size
         self.operator = operator or Blur()
         self.noise = noise
+        check(self, size=at_least(1, 1_000_000), noise=NOT_NEGATIVE)
         self.operator(torch.zeros(1, 1, *[size] * self.dims))  # raises if the size does not fit
 
     @property

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from nas_lightning.data.halves import Part
 from nas_lightning.data.inverse import InverseData
-from nas_lightning.errors import UsageError
 from nas_lightning.randomness import mix_seed
+from nas_lightning.ranges import at_least, check
 
 HEIGHT, WIDTH = 427, 640  # of each photograph, in pixels
 TEST_COLUMN = 448  # first column of the test patches, at seven tenths of the width
@@ -48,15 +48,9 @@ class Photographs(InverseData):
         super().__init__(size, **kwargs)
         self.train_size = train_size
         self.test_size = test_size
-        if size > (widest := WIDTH - TEST_COLUMN):
-            raise UsageError(f"size is {size}, but must be at most {widest}.")
-        for part, wanted in (("train", train_size), ("test", test_size)):
-            there = 2 * len(self._corners(part))  # two photographs
-            if wanted is not None and not 1 <= wanted <= there:
-                raise UsageError(
-                    f"{part}_size is {wanted}, but must be between 1 and {there}, the number of "
-                    f"{part} patches of {size} by {size} pixels in the photographs."
-                )
+        check(self, size=at_least(1, WIDTH - TEST_COLUMN))
+        most = {part: 2 * len(self._corners(part)) for part in ("train", "test")}  # two photographs
+        check(self, train_size=at_least(1, most["train"]), test_size=at_least(1, most["test"]))
 
     def truths(self, part: Part) -> Tensor:
         """Return the patches (N, 1, size, size) in a fixed random order."""

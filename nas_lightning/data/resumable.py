@@ -8,6 +8,7 @@ from typing import Any
 from lightning import LightningDataModule, Trainer
 
 from nas_lightning.errors import UsageError
+from nas_lightning.ranges import SEED, check
 from nas_lightning.training.position import training_position
 
 
@@ -22,6 +23,7 @@ class ResumableData(LightningDataModule):
     def __init__(self, seed: int | None = None) -> None:
         super().__init__()
         self.seed = seed
+        check(self, seed=SEED)
         # read at construction, when it is the same on every process and in a resumed run
         self._seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed
         self._resume: tuple[int, int] | None = None

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from nas_lightning.data.halves import Part
 from nas_lightning.data.inverse import InverseData
-from nas_lightning.errors import UsageError
 from nas_lightning.randomness import mix_seed
+from nas_lightning.ranges import at_least, check
 
 _COSINES = 3  # largest number of cosines
 
@@ -43,11 +43,9 @@ class Signals(InverseData):
         self, size: int = 64, train_size: int = 2000, test_size: int = 1000, **kwargs: Any
     ) -> None:
         super().__init__(size, **kwargs)
-        for name, value in (("train_size", train_size), ("test_size", test_size)):
-            if value < 1:
-                raise UsageError(f"{name} is {value}, but must be at least 1.")
         self.train_size = train_size
         self.test_size = test_size
+        check(self, train_size=at_least(1), test_size=at_least(1))
 
     def truths(self, part: Part) -> Tensor:
         """Return the signals (N, 1, n), drawn from a fixed seed."""

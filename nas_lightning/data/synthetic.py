@@ -9,8 +9,8 @@ from nas_lightning.data.base import Part
 from nas_lightning.data.dataset import TensorImages
 from nas_lightning.data.in_memory import InMemoryImages
 from nas_lightning.data.preparation import Preparation
-from nas_lightning.errors import UsageError
 from nas_lightning.randomness import mix_seed
+from nas_lightning.ranges import at_least, check
 
 _PATTERN_SIZE = 4  # pixels: coarse enough to survive pooling
 _NOISE = 0.5  # standard deviation; the patterns have about 1
@@ -46,9 +46,8 @@ class Synthetic(InMemoryImages):
         self.image_size = image_size
         self.train_size = train_size
         self.test_size = test_size
-        for name in ("in_channels", "num_classes", "image_size", "train_size", "test_size"):
-            if (value := getattr(self, name)) < 1:
-                raise UsageError(f"{name} is {value}, but must be at least 1.")
+        check(self, in_channels=at_least(1), num_classes=at_least(1), image_size=at_least(1))
+        check(self, train_size=at_least(1), test_size=at_least(1))
 
     @property
     def data_spec(self) -> dict[str, int]:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from nas_lightning.data.tokens import Corpus, TokenData
-from nas_lightning.errors import UsageError
 from nas_lightning.randomness import mix_seed
+from nas_lightning.ranges import SHARE, at_least, check
 
 
 @final
@@ -46,11 +46,8 @@ class SyntheticText(TokenData):
         self.valid_size = valid_size
         self.test_size = test_size
         self.noise = noise
-        for name in ("num_tokens", "train_size", "valid_size", "test_size"):
-            if (value := getattr(self, name)) < 1:
-                raise UsageError(f"{name} is {value}, but must be at least 1.")
-        if not 0 <= noise <= 1:
-            raise UsageError(f"noise is {noise}, but must lie between 0 and 1.")
+        check(self, num_tokens=at_least(2), noise=SHARE)
+        check(self, train_size=at_least(1), valid_size=at_least(1), test_size=at_least(1))
 
     @property
     def best_perplexity(self) -> float:

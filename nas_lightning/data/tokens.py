@@ -21,6 +21,7 @@ from nas_lightning.data.spans import (
 )
 from nas_lightning.errors import DataError, UsageError
 from nas_lightning.randomness import mix_seed
+from nas_lightning.ranges import NOT_NEGATIVE, SHARE, at_least, check
 
 
 class Corpus(NamedTuple):
@@ -101,16 +102,9 @@ class TokenData(ResumableData, ABC):
         self.bptt_jitter = bptt_jitter
         self.half_probability = half_probability
         self.max_extra = max_extra
-        for name in ("batch_size", "arch_batch_size", "eval_batch_size", "test_batch_size", "bptt"):
-            if (value := getattr(self, name)) < 1:
-                raise UsageError(f"{name} is {value}, but must be at least 1.")
-        for name in ("bptt_jitter", "max_extra"):
-            if (value := getattr(self, name)) < 0:
-                raise UsageError(f"{name} is {value}, but must be 0 or more.")
-        if not 0 <= half_probability <= 1:
-            raise UsageError(
-                f"half_probability is {half_probability}, but must lie between 0 and 1."
-            )
+        check(self, batch_size=at_least(1), arch_batch_size=at_least(1), bptt=at_least(1))
+        check(self, eval_batch_size=at_least(1), test_batch_size=at_least(1))
+        check(self, bptt_jitter=NOT_NEGATIVE, half_probability=SHARE, max_extra=at_least(0))
         self._read: Corpus | None = None
 
     @abstractmethod

@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from nas_lightning.architecture import Genotype, NetworkFactory
 from nas_lightning.errors import CheckpointMismatchError, DivergedError, UsageError
 from nas_lightning.hparams import record_hyperparameters
+from nas_lightning.ranges import NOT_NEGATIVE, check
 from nas_lightning.search.settings import shared_settings
 from nas_lightning.spaces import default_network, load_genotype
 from nas_lightning.tasks import Classification, Task
@@ -66,13 +67,14 @@ class RetrainModule(Stage):
         super().__init__(data_spec, task or Classification(), drop_path)
         arguments = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         record_hyperparameters(self, arguments)
+        self.auxiliary_weight = auxiliary_weight
+        check(self, auxiliary_weight=NOT_NEGATIVE)
         self.genotype = load_genotype(genotype)
         self.space = self.genotype.space
         # the content, not the path: a checkpoint must outlive the file
         self.hparams["genotype"] = self.genotype.to_dict()
         self.optimizer = optimizer
         self.schedule = schedule or CosineSchedule()
-        self.auxiliary_weight = auxiliary_weight
         self.factory = network or default_network(self.genotype.space)
         self.network = self.factory.build(self.genotype, data_spec, auxiliary=auxiliary_weight > 0)
         self._rate_scale = 1.0

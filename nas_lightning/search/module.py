@@ -16,6 +16,7 @@ from nas_lightning.architecture import Genotype
 from nas_lightning.errors import CheckpointMismatchError, DivergedError
 from nas_lightning.hparams import record_hyperparameters
 from nas_lightning.randomness import mix_seed
+from nas_lightning.ranges import NOT_NEGATIVE, check
 from nas_lightning.search import slots
 from nas_lightning.search.arch_step import arch_groups, arch_step
 from nas_lightning.search.checks import check_run
@@ -95,6 +96,11 @@ class SearchModule(SupernetStage):
         arguments = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         record_hyperparameters(self, arguments)
         self.automatic_optimization = False
+        self.gradient_clip = gradient_clip
+        self.arch_gradient_clip = arch_gradient_clip
+        self.auxiliary_weight = auxiliary_weight
+        check(self, gradient_clip=NOT_NEGATIVE, arch_gradient_clip=NOT_NEGATIVE)
+        check(self, auxiliary_weight=NOT_NEGATIVE)
         self.strategies = list(strategies or ())
         self.factory = supernet
         self.space = supernet.space
@@ -110,9 +116,6 @@ class SearchModule(SupernetStage):
         self.weight_optimizer = weight_optimizer
         self.weight_schedule = weight_schedule or schedules.CosineSchedule(eta_min=0.001)
         self.arch_schedule = arch_schedule or schedules.ConstantSchedule()
-        self.gradient_clip = gradient_clip
-        self.arch_gradient_clip = arch_gradient_clip
-        self.auxiliary_weight = auxiliary_weight
         self.graphs: Graphs | None = None
 
     # -- the two steps -------------------------------------------------------------------------

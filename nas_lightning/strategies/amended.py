@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, final
 import torch
 from torch import Tensor
 
-from nas_lightning.errors import UsageError
+from nas_lightning.ranges import POSITIVE, check
 from nas_lightning.search import ARCH_GRADIENT, ArchStep, BilevelProblem, SearchPlan, SearchStrategy
 from nas_lightning.search.differences import TwoTerms, second_derivative, two_terms
 
@@ -73,12 +73,11 @@ class AmendedGradient(SearchStrategy):
         exact: bool = False,
         epsilon: float = 0.01,
     ) -> None:
-        if coefficient <= 0 or epsilon <= 0 or (clip is not None and clip <= 0):
-            raise UsageError("AmendedGradient: coefficient, clip and epsilon must be positive")
         self.coefficient = coefficient
         self.clip = clip
         self.exact = exact
         self.epsilon = epsilon
+        check(self, coefficient=POSITIVE, clip=POSITIVE, epsilon=POSITIVE)
         self._last: TwoTerms | None = None
 
     @property

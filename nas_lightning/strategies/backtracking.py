@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, final
 import torch
 from torch import Tensor
 
-from nas_lightning.errors import UsageError
+from nas_lightning.ranges import MOST, NOT_NEGATIVE, POSITIVE, at_least, check
 from nas_lightning.search import EDGE_RELAXATION, ArchStep, SearchStrategy
 
 if TYPE_CHECKING:
@@ -113,7 +113,8 @@ class Backtracking(SearchStrategy):
     corrections, and the size of the correction relative to the optimizer's step.
 
     Args:
-        start: T, the first epoch with backtracking.
+        start: T, the first epoch with backtracking, counted from 0. With a negative T, ζ is above 0
+            from the beginning.
         rate: λ, the growth rate in ζ = floor((epoch - T) λ E).
         coefficient: η = η1 · η2; in the paper 6e-4 · 0.04 on CIFAR, 6e-3 · 0.04 on ImageNet.
         clip: Largest |κ| (κ = ηγ); `None` means no clipping. Without clipping, values of α near
@@ -123,7 +124,7 @@ class Backtracking(SearchStrategy):
             takes logarithms afterwards.
 
     Raises:
-        UsageError: `rate` is negative or `clip` is not positive.
+        UsageError: An argument is out of range.
     """
 
     replayable = True
@@ -140,17 +141,15 @@ class Backtracking(SearchStrategy):
         reading: Literal["edge", "element"] = "edge",
         space: Literal["logits", "simplex"] = "logits",
     ) -> None:
-        if rate < 0 or (clip is not None and clip <= 0):
-            raise UsageError(
-                f"Backtracking: rate must not be negative and clip must be positive, found "
-                f"rate {rate} and clip {clip}"
-            )
         self.start = start
         self.rate = rate
         self.coefficient = coefficient
         self.clip = clip
         self.reading: Literal["edge", "element"] = reading
         self.space: Literal["logits", "simplex"] = space
+        check(
+            self, start=at_least(-MOST), rate=NOT_NEGATIVE, coefficient=NOT_NEGATIVE, clip=POSITIVE
+        )
 
     def on_after_arch_step(self, module: SearchModule, step: ArchStep) -> None:
         """Apply the rule to every cell kind and log its effect."""

@@ -8,6 +8,7 @@ import torch
 from lightning import LightningModule, Trainer
 
 from nas_lightning.errors import UsageError
+from nas_lightning.ranges import at_least, check
 from nas_lightning.search import ArchStep, SearchModule, SearchPlan
 from nas_lightning.strategies.stopping import EarlyStop
 
@@ -49,13 +50,12 @@ class DartsPlus(EarlyStop):
         kind: str = "normal",
         stable_epochs: int = 10,
     ) -> None:
-        if min(skips, stable_epochs) < 1:
-            raise UsageError("DartsPlus: skips and stable_epochs must be at least 1")
         super().__init__()
         self.criterion: Literal["skips", "ranking"] = criterion
         self.skips = skips
         self.kind = kind
         self.stable_epochs = stable_epochs
+        check(self, skips=at_least(1), stable_epochs=at_least(1))
         self._ranking: list[list[int]] | None = None
         self._unchanged = 0
         self._stepped = False

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from nas_lightning.errors import UsageError
+from nas_lightning.ranges import NOT_NEGATIVE, check, check_value
 from nas_lightning.search import (
     ARCH_OPTIMIZER,
     EDGE_RELAXATION,
@@ -35,14 +35,13 @@ class ExponentiatedGradientOptimizer(Optimizer):
         lr: Learning rate.
 
     Raises:
-        UsageError: The learning rate is negative.
+        UsageError: The learning rate is negative or not finite.
     """
 
     def __init__(
         self, params: Iterable[Tensor] | Iterable[dict[str, Any]], lr: float = 0.1
     ) -> None:
-        if lr < 0:
-            raise UsageError(f"exponentiated gradient: the learning rate {lr} is negative")
+        check_value("ExponentiatedGradientOptimizer: lr", lr, NOT_NEGATIVE)
         super().__init__(params, {"lr": lr, "segments": None})
 
     @overload
@@ -86,7 +85,7 @@ class ExponentiatedGradient(SearchStrategy):
             GAEA-PC-DARTS.
 
     Raises:
-        UsageError: A learning rate or `entropy` is negative.
+        UsageError: A learning rate or `entropy` is negative or not finite.
     """
 
     replayable = True
@@ -94,12 +93,11 @@ class ExponentiatedGradient(SearchStrategy):
     def __init__(
         self, lr: float = 0.1, edges: bool = False, edge_lr: float = 0.1, entropy: float = 0.0
     ) -> None:
-        if min(lr, edge_lr, entropy) < 0:
-            raise UsageError("ExponentiatedGradient: lr, edge_lr and entropy must not be negative")
         self.lr = lr
         self.edges = edges
         self.edge_lr = edge_lr
         self.entropy = entropy
+        check(self, lr=NOT_NEGATIVE, edge_lr=NOT_NEGATIVE, entropy=NOT_NEGATIVE)
         self._segments: list[list[int]] = []
 
     def configure(self, plan: SearchPlan) -> None:

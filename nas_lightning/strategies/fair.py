@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nas_lightning.architecture import CellGenotype, Genotype, NodeInput
-from nas_lightning.errors import UsageError
+from nas_lightning.ranges import NOT_NEGATIVE, SHARE, check
 from nas_lightning.search import (
     DISCRETIZER,
     OP_RELAXATION,
@@ -66,15 +66,11 @@ class FairDARTS(SearchStrategy):
         weight: float = 10.0,
         distance: Literal["l2", "l1"] = "l2",
     ) -> None:
-        if not 0 <= threshold <= 1 or weight < 0:
-            raise UsageError(
-                f"FairDARTS: threshold must lie between 0 and 1 and weight must not be negative, "
-                f"found threshold {threshold} and weight {weight}"
-            )
         self.keep: Literal["sparse", "edge"] = keep
         self.threshold = threshold
         self.weight = weight
         self.distance: Literal["l2", "l1"] = distance
+        check(self, threshold=SHARE, weight=NOT_NEGATIVE)
 
     def configure(self, plan: SearchPlan) -> None:
         """Fill relaxation, sampling and discretizer, and add the penalty."""

@@ -10,7 +10,7 @@ from lightning import LightningModule, Trainer
 from torch import Tensor
 from torch.nn import functional as F
 
-from nas_lightning.errors import UsageError
+from nas_lightning.ranges import POSITIVE, check
 from nas_lightning.search import OP_SAMPLING, SearchModule, SearchPlan, SearchStrategy
 from nas_lightning.supernet import OpRelaxation
 from nas_lightning.training.schedules import planned_epochs
@@ -98,11 +98,9 @@ class GumbelSampling(SearchStrategy, ABC):
     """Class of the relaxation that samples."""
 
     def __init__(self, tau: float, tau_end: float) -> None:
-        if min(tau, tau_end) <= 0:
-            name = type(self).__name__
-            raise UsageError(f"{name}: tau and tau_end must be positive, found {tau} and {tau_end}")
         self.tau = tau
         self.tau_end = tau_end
+        check(self, tau=POSITIVE, tau_end=POSITIVE)
 
     def configure(self, plan: SearchPlan) -> None:
         """Fill the operation sampling, for whichever relaxation the plan ends up with."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, final
 import torch
 from torch import Tensor
 
-from nas_lightning.errors import UsageError
+from nas_lightning.ranges import POSITIVE, at_least, check
 from nas_lightning.search import ARCH_GRADIENT, ArchStep, BilevelProblem, SearchPlan, SearchStrategy
 from nas_lightning.search.differences import TINY, TwoTerms, norm, second_derivative, two_terms
 
@@ -90,15 +90,12 @@ class Neumann(SearchStrategy):
         exact: bool = False,
         epsilon: float = 0.01,
     ) -> None:
-        if terms < 0:
-            raise UsageError(f"Neumann: terms must not be negative, found {terms}")
-        if any(value is not None and value <= 0 for value in (rate, clip, epsilon)):
-            raise UsageError("Neumann: rate, clip and epsilon must be positive")
         self.terms = terms
         self.rate = rate
         self.clip = clip
         self.exact = exact
         self.epsilon = epsilon
+        check(self, terms=at_least(0), rate=POSITIVE, clip=POSITIVE, epsilon=POSITIVE)
         self._last: tuple[TwoTerms, Tensor] | None = None
 
     @property

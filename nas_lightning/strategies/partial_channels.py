@@ -2,7 +2,7 @@
 
 from typing import final
 
-from nas_lightning.errors import UsageError
+from nas_lightning.ranges import at_least, check
 from nas_lightning.search import PARTIAL_CHANNELS, SearchPlan, SearchStrategy
 
 
@@ -24,9 +24,8 @@ class PartialChannels(SearchStrategy):
     replayable = True
 
     def __init__(self, k: int = 4) -> None:
-        if k < 2:
-            raise UsageError(f"PartialChannels: k must be at least 2, found {k}")
         self.k = k
+        check(self, k=at_least(2))
 
     def configure(self, plan: SearchPlan) -> None:
         """Fill the partial channels with K."""

@@ -9,7 +9,7 @@ from lightning import LightningModule, Trainer
 from torch import Tensor
 
 from nas_lightning.architecture import Genotype
-from nas_lightning.errors import UsageError
+from nas_lightning.ranges import POSITIVE, at_least, check
 from nas_lightning.search import (
     ARCH_GRADIENT,
     ArchGradient,
@@ -81,17 +81,14 @@ class RobustDARTS(EarlyStop):
         back: int = 4,
         first_epoch: int = 10,
     ) -> None:
-        if min(every, window, back) < 1 or first_epoch < 0 or factor <= 0:
-            raise UsageError(
-                "RobustDARTS: every, window and back must be at least 1, factor positive and "
-                "first_epoch not negative"
-            )
         super().__init__()
         self.every = every
         self.window = window
         self.factor = factor
         self.back = back
         self.first_epoch = first_epoch
+        check(self, every=at_least(1), window=at_least(1), back=at_least(1))
+        check(self, first_epoch=at_least(0), factor=POSITIVE)
         self._due = False
         self._found: float | None = None
         # only the last values, those of the two windows

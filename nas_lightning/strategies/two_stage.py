@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from nas_lightning.architecture import Cell, SearchSpace
 from nas_lightning.errors import UsageError
+from nas_lightning.ranges import at_least, check
 from nas_lightning.search import EDGE_RELAXATION, SearchPlan, SearchStrategy
 from nas_lightning.supernet import EdgeRelaxation
 
@@ -113,9 +114,8 @@ class TwoStage(SearchStrategy):
     leaves_parameters_unused = True
 
     def __init__(self, edge_epochs: int = 25) -> None:
-        if edge_epochs < 1:
-            raise UsageError(f"TwoStage: edge_epochs must be at least 1, found {edge_epochs}")
         self.edge_epochs = edge_epochs
+        check(self, edge_epochs=at_least(1))
 
     def configure(self, plan: SearchPlan) -> None:
         """Wrap the edge relaxation in one whose edges can be fixed.

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nas_lightning.errors import UsageError
+from nas_lightning.ranges import POSITIVE, check
 from nas_lightning.search import ARCH_GRADIENT, BilevelProblem, SearchPlan, SearchStrategy
 from nas_lightning.search.differences import central_difference, moved
 
@@ -75,9 +76,8 @@ class Unrolled(SearchStrategy):
     """
 
     def __init__(self, epsilon: float = 0.01) -> None:
-        if epsilon <= 0:
-            raise UsageError(f"Unrolled: epsilon must be positive, found {epsilon}")
         self.epsilon = epsilon
+        check(self, epsilon=POSITIVE)
 
     def configure(self, plan: SearchPlan) -> None:
         """Fill the architecture gradient."""

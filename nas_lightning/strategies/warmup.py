@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, final
 
+from nas_lightning.ranges import at_least, check
 from nas_lightning.search import SearchStrategy
 
 if TYPE_CHECKING:
@@ -18,12 +19,16 @@ class WarmUp(SearchStrategy):
 
     Args:
         epochs: Number of epochs without architecture steps.
+
+    Raises:
+        UsageError: `epochs` is negative.
     """
 
     replayable = True
 
     def __init__(self, epochs: int = 15) -> None:
         self.epochs = epochs
+        check(self, epochs=at_least(0))
 
     def allow_arch_step(self, module: "SearchModule") -> bool:
         """Return True if the warm-up is over."""

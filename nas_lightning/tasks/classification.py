@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from torchmetrics import MetricCollection
 
 from nas_lightning.errors import DataError
+from nas_lightning.ranges import PROBABILITY, check
 from nas_lightning.tasks.base import Task
 from nas_lightning.tasks.mean import Mean
 from nas_lightning.tasks.parts import (
@@ -35,12 +36,16 @@ class Classification(Task):
 
     Args:
         label_smoothing: Share of the target that the loss spreads evenly over all classes.
+
+    Raises:
+        UsageError: `label_smoothing` is not in [0, 1).
     """
 
     replayable = True
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
         self.label_smoothing = label_smoothing
+        check(self, label_smoothing=PROBABILITY)
 
     def mismatch(self, batch: Any, data_spec: Mapping[str, Any], *, targets: bool) -> str | None:
         """Compare images and labels with `in_channels`, `image_size` and `num_classes`."""

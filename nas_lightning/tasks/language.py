@@ -12,6 +12,7 @@ from torchmetrics import MetricCollection
 
 from nas_lightning.errors import UsageError
 from nas_lightning.layers.text import LanguageOutput, TextInput
+from nas_lightning.ranges import NOT_NEGATIVE, at_least, check
 from nas_lightning.tasks.base import Task
 from nas_lightning.tasks.mean import Mean
 from nas_lightning.tasks.parts import as_index, describe_part, parts, wrong_pair, wrong_range
@@ -55,14 +56,10 @@ class LanguageModeling(Task):
     """
 
     def __init__(self, bptt: int = 35, activation: float = 0.0, slowness: float = 1e-3) -> None:
-        if bptt < 1:
-            raise UsageError(f"bptt must be at least 1, found {bptt}")
-        for name, value in (("activation", activation), ("slowness", slowness)):
-            if value < 0:
-                raise UsageError(f"{name} must not be negative, found {value}")
         self.bptt = bptt
         self.activation = activation
         self.slowness = slowness
+        check(self, bptt=at_least(1), activation=NOT_NEGATIVE, slowness=NOT_NEGATIVE)
 
     def mismatch(self, batch: Any, data_spec: Mapping[str, Any], *, targets: bool) -> str | None:
         """Compare the words with `num_tokens`."""

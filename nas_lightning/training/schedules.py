@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from nas_lightning.errors import UsageError
 from nas_lightning.hparams import describe, target
+from nas_lightning.ranges import NOT_NEGATIVE, at_least, check
 
 
 def planned_epochs(trainer: Trainer) -> int:
@@ -95,6 +96,7 @@ class CosineSchedule(_ClosedForm):
     def __init__(self, eta_min: float = 0.0, warmup_epochs: int = 0) -> None:
         self.eta_min = eta_min
         self.warmup_epochs = warmup_epochs
+        check(self, eta_min=NOT_NEGATIVE, warmup_epochs=at_least(0))
 
     def rate(self, epoch: int, epochs: int, initial: float) -> float:
         """Return eta_min + (initial - eta_min)(1 + cos(pi e / E)) / 2, e counted after warm-up."""
@@ -117,6 +119,7 @@ class LinearSchedule(_ClosedForm):
     def __init__(self, tail_epochs: int = 5, warmup_epochs: int = 0) -> None:
         self.tail_epochs = tail_epochs
         self.warmup_epochs = warmup_epochs
+        check(self, tail_epochs=at_least(0), warmup_epochs=at_least(0))
 
     def rate(self, epoch: int, epochs: int, initial: float) -> float:
         """Return initial (E - t - e)/(E - t), and in the tail initial (E - e)/((E - t) t)."""

@@ -16,9 +16,10 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from nas_lightning.architecture import SearchSpace
 from nas_lightning.distributed import gather_from_ranks
-from nas_lightning.errors import DivergedError, UsageError
+from nas_lightning.errors import DivergedError
 from nas_lightning.layers.drop_path import set_drop_path
 from nas_lightning.randomness import mix_seed
+from nas_lightning.ranges import PROBABILITY, check
 from nas_lightning.tasks import Task
 from nas_lightning.training import checkpoints, compatibility, recovery
 from nas_lightning.training.batches import Batches
@@ -63,10 +64,9 @@ class Stage(LightningModule, ABC):
 
     def __init__(self, data_spec: DataSpec, task: Task, drop_path: float) -> None:
         super().__init__()
-        if not 0 <= drop_path < 1:
-            raise UsageError(f"drop_path must be at least 0 and below 1, found {drop_path}")
         self.task = task
         self.drop_path = drop_path
+        check(self, drop_path=PROBABILITY)
         self.data_spec = checked_spec(data_spec)
         self.streams = Streams(task, self.data_spec, self.names)
         self.batches = Batches(task, self.data_spec)

@@ -216,5 +216,5 @@ def test_runs_that_do_not_fit_are_refused(
     saver = ModelCheckpoint(tmp_path, save_weights_only=True)
     with pytest.raises(UsageError, match="save_weights_only to false"):
         fit(make_trainer, Toy(), AverageWeights(), saver, enable_checkpointing=True)
-    with pytest.raises(UsageError, match="nonmono must not be negative"):
+    with pytest.raises(UsageError, match="nonmono must be at least 0"):
         AverageWeights(nonmono=-1)

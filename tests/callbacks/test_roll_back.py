@@ -223,7 +223,7 @@ class ByHand(Toy):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"patience": -1}, "patience must not be negative"),
+        ({"patience": -1}, "patience must be at least 0"),
         ({"rate_factor": 0.0}, "rate_factor must be above 0"),
         ({"rate_factor": 1.5}, "rate_factor must be above 0"),
     ],

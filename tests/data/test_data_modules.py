@@ -220,7 +220,7 @@ def test_synthetic_is_learnable_and_as_specified() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"batch_size": 0}, "batch_size is 0"),
+        ({"batch_size": 0}, "batch_size must be .* found 0"),
         ({"arch_fraction": 0.0}, "arch_fraction"),
         ({"arch_fraction": 1.0}, "arch_fraction"),
         ({"val_fraction": 1.0}, "val_fraction"),
@@ -237,7 +237,7 @@ def test_settings_out_of_range(arguments: dict[str, Any], words: str) -> None:
 
 
 def test_synthetic_refuses_empty_sets() -> None:
-    with pytest.raises(UsageError, match="train_size is 0"):
+    with pytest.raises(UsageError, match=r"train_size must be .* found 0"):
         Synthetic(train_size=0)
 
 

@@ -128,7 +128,7 @@ def test_draws_are_replayed_in_one_step(
 
 
 def test_settings_out_of_range_are_refused() -> None:
-    with pytest.raises(UsageError, match="must be positive"):
+    with pytest.raises(UsageError, match="must be above 0"):
         AmendedGradient(coefficient=0.0)
 
 

@@ -163,7 +163,7 @@ def test_an_optimizer_in_the_configuration_conflicts(make_search: SearchFactory)
 
 
 def test_settings_out_of_range_are_refused() -> None:
-    with pytest.raises(UsageError, match="must not be negative"):
+    with pytest.raises(UsageError, match="must be at least 0"):
         ExponentiatedGradient(lr=-0.1)
-    with pytest.raises(UsageError, match="negative"):
+    with pytest.raises(UsageError, match="lr must be at least 0"):
         ExponentiatedGradientOptimizer([torch.ones(2)], lr=-1.0)

@@ -36,5 +36,5 @@ def test_two_estimators_conflict(make_search: SearchFactory) -> None:
 
 
 def test_settings_out_of_range_are_refused() -> None:
-    with pytest.raises(UsageError, match="must be positive"):
+    with pytest.raises(UsageError, match="must be above 0"):
         Unrolled(epsilon=0.0)

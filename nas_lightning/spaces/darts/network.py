@@ -30,6 +30,7 @@ from nas_lightning.layers.primitives import (
 )
 from nas_lightning.layers.stack import CellModule, CellStack, Place
 from nas_lightning.layers.stems import STEMS, StemName, auxiliary_cell, feature_sizes
+from nas_lightning.ranges import DEPTH, WIDTH, check
 from nas_lightning.spaces.darts.space import cell_kinds, layer_kinds, reductions
 
 
@@ -171,12 +172,16 @@ class DartsNetwork(NetworkFactory):
         channels: Channels C of the first cell.
         layers: Number of cells. Individually searched cells need exactly their number.
         stem: `cifar` or `imagenet`.
+
+    Raises:
+        UsageError: A size is out of range.
     """
 
     def __init__(self, channels: int = 36, layers: int = 20, stem: StemName = "cifar") -> None:
         self.channels = channels
         self.layers = layers
         self.stem: StemName = stem
+        check(self, channels=WIDTH, layers=DEPTH)
 
     def build(
         self, genotype: Genotype, data_spec: Mapping[str, Any], auxiliary: bool = False

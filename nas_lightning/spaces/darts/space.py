@@ -6,6 +6,7 @@ from nas_lightning.architecture.space import Cell, SearchSpace, dense_edges
 from nas_lightning.errors import UsageError
 from nas_lightning.layers.own import primitive_names, primitive_sources
 from nas_lightning.layers.primitives import PRIMITIVES
+from nas_lightning.ranges import NODES, at_least, check
 
 DARTS_PRIMITIVES = (
     "none",
@@ -40,6 +41,7 @@ class DartsSpace(SearchSpace):
     def __init__(self, nodes: int = 4, primitives: Sequence[str] = DARTS_PRIMITIVES) -> None:
         names = primitive_names(primitives)
         self.nodes = nodes
+        check(self, nodes=NODES)
         self.primitives = primitive_sources(names)
         super().__init__("darts", *_rules(("normal", "reduce"), nodes, names))
 
@@ -67,6 +69,7 @@ class IndividualDartsSpace(SearchSpace):
         names = primitive_names(primitives)
         self.layers = layers
         self.nodes = nodes
+        check(self, layers=at_least(1, 99), nodes=NODES)
         self.primitives = primitive_sources(names)
         name = f"darts_individual_{layers}"
         super().__init__(name, *_rules(individual_kinds(layers), nodes, names))

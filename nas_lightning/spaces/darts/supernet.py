@@ -21,6 +21,7 @@ from nas_lightning.layers.stems import (
     auxiliary_cell,
     feature_sizes,
 )
+from nas_lightning.ranges import DEPTH, MIXED_WIDTH, NODES, WIDTH, check
 from nas_lightning.spaces.darts.cell import SearchCell
 from nas_lightning.spaces.darts.space import (
     DARTS_PRIMITIVES,
@@ -116,6 +117,9 @@ class DartsSupernet(SupernetFactory):
             False, every pass uses the statistics of its own batch, as in the paper.
         individual: Search every cell individually, with its own α and β. If False, all normal
             cells share α and β, and so do all reduction cells.
+
+    Raises:
+        UsageError: A size is out of range, or an operation is unknown or repeated.
     """
 
     replayable = True
@@ -138,6 +142,8 @@ class DartsSupernet(SupernetFactory):
         self.nodes = nodes
         self.running_stats = running_stats
         self.individual = individual
+        check(self, channels=MIXED_WIDTH, layers=DEPTH)
+        check(self, stem_multiplier=WIDTH, nodes=NODES)
         self._space: DartsSpace | IndividualDartsSpace = (
             IndividualDartsSpace(layers, nodes, primitives)
             if individual

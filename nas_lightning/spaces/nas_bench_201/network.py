@@ -16,6 +16,7 @@ from nas_lightning.layers.heads import ClassificationHead
 from nas_lightning.layers.own import build_primitive
 from nas_lightning.layers.primitives import RETRAIN_NORM, Zero
 from nas_lightning.layers.stack import CellModule
+from nas_lightning.ranges import DEPTH, WIDTH, check
 from nas_lightning.spaces.darts.network import node_states
 from nas_lightning.spaces.nas_bench_201.skeleton import Skeleton
 from nas_lightning.spaces.nas_bench_201.space import NasBench201Space
@@ -76,6 +77,7 @@ class NasBench201Network(NetworkFactory):
     def __init__(self, channels: int = 16, cells: int = 5) -> None:
         self.channels = channels
         self.cells = cells
+        check(self, channels=WIDTH, cells=DEPTH)
 
     def build(
         self, genotype: Genotype, data_spec: Mapping[str, Any], auxiliary: bool = False

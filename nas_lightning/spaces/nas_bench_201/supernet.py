@@ -13,6 +13,7 @@ from nas_lightning.errors import UsageError
 from nas_lightning.layers.heads import ClassificationHead
 from nas_lightning.layers.primitives import NormRule
 from nas_lightning.layers.stack import CellModule
+from nas_lightning.ranges import DEPTH, MIXED_WIDTH, check
 from nas_lightning.spaces.nas_bench_201.skeleton import Skeleton
 from nas_lightning.spaces.nas_bench_201.space import NAS_BENCH_201_PRIMITIVES, NasBench201Space
 from nas_lightning.supernet.base import Supernet, SupernetFactory
@@ -112,10 +113,9 @@ class NasBench201Supernet(SupernetFactory):
         affine: bool = False,
         running_stats: bool = False,
     ) -> None:
-        if cells < 1:
-            raise UsageError(f"a stage needs at least one cell, found cells = {cells}")
         self.channels = channels
         self.cells = cells
+        check(self, channels=MIXED_WIDTH, cells=DEPTH)
         self.affine = affine
         self.running_stats = running_stats
         self._space = NasBench201Space(primitives)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from nas_lightning.architecture import CellGenotype, Genotype
 from nas_lightning.architecture.network import NetworkFactory, RetrainNetwork
 from nas_lightning.errors import UsageError
+from nas_lightning.ranges import WIDTH, check
 from nas_lightning.spaces.reconstruction.operations import OPERATIONS, Sizes
 from nas_lightning.spaces.reconstruction.space import ReconstructionSpace
 from nas_lightning.spaces.reconstruction.states import Measurement, Problem, problem_of
@@ -61,6 +62,7 @@ class ReconstructionNetwork(NetworkFactory):
     def __init__(self, filters: int = 8, channels: int = 16) -> None:
         self.filters = filters
         self.channels = channels
+        check(self, filters=WIDTH, channels=WIDTH)
         self._sizes = Sizes(filters, channels)
 
     def build(

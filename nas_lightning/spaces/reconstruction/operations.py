@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nas_lightning.errors import UsageError
+from nas_lightning.ranges import at_least, check
 from nas_lightning.spaces.reconstruction.patches import spread
 from nas_lightning.spaces.reconstruction.states import Problem, State
 
@@ -42,9 +42,7 @@ class Sizes:
 
     def __post_init__(self) -> None:
         """Check the sizes."""
-        for name, size in (("filters", self.filters), ("channels", self.channels)):
-            if size < 1:
-                raise UsageError(f"{name} must be at least 1, found {size}")
+        check(self, filters=at_least(1), channels=at_least(1))
 
 
 class Operation(nn.Module, ABC):

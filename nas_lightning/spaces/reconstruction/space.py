@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nas_lightning.architecture.space import Cell, SearchSpace, check_primitives, dense_edges
+from nas_lightning.ranges import NODES, at_least, check
 
 RECONSTRUCTION_PRIMITIVES = (
     "none",
@@ -46,6 +47,7 @@ class ReconstructionSpace(SearchSpace):
         self.nodes = nodes
         self.primitives = list(primitives)
         self.reach = reach
+        check(self, nodes=NODES, reach=at_least(1))
         edges = dense_edges(inputs=1, nodes=nodes, reach=reach)
         cell = Cell("unrolled", 1, edges, tuple(primitives), last_node_only=True)
         super().__init__("reconstruction", [cell], 1, RECONSTRUCTION_PRIMITIVES)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from nas_lightning.architecture import Cell, SearchSpace
 from nas_lightning.errors import UsageError
+from nas_lightning.ranges import NODES, WIDTH, at_least, check
 from nas_lightning.spaces.reconstruction.operations import OPERATIONS, Filtering, Operation, Sizes
 from nas_lightning.spaces.reconstruction.patches import spread
 from nas_lightning.spaces.reconstruction.space import (
@@ -198,15 +199,14 @@ class ReconstructionSupernet(SupernetFactory):
         primitives: Sequence[str] = RECONSTRUCTION_PRIMITIVES,
         reach: int | None = None,
     ) -> None:
-        for name, size in (("nodes", nodes), ("reach", reach)):
-            if size is not None and size < 1:
-                raise UsageError(f"{name} must be at least 1, found {size}")
-        self._space = ReconstructionSpace(nodes, primitives, reach)
         self.nodes = nodes
+        self.reach = reach
         self.filters = filters
         self.channels = channels
+        check(self, nodes=NODES, reach=at_least(1))
+        check(self, filters=WIDTH, channels=WIDTH)
+        self._space = ReconstructionSpace(nodes, primitives, reach)
         self.primitives = self._space.primitives
-        self.reach = reach
         self._sizes = Sizes(filters, channels)
 
     @property

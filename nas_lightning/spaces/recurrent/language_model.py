@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas_lightning.errors import UsageError
+from nas_lightning.ranges import PROBABILITY, check
 
 INITIAL_RANGE = 0.04
 """Initial weights are uniform between minus this value and this value; the bias is zero."""
@@ -29,6 +30,10 @@ ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
 
 Steps = Callable[[Tensor, Tensor | None], Tensor]
 """The steps of a cell: initial state s0 (B, H) and mask of states → output of the cell (B, H)."""
+
+
+DROPOUTS = ("dropout", "dropout_hidden", "dropout_input", "dropout_embedding")
+"""Arguments of a factory, in the order of `Dropouts`."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +59,7 @@ class Dropouts:
 
     def __post_init__(self) -> None:
         """Check the probabilities."""
-        for field in fields(self):
-            p = getattr(self, field.name)
-            if not 0 <= p < 1:
-                raise UsageError(
-                    f"dropout ({field.name}) must be at least 0 and below 1, found {p}"
-                )
+        check(self, **{field.name: PROBABILITY for field in fields(self)})
 
 
 class Masks(NamedTuple):

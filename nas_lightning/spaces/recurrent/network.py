@@ -14,8 +14,10 @@ from nas_lightning.architecture import CellGenotype, Genotype
 from nas_lightning.architecture.network import NetworkFactory, RetrainNetwork
 from nas_lightning.errors import UsageError
 from nas_lightning.layers.text import LanguageOutput, TextInput
+from nas_lightning.ranges import PROBABILITY, WIDTH, check
 from nas_lightning.spaces.recurrent.language_model import (
     ACTIVATIONS,
+    DROPOUTS,
     Dropouts,
     LanguageModel,
     highway,
@@ -88,14 +90,14 @@ class RecurrentNetwork(NetworkFactory):
         dropout_embedding: float = 0.2,
         dropout_word: float = 0.1,
     ) -> None:
-        if hidden < 1:
-            raise UsageError(f"hidden must be at least 1, found {hidden}")
         self.hidden = hidden
         self.dropout = dropout
         self.dropout_hidden = dropout_hidden
         self.dropout_input = dropout_input
         self.dropout_embedding = dropout_embedding
         self.dropout_word = dropout_word
+        check(self, hidden=WIDTH, dropout_word=PROBABILITY)
+        check(self, **dict.fromkeys(DROPOUTS, PROBABILITY))
         self._dropouts = Dropouts(
             dropout, dropout_hidden, dropout_input, dropout_embedding, dropout_word
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nas_lightning.architecture.space import Cell, SearchSpace, check_primitives, dense_edges
+from nas_lightning.ranges import NODES, check
 
 RECURRENT_PRIMITIVES = ("none", "tanh", "relu", "sigmoid", "identity")
 """Candidate operations, in the order of the columns of α."""
@@ -30,6 +31,7 @@ class RecurrentSpace(SearchSpace):
     def __init__(self, steps: int = 8, primitives: Sequence[str] = RECURRENT_PRIMITIVES) -> None:
         check_primitives(primitives, RECURRENT_PRIMITIVES)
         self.steps = steps
+        check(self, steps=NODES)
         self.primitives = list(primitives)
         cell = Cell("recurrent", 1, dense_edges(inputs=1, nodes=steps), tuple(primitives))
         super().__init__("darts_recurrent", [cell], 1, RECURRENT_PRIMITIVES)

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from nas_lightning.architecture import Cell, SearchSpace
 from nas_lightning.errors import UsageError
 from nas_lightning.layers.text import LanguageOutput, TextInput
+from nas_lightning.ranges import NODES, PROBABILITY, WIDTH, check
 from nas_lightning.spaces.recurrent.language_model import (
     ACTIVATIONS,
+    DROPOUTS,
     Dropouts,
     LanguageModel,
     highway,
@@ -183,15 +185,14 @@ class RecurrentSupernet(SupernetFactory):
         steps: int = 8,
         primitives: Sequence[str] = RECURRENT_PRIMITIVES,
     ) -> None:
-        for name, size in (("hidden", hidden), ("steps", steps)):
-            if size < 1:
-                raise UsageError(f"{name} must be at least 1, found {size}")
         self.hidden = hidden
         self.dropout = dropout
         self.dropout_hidden = dropout_hidden
         self.dropout_input = dropout_input
         self.dropout_embedding = dropout_embedding
         self.steps = steps
+        check(self, hidden=WIDTH, steps=NODES)
+        check(self, **dict.fromkeys(DROPOUTS, PROBABILITY))
         self._dropouts = Dropouts(dropout, dropout_hidden, dropout_input, dropout_embedding)
         self._space = RecurrentSpace(steps, primitives)
         self.primitives = self._space.primitives
