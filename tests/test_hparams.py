@@ -115,7 +115,7 @@ def test_defaults_are_recorded_too() -> None:
 def test_a_search_is_rebuilt_from_what_it_recorded() -> None:
     module = SearchModule(
         SPEC,
-        DartsSupernet(channels=8, layers=2, nodes=2, primitives=("none", "skip_connect")),
+        DartsSupernet(channels=8, layers=3, nodes=2, primitives=("none", "skip_connect")),
         strategies=[PartialChannels(2), WarmUp(epochs=3)],
         weight_schedule=CosineSchedule(0.01),
         arch_gradient_clip=1.0,

@@ -68,6 +68,9 @@ class ImageNetStem(nn.Module):
         multiplier: The stem has `multiplier * channels` channels: 3 in the PC-DARTS supernet, 1
             in every retraining.
         running_stats: Batch norm keeps running statistics.
+
+    Raises:
+        UsageError: The stem has a single channel, which cannot be halved.
     """
 
     shrinks = True
@@ -77,6 +80,8 @@ class ImageNetStem(nn.Module):
     ) -> None:
         super().__init__()
         channels *= multiplier
+        if channels < 2:
+            raise UsageError(f"the ImageNet stem needs at least 2 channels, found {channels}")
         self.channels = (channels, channels)
         self.stem0 = nn.Sequential(
             *_conv_norm(inputs, channels // 2, 2, running_stats),

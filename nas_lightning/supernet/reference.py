@@ -108,8 +108,14 @@ def check_partial_channels(channels: int, k: int) -> None:
     """Check that K fits the channels of a cell.
 
     Raises:
-        UsageError: K does not divide the channels, or leaves fewer than two to mix.
+        UsageError: There is one channel, or K does not divide the channels or leaves fewer than two
+            to mix.
     """
+    if channels < 2:
+        raise UsageError(
+            f"a cell that mixes operations needs at least 2 channels, found {channels}: raise "
+            f"channels of the supernet"
+        )
     if channels % k or channels // k < 2:
         raise UsageError(
             f"partial channels: K = {k} must divide the {channels} channels of a cell and "

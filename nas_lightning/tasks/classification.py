@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import MetricCollection
 
-from nas_lightning.errors import DataError
+from nas_lightning.errors import DataError, UsageError
 from nas_lightning.ranges import PROBABILITY, check
 from nas_lightning.tasks.base import Task
 from nas_lightning.tasks.mean import Mean
@@ -94,7 +94,16 @@ class Classification(Task):
             raise DataError(f"a batch of the data: {wrong}") from error
 
     def metrics(self, data_spec: Mapping[str, Any]) -> MetricCollection:
-        """Return top-1 and, with more than five classes, top-5 accuracy."""
+        """Return top-1 and, with more than five classes, top-5 accuracy.
+
+        Raises:
+            UsageError: There is a single class, for which loss and accuracy say nothing.
+        """
+        if data_spec["num_classes"] < 2:
+            raise UsageError(
+                f"classification needs at least 2 classes, found {data_spec['num_classes']}: every "
+                f"answer would be right"
+            )
         # means of hits, since top-5 of torchmetrics takes some forty operations per step
         top = TOP if data_spec["num_classes"] > 5 else TOP[:1]
         # compute groups merge metrics whose states are equal after the first batch

@@ -102,7 +102,7 @@ def test_mixing_is_differentiable_until_it_is_detached() -> None:
 
 def test_no_architecture_parameter_is_a_weight_of_the_supernet() -> None:
     spec = {"in_channels": 3, "num_classes": 4, "image_size": 8}
-    module = SearchModule(spec, DartsSupernet(channels=4, layers=2, nodes=2))
+    module = SearchModule(spec, DartsSupernet(channels=4, layers=3, nodes=2))
     weights = {p.data_ptr() for p in module.supernet.parameters()}
     arch = {p.data_ptr() for p in module.arch.parameters()}
     assert len(arch) == 2

@@ -108,7 +108,7 @@ def test_a_checkpointed_supernet_gives_the_same_bits_and_keeps_less(name: str) -
 
 
 def test_a_checkpointed_graph_that_is_kept_gives_its_gradient_again() -> None:
-    factory = DartsSupernet(channels=4, layers=2, nodes=2)
+    factory = DartsSupernet(channels=4, layers=3, nodes=2)
     network = factory.build(SPEC, 1, execution=CellExecution(checkpoint=True)).double()
     loss = network(torch.randn(4, 3, 8, 8, dtype=torch.float64), mixing(factory)).sum()
     weights = list(network.parameters())
@@ -122,7 +122,7 @@ def test_a_checkpointed_cell_moves_running_statistics_once() -> None:
     states = []
     for checkpoint in (False, True):
         torch.manual_seed(0)
-        factory = DartsSupernet(channels=4, layers=2, nodes=2, running_stats=True)
+        factory = DartsSupernet(channels=4, layers=3, nodes=2, running_stats=True)
         network = factory.build(SPEC, 1, execution=CellExecution(checkpoint=checkpoint)).double()
         network(x, mixing(factory)).sum().backward()
         states.append(network.state_dict())
@@ -134,7 +134,7 @@ def test_what_evaluation_kept_serves_training() -> None:
     """Lightning evaluates in inference mode, whose tensors no gradient may be taken through."""
     for cached in (constants.index, constants.identity, nodes._fixed):
         cached.forget()  # type: ignore[union-attr] # set by made_once
-    factory = DartsSupernet(channels=8, layers=2, nodes=2)
+    factory = DartsSupernet(channels=8, layers=3, nodes=2)
     network = factory.build(SPEC, 2).double()
     x = torch.randn(4, 3, 8, 8, dtype=torch.float64)
     with torch.inference_mode():

@@ -88,7 +88,7 @@ def test_without_none_there_are_four_columns() -> None:
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(UsageError, match=r"unknown sep_conv_9x9.*choose from none"):
         NasBench201Supernet(primitives=["sep_conv_9x9", "none"])
-    with pytest.raises(UsageError, match="at least one cell"):
+    with pytest.raises(UsageError, match="cells must be at least 1 and at most 1,000, found 0"):
         NasBench201Supernet(cells=0)
     with pytest.raises(UsageError, match="no auxiliary head"):
         NasBench201Supernet(4, 1).build(SPEC, 1, auxiliary=True)

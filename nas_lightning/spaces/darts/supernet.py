@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from nas_lightning.architecture import SearchSpace
+from nas_lightning.errors import UsageError
 from nas_lightning.layers.auxiliary import auxiliary_builder
 from nas_lightning.layers.heads import ClassificationHead
 from nas_lightning.layers.primitives import NormRule
@@ -163,8 +164,17 @@ class DartsSupernet(SupernetFactory):
         auxiliary: bool = False,
         execution: CellExecution | None = None,
     ) -> CellSupernet:
-        """Build the supernet for images; needs `in_channels`, `num_classes`, `image_size`."""
+        """Build the supernet for images; needs `in_channels`, `num_classes`, `image_size`.
+
+        Raises:
+            UsageError: There is no normal cell, or sizes do not fit together.
+        """
         roles = cell_kinds(self.layers)
+        if not self.individual and len(set(roles)) < 2:
+            raise UsageError(
+                f"{type(self).__name__}: a supernet of {self.layers} layers has no normal cell, so "
+                f"nothing would be learned about it: set layers to 3 or more"
+            )
         sizes = feature_sizes(data_spec["image_size"], self.stem, roles)
         norm = NormRule(affine=False, after_pool=True, running_stats=self.running_stats)
         stem = STEMS[self.stem](

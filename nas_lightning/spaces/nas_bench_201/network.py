@@ -18,7 +18,7 @@ from nas_lightning.layers.primitives import RETRAIN_NORM, Zero
 from nas_lightning.layers.stack import CellModule
 from nas_lightning.ranges import DEPTH, WIDTH, check
 from nas_lightning.spaces.darts.network import node_states
-from nas_lightning.spaces.nas_bench_201.skeleton import Skeleton
+from nas_lightning.spaces.nas_bench_201.skeleton import Skeleton, check_image
 from nas_lightning.spaces.nas_bench_201.space import NasBench201Space
 
 
@@ -85,7 +85,8 @@ class NasBench201Network(NetworkFactory):
         """Build the network for images; needs `in_channels` and `num_classes`.
 
         Raises:
-            UsageError: The genotype belongs to another space, or an auxiliary head is requested.
+            UsageError: The genotype belongs to another space, an auxiliary head is requested, or
+                images cannot be halved twice.
         """
         if not isinstance(genotype.space, NasBench201Space):
             raise UsageError(f"NasBench201Network cannot build cells of {genotype.space.name!r}")
@@ -93,6 +94,7 @@ class NasBench201Network(NetworkFactory):
             raise UsageError(
                 "NAS-Bench-201 networks have no auxiliary head: set auxiliary_weight to 0"
             )
+        check_image(data_spec)
         (cell,) = genotype.cells.values()
         return PlainNetwork(
             Skeleton(

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from torch import Tensor, nn
 
 from nas_lightning.layers.primitives import NormRule
+from nas_lightning.layers.stems import feature_sizes
+
+
+def check_image(data_spec: Mapping[str, Any]) -> None:
+    """Check that images can be halved twice, if their size is known.
+
+    Raises:
+        UsageError: The size is not a multiple of 4.
+    """
+    if (size := data_spec.get("image_size")) is not None:
+        feature_sizes(size, "cifar", ("reduce", "reduce"))
 
 
 class ResidualReduction(nn.Module):

@@ -14,7 +14,7 @@ from nas_lightning.layers.heads import ClassificationHead
 from nas_lightning.layers.primitives import NormRule
 from nas_lightning.layers.stack import CellModule
 from nas_lightning.ranges import DEPTH, MIXED_WIDTH, check
-from nas_lightning.spaces.nas_bench_201.skeleton import Skeleton
+from nas_lightning.spaces.nas_bench_201.skeleton import Skeleton, check_image
 from nas_lightning.spaces.nas_bench_201.space import NAS_BENCH_201_PRIMITIVES, NasBench201Space
 from nas_lightning.supernet.base import Supernet, SupernetFactory
 from nas_lightning.supernet.execution import CellExecution
@@ -136,12 +136,14 @@ class NasBench201Supernet(SupernetFactory):
         """Build the supernet for images; needs `in_channels` and `num_classes`.
 
         Raises:
-            UsageError: K does not fit the channels, or an auxiliary head is requested.
+            UsageError: K does not fit the channels, an auxiliary head is requested, or the images
+                cannot be halved twice.
         """
         if auxiliary:
             raise UsageError(
                 "NAS-Bench-201 networks have no auxiliary head: set auxiliary_weight to 0"
             )
+        check_image(data_spec)
         norm = NormRule(self.affine, after_pool=False, running_stats=self.running_stats)
         (cell,) = self.space.cells
         skeleton = Skeleton(
