@@ -2,48 +2,24 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
+from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
 
+from nas_lightning import signals
 from nas_lightning.callbacks.run_checkpoint import RunCheckpoint
+from nas_lightning.data.workers import shielded_workers
 from nas_lightning.errors import NASError
-from nas_lightning.slurm.job import SlurmJob, requeue
+from nas_lightning.signals import REQUEUE, Inbox, RunInterruptedError, RunRequeuedError
+from nas_lightning.slurm.job import RequeueError, SlurmJob, requeue
 from nas_lightning.training.epochs import reached
-
-STOP = (signal.SIGINT, signal.SIGTERM)
-"""Ctrl-C; `kill`, `scancel` and the pre-emption of a job by SLURM."""
-REQUEUE = (signal.SIGUSR1, signal.SIGUSR2)
-"""Signals that SLURM is asked to send before the time limit (submitit uses the second)."""
-
 
 LOST = 64
 """Not a signal, but the code for a run directory that vanished."""
-
-
-class RunInterruptedError(NASError):
-    """The run was stopped and can be resumed.
-
-    Args:
-        text: Message.
-        number: Number of the signal.
-    """
-
-    everywhere = True
-
-    def __init__(self, text: str, number: int = signal.SIGINT) -> None:
-        super().__init__(text)
-        self.exit_code = 128 + number
-
-
-class RunRequeuedError(RunInterruptedError):
-    """The run was stopped and its job requeued, so that it resumes on its own."""
 
 
 class RunDirectoryLostError(NASError):
@@ -55,10 +31,15 @@ class RunDirectoryLostError(NASError):
 class GracefulStop(Callback):
     """Finish the batch on a signal, write `last.ckpt` and stop.
 
-    SIGINT (Ctrl-C) and SIGTERM stop the run. A second Ctrl-C stops at once, without saving. SIGUSR1
-    and SIGUSR2 also requeue the job if it is a SLURM batch job. All processes stop after the same
-    batch, whichever of them received the signal. They also stop if the run directory vanishes,
-    which is then created again.
+    SIGINT (Ctrl-C), SIGTERM and SIGHUP (a closed terminal) stop the run. A second Ctrl-C stops at
+    once, without saving. SIGUSR1 and SIGUSR2 also requeue the job if it is a SLURM batch job. All
+    processes stop after the same batch, whichever of them received the signal. They also stop if
+    the run directory vanishes, which is then created again. Processes that load data leave all
+    signals to this one.
+
+    Until the first batch is there, nothing needs to be saved. Then a signal raises
+    `signals.Stopped` at once, if this process receives signals by `signals.received` and is the
+    only one of the run. Several processes stop together before their first batch.
 
     Requires a `RunCheckpoint` among the callbacks.
 
@@ -71,43 +52,54 @@ class GracefulStop(Callback):
     def __init__(self, job: SlurmJob | None = None, resume: str | None = None) -> None:
         self.job = job
         self.resume = resume
-        self.asked = 0
-        """Signal that was received; 0 for none."""
+        self._inbox = Inbox(at_once=False)
+        self._lost = False
         self._stopping = 0
-        self._previous: dict[int, Any] = {}
+        self._begun = False
+        self._open = ExitStack()
+
+    @property
+    def asked(self) -> int:
+        """Signal that was received; 0 for none."""
+        return self._inbox.asked
 
     # -- signals -------------------------------------------------------------------------------
 
-    # before these hooks there is nothing to save, and signals keep their default effect
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Receive the signals from now on."""
+        if stage != "fit":
+            return
+        self._lost = self._begun = False
+        self._stopping = 0
+        self._open.enter_context(shielded_workers())
+        inbox = signals.current()
+        if inbox is None:
+            inbox = self._open.enter_context(signals.received(Inbox(at_once=False)))
+        elif trainer.world_size > 1:
+            inbox.at_once = False
+        self._inbox = inbox
+        self._announce(trainer, "nas: stopping before the first batch")
+        # handlers of Lightning communicate with other processes; it offers no other way to do
+        # without them
+        trainer._signal_connector.register_signal_handlers = _nothing  # type: ignore[method-assign]
 
-    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Install the signal handlers."""
-        self._install_handlers()
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Replace the signal handlers of Lightning, which communicate with other processes."""
-        self._install_handlers()
-
-    def _install_handlers(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for number in (*STOP, *REQUEUE):
-                before = signal.signal(number, self._on_signal)
-                self._previous.setdefault(number, before)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if not self.asked:
-            self.asked = number
-            more = "; Ctrl-C again stops at once" if number == signal.SIGINT else ""
-            print(f"\nnas: finishing this batch, then saving{more}", file=sys.stderr)
-        elif number == signal.SIGINT:
-            raise KeyboardInterrupt
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Restore the previous signal handlers."""
+        self._close()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Restore the previous signal handlers."""
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-        self._previous = {}
-        self.asked = self._stopping = 0
+        self._close()
+
+    def _close(self) -> None:
+        self._inbox.notice = ""
+        self._open.close()
+
+    def _announce(self, trainer: Trainer, notice: str) -> None:
+        """Set the line that is printed when a signal comes."""
+        self._inbox.notice = notice if trainer.is_global_zero else ""
 
     # -- stopping ------------------------------------------------------------------------------
 
@@ -121,7 +113,7 @@ class GracefulStop(Callback):
     ) -> None:
         """Save if a signal came; after the last batch, the end of the epoch saves instead."""
         if trainer.is_global_zero and _recreate(trainer):
-            self.asked = LOST
+            self._lost = True
         self._agree(trainer)
         if self._stopping and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             _saving(trainer).prepare(trainer)
@@ -129,12 +121,19 @@ class GracefulStop(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Stop, once the previous batch is logged.
+        """Stop before the first batch, or once the previous batch is logged.
 
         Raises:
             RunInterruptedError: A signal came.
             RunDirectoryLostError: The run directory vanished.
         """
+        if not self._begun:
+            self._begun = True
+            self._inbox.at_once = False
+            self._announce(trainer, "nas: finishing this batch, then saving")
+            self._agree(trainer)
+            if self._stopping:
+                self._end(trainer, "before the first batch", "the same command starts it again")
         if self._stopping and batch_idx:
             self._stop(trainer, trainer.current_epoch, batch_idx)
 
@@ -152,16 +151,20 @@ class GracefulStop(Callback):
 
     def _agree(self, trainer: Trainer) -> None:
         """Share the signal with all processes, which must stop at the same place."""
+        own = LOST if self._lost else self.asked
         if trainer.world_size == 1:
-            self._stopping = self.asked
+            self._stopping = own
             return
-        asked = torch.tensor(self.asked, device=trainer.strategy.root_device)
+        asked = torch.tensor(own, device=trainer.strategy.root_device)
         self._stopping = int(trainer.strategy.reduce(asked, reduce_op="max"))
 
     def _stop(self, trainer: Trainer, epoch: int, batch: int) -> None:
         """Stop before a batch of an epoch, both counted from 0."""
         _saving(trainer).commit(trainer)
         where = f"after {reached(epoch, batch, trainer.max_epochs)}"
+        self._end(trainer, where, f"go on {self._advice(trainer)}")
+
+    def _end(self, trainer: Trainer, where: str, advice: str) -> None:
         if self._stopping == LOST:
             raise RunDirectoryLostError(
                 f"the run directory {trainer.default_root_dir} vanished; stopped {where}. It was "
@@ -169,25 +172,34 @@ class GracefulStop(Callback):
                 f"Its other files are gone or in the place it was moved to"
             )
         if self._stopping in REQUEUE and self.job is not None and self.job.batch:
-            if trainer.is_global_zero:
-                # print first: SLURM may end this process before it can print more
-                print(f"nas: stopped {where}, requeueing job {self.job.id}",
-                      file=sys.stderr, flush=True)  # fmt: skip
-                requeue(self.job)
-            trainer.strategy.barrier("requeue")  # no process exits before the job is in the queue
+            self._requeue(trainer, self.job, where)
             raise RunRequeuedError(
-                f"job {self.job.id} is in the queue again and will resume there",
-                self._stopping,
+                f"job {self.job.id} is in the queue again and goes on there", self._stopping
             )
-        raise RunInterruptedError(
-            f"stopped {where}: go on {self._advice(trainer)}",
-            self._stopping,
-        )
+        raise RunInterruptedError(f"stopped {where}: {advice}", self._stopping)
+
+    def _requeue(self, trainer: Trainer, job: SlurmJob, where: str) -> None:
+        problem = None
+        if trainer.is_global_zero:
+            # print first: SLURM may end this process before it can print more
+            print(f"nas: stopped {where}, requeueing job {job.id}", file=sys.stderr, flush=True)
+            try:
+                requeue(job)
+            except RequeueError as error:
+                problem = str(error)
+        # no process exits before the job is in the queue
+        problem = trainer.strategy.broadcast(problem)
+        if problem is not None:
+            raise RequeueError(problem)
 
     def _advice(self, trainer: Trainer) -> str:
         if self.resume is None:
             return f"from {_saving(trainer).files.last}"
         return f"with {self.resume}"
+
+
+def _nothing() -> None:
+    """Install no handlers."""
 
 
 def _recreate(trainer: Trainer) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from nas_lightning.runs.exit import early_signals
+
 
 def run(arguments: list[str]) -> None:
     """Run the verb by LightningCLI, which also reads the options."""
@@ -9,7 +11,17 @@ def run(arguments: list[str]) -> None:
         from nas_lightning.runs.preview import print_plan
 
         print_plan(arguments)
-    else:
-        from nas_lightning.runs.command import run as run_lightning
+        return
+    if arguments[0] != "fit":
+        _lightning(arguments)
+        return
+    with early_signals(
+        "the run before there was anything to save", "the same command starts it again"
+    ):
+        _lightning(arguments)
 
-        run_lightning(arguments)
+
+def _lightning(arguments: list[str]) -> None:
+    from nas_lightning.runs.command import run as run_lightning
+
+    run_lightning(arguments)

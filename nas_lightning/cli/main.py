@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from functools import partial
 
-from nas_lightning import __version__
-from nas_lightning.cli.process import check_process, tolerate_any_text
-from nas_lightning.cli.verbs import find, help_text
+from nas_lightning import __version__, printing, signals
+from nas_lightning.cli.process import check_process
+from nas_lightning.cli.verbs import find, help_text, is_run
 from nas_lightning.runs.exit import exit_code
+from nas_lightning.signals import Inbox
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -19,10 +20,14 @@ def main(argv: list[str] | None = None) -> int:
 
     Returns:
         0; 1 if the run failed or `doctor` found a difference; 2 if the command or the
-        configuration is wrong; 130 if the user interrupted it.
+        configuration is wrong; 128 and the number of the signal if one stopped it; 141 if the
+        reader of a verb's output went away.
     """
-    tolerate_any_text()
-    return exit_code(partial(dispatch, sys.argv[1:] if argv is None else argv))
+    arguments = sys.argv[1:] if argv is None else argv
+    with signals.received(Inbox(at_once=False)):
+        printing.protect()
+        code = exit_code(partial(dispatch, arguments))
+        return code if is_run(arguments) else printing.exit_code(code)
 
 
 def dispatch(arguments: list[str]) -> int:

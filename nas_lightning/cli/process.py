@@ -1,9 +1,8 @@
-"""The process that runs a command: its working folder, environment variables and streams."""
+"""The process that runs a command: its working folder and environment variables."""
 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 
 from nas_lightning.errors import NASError, UsageError
@@ -41,10 +40,3 @@ def check_process(environ: Mapping[str, str] = os.environ) -> None:
             f"the environment variable {name} is {shown(text)}: set it to a whole number of at "
             f"least {least}, or unset it"
         )
-
-
-def tolerate_any_text() -> None:
-    """Let the streams write what their encoding lacks, such as τ in ASCII, as an escape."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a test or a notebook may have replaced it
-            stream.reconfigure(errors="backslashreplace")

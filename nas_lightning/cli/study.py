@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nas_lightning.cli.verb_parser import VerbParser, path, positive, whole, word
+from nas_lightning.runs.exit import early_signals
 from nas_lightning.slurm.batch_script import Request
 from nas_lightning.studies.plan import RANDOM, Method, Study
 from nas_lightning.text import shown
@@ -45,12 +46,13 @@ def run(arguments: list[str]) -> int:
     """Run the rest of the study, and report.
 
     Returns:
-        1 if a run failed, 130 if the user interrupted it, else 0.
+        1 if a run failed, else 0.
     """
     given = read(arguments[1:])
-    from nas_lightning.studies.run import run_study
+    with early_signals("the study", "the same command resumes it"):
+        from nas_lightning.studies.run import run_study
 
-    return run_study(*given)
+        return run_study(*given)
 
 
 def read(arguments: list[str]) -> Given:

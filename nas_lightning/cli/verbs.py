@@ -78,6 +78,15 @@ NAS_DEBUG=1 shows tracebacks.
 """
 
 
+RUNS = ("demo", *(name for name, verb in VERBS.items() if verb.group == "run"))
+"""Verbs whose work counts, and not what they print."""
+
+
+def is_run(arguments: list[str]) -> bool:
+    """Return True if a command line runs something, and False if it only shows something."""
+    return bool(arguments) and arguments[0] in RUNS and not {"-h", "--help"} & set(arguments)
+
+
 def help_text() -> str:
     """Return the text of `nas --help`."""
     lines: dict[str, list[str]] = {"run": [], "look": []}

@@ -19,12 +19,13 @@ from lightning.pytorch.utilities import rank_zero_only
 import nas_lightning.data
 import nas_lightning.retrain
 import nas_lightning.strategies  # noqa: F401 (for its classes, see above)
-from nas_lightning import __version__
+from nas_lightning import __version__, signals
 from nas_lightning.callbacks import (
     PredictionWriter,
     RunCheckpoint,
     RunProgressBar,
 )
+from nas_lightning.data.workers import shielded_workers
 from nas_lightning.runs.checks import check_monitor, data_spec, refuse_strategies
 from nas_lightning.runs.directory import (
     CHECKPOINTS,
@@ -46,7 +47,9 @@ from nas_lightning.runs.paths import expand_paths
 from nas_lightning.runs.quiet import quiet
 from nas_lightning.runs.save_config import SaveConfig
 from nas_lightning.runs.shared_settings import Stages, write_stages
-from nas_lightning.slurm.environment import active_job, check_environment, trainer_arguments
+from nas_lightning.signals import Stopped
+from nas_lightning.slurm.environment import check_environment, trainer_arguments
+from nas_lightning.slurm.job import active_job
 from nas_lightning.training.checkpoints import WholeCheckpoints
 from nas_lightning.yaml_text import parse_mapping
 
@@ -68,11 +71,20 @@ class NASCLI(LightningCLI):
         self.claim: Claim | None = None
         self.start = Start(None, takes_over=False)
         try:
-            with explained(self):
+            with explained(self), shielded_workers(), signals.attended():
                 self._run(arguments)
+        except Stopped:
+            self._stop_others()
+            raise
         finally:
             if self.claim is not None:
                 self.claim.release()
+
+    def _stop_others(self) -> None:
+        """Stop the processes that Lightning started on this machine, if any."""
+        trainer = getattr(self, "trainer", None)
+        for process in getattr(trainer and trainer.strategy.launcher, "procs", ()):
+            process.terminate()
 
     def _run(self, arguments: list[str]) -> None:
         super().__init__(

@@ -19,7 +19,8 @@ from nas_lightning.runs.shared_settings import stage_kind
 from nas_lightning.search import SearchModule
 from nas_lightning.search.settings import SHARED, differences
 from nas_lightning.slurm.allocation import Wanted, check_allocation
-from nas_lightning.slurm.environment import active_job, wanted
+from nas_lightning.slurm.environment import wanted
+from nas_lightning.slurm.job import active_job
 
 REMARK = """\
 Each difference is one more reason for a cell to do well in the search and badly afterwards.

@@ -12,8 +12,7 @@ import torch
 
 from nas_lightning import __version__
 from nas_lightning.slurm.allocation import Wanted
-from nas_lightning.slurm.environment import TORCHRUN
-from nas_lightning.slurm.job import SlurmJob, slurm_job
+from nas_lightning.slurm.job import TORCHRUN, SlurmJob, slurm_job
 
 Rows = list[tuple[str, str]]
 """Pairs of a name and a text."""

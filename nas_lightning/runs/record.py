@@ -19,7 +19,6 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
 
 import nas_lightning
-from nas_lightning.callbacks import RunInterruptedError, RunRequeuedError
 from nas_lightning.files import write_text
 from nas_lightning.runs.record_file import (
     FAILED,
@@ -35,6 +34,7 @@ from nas_lightning.runs.record_file import (
     read_record,
 )
 from nas_lightning.runs.revision import git_revision
+from nas_lightning.signals import RunInterruptedError, RunRequeuedError, Stopped
 from nas_lightning.training.position import training_position
 from nas_lightning.training.stage import Stage
 
@@ -238,7 +238,8 @@ def peak_memory(device: torch.device) -> float:
 def _outcome(exception: BaseException) -> str:
     if isinstance(exception, RunRequeuedError):
         return REQUEUED
-    return STOPPED if isinstance(exception, RunInterruptedError | KeyboardInterrupt) else FAILED
+    stopped = RunInterruptedError | Stopped | KeyboardInterrupt
+    return STOPPED if isinstance(exception, stopped) else FAILED
 
 
 def _now() -> str:

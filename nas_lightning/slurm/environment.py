@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +13,7 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
 from nas_lightning.errors import UsageError
 from nas_lightning.slurm.allocation import Wanted, check_allocation, count_devices
-from nas_lightning.slurm.job import SlurmJob, slurm_job
-
-TORCHRUN = "TORCHELASTIC_RUN_ID"
-"""A variable that `torchrun` sets."""
+from nas_lightning.slurm.job import active_job
 
 
 def wanted(trainer: Namespace) -> Wanted:
@@ -26,15 +21,6 @@ def wanted(trainer: Namespace) -> Wanted:
     gpus = trainer.accelerator in ("gpu", "cuda")
     gpus = gpus or (trainer.accelerator == "auto" and torch.cuda.is_available())
     return Wanted(count_devices(trainer.devices), trainer.num_nodes, gpus)
-
-
-def active_job(environ: Mapping[str, str] = os.environ) -> SlurmJob | None:
-    """Return the SLURM job whose tasks are the processes of a run.
-
-    Returns:
-        `None` outside SLURM and under `torchrun`.
-    """
-    return None if TORCHRUN in environ else slurm_job(environ)
 
 
 def check_environment(trainer: Namespace, run_dir: Path) -> None:

@@ -12,6 +12,9 @@ from nas_lightning.errors import NASError
 PATIENCE = 60
 """Seconds to wait for an answer of SLURM's controller."""
 
+TORCHRUN = "TORCHELASTIC_RUN_ID"
+"""A variable that `torchrun` sets."""
+
 INTERACTIVE_NAMES = ("bash", "interactive")
 """Names that SLURM gives to interactive shells."""
 
@@ -21,6 +24,8 @@ INTERACTIVE_STEP = "4294967290"
 
 class RequeueError(NASError):
     """SLURM did not requeue a job."""
+
+    everywhere = True
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,15 @@ def slurm_job(environ: Mapping[str, str] = os.environ) -> SlurmJob | None:
     )
 
 
+def active_job(environ: Mapping[str, str] = os.environ) -> SlurmJob | None:
+    """Return the SLURM job whose tasks are the processes of a run.
+
+    Returns:
+        `None` outside SLURM and under `torchrun`.
+    """
+    return None if TORCHRUN in environ else slurm_job(environ)
+
+
 def requeue(job: SlurmJob) -> None:
     """Requeue a job: SLURM ends its processes and starts its script again.
 
@@ -93,7 +107,12 @@ def requeue(job: SlurmJob) -> None:
     advice = f"; submit it again to resume, it was not requeued (`{' '.join(command)}`)"
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=PATIENCE, check=False
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=PATIENCE,
+            check=False,
         )
     except OSError as error:
         raise RequeueError(f"cannot run scontrol: {error.strerror}{advice}") from error

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from nas_lightning.runs.exit import report
-from nas_lightning.runs.quiet import quiet
 from nas_lightning.slurm.batch_script import Request
 from nas_lightning.slurm.submit import SubmitError, configured
-from nas_lightning.studies.lines import run_line
+from nas_lightning.studies.line_job import run_in_job
 from nas_lightning.studies.progress import Line
 from nas_lightning.studies.report import write_report
 
@@ -40,7 +37,8 @@ def submit_lines(
     array = configured(request, slurm_array_parallelism=at_once or len(lines))
     report_alone = replace(request, name=f"{request.name}-report", gpus=0, cpus=1)
     with SubmitError.of_slurm():
-        jobs = array.map_array(partial(run_in_job, folder, retry), lines)
+        whose = ([line.method for line in lines], [line.seed for line in lines])
+        jobs = array.map_array(partial(run_in_job, folder, retry), *whose)
         number = jobs[0].job_id.partition("_")[0]
         after = configured(report_alone, slurm_dependency=f"afterany:{number}")
         last = after.submit(write_report, folder)
@@ -51,16 +49,3 @@ def submit_lines(
         f"{'stop, and save':<24} scancel --signal=TERM {number}\n"
         f"{'resume':<24} the same command"
     )
-
-
-def run_in_job(folder: Path, retry: bool, line: Line) -> None:
-    """Run a line in a job of the array; submitit calls it.
-
-    Raises:
-        SystemExit: The run was stopped or requeued; its message is in the log.
-    """
-    quiet()
-    try:
-        run_line(folder, line, retry)
-    except Exception as error:  # noqa: BLE001 (the last resort of a program)
-        sys.exit(report(error))

@@ -12,7 +12,6 @@ import torch
 from filelock import FileLock
 
 from nas_lightning.architecture import Genotype
-from nas_lightning.callbacks import RunInterruptedError
 from nas_lightning.retrain import RetrainModule, count_parameters
 from nas_lightning.runs.command import run
 from nas_lightning.runs.directory import AUTO, CONFIG
@@ -21,6 +20,7 @@ from nas_lightning.runs.failures import explain, root_cause
 from nas_lightning.runs.metrics import read_metrics
 from nas_lightning.runs.record_file import read_record
 from nas_lightning.search import SearchModule
+from nas_lightning.signals import RunInterruptedError
 from nas_lightning.studies.one_shot import one_shot_scores
 from nas_lightning.studies.plan import (
     RANDOM,

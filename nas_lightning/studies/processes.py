@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from typing import TypeVar
+
+from nas_lightning import printing, signals
+from nas_lightning.signals import Inbox, RunInterruptedError, Stopped
 
 Item = TypeVar("Item")
 TRIES = 2
@@ -23,7 +26,15 @@ TICK = 1.0
 
 
 class ProcessesStoppedError(Exception):
-    """A signal came; all processes have ended."""
+    """A signal came; all processes have ended.
+
+    Args:
+        number: Number of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
 
 
 def run_in_processes(
@@ -44,19 +55,34 @@ def run_in_processes(
         Items whose process died each time, for example for lack of memory.
 
     Raises:
-        ProcessesStoppedError: Ctrl-C or SIGTERM came; it was passed on, and the processes ended.
+        ProcessesStoppedError: A signal came, here or to one of the processes; it was passed on, and
+            the processes ended. A second Ctrl-C does not wait for them.
     """
+    with signals.received(Inbox(at_once=False)) as inbox:
+        return _run(work, items, environments, tick, inbox)
+
+
+def _run(
+    work: Callable[[Item], None],
+    items: Sequence[Item],
+    environments: Sequence[Mapping[str, str]],
+    tick: Callable[[set[Item]], None],
+    inbox: Inbox,
+) -> list[Item]:
     waiting, died = deque(items), Counter[Item]()
     processes = dict(enumerate(map(_start, environments)))
     running: dict[Future[None], tuple[int, Item]] = {}
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    work = partial(_attend, work)
     try:
         while waiting or running:
             for number in sorted(processes.keys() - {number for number, _ in running.values()}):
                 if waiting:
                     item = waiting.popleft()
-                    running[processes[number].submit(work, item)] = (number, item)
+                    with signals.blocked(spawn=True):  # until `_begin`
+                        running[processes[number].submit(work, item)] = (number, item)
             done = wait(running, TICK, FIRST_COMPLETED).done
+            if inbox.asked:
+                raise Stopped(inbox.asked)
             for future in done:
                 number, item = running.pop(future)
                 try:
@@ -68,15 +94,14 @@ def run_in_processes(
                     if died[item] < TRIES:
                         waiting.append(item)
             tick({item for _, item in running.values()})
-    except KeyboardInterrupt:
+    except (Stopped, RunInterruptedError) as stop:
         _terminate()
-        raise ProcessesStoppedError from None
+        raise ProcessesStoppedError(stop.number) from None
     except BaseException:
         _terminate()
         raise
     finally:
         _end(processes.values())
-        signal.signal(signal.SIGTERM, before)
     return [item for item, times in died.items() if times >= TRIES]
 
 
@@ -95,8 +120,16 @@ def _end(processes: Iterable[ProcessPoolExecutor]) -> None:
 
 def _begin(environment: dict[str, str]) -> None:
     """Prepare this process before its first item."""
+    signals.begin(Inbox(at_once=False, requeue=False))  # the parent requeues the job
+    printing.protect()
     os.environ.update(environment)
     threading.Thread(target=_follow, daemon=True).start()
+
+
+def _attend(work: Callable[[Item], None], item: Item) -> None:
+    """Call the function, which a signal may stop at once."""
+    with signals.attended():
+        work(item)
 
 
 def _follow() -> None:
@@ -108,6 +141,6 @@ def _follow() -> None:
 
 
 def _terminate() -> None:
-    """Ask the processes to stop; one that already received Ctrl-C ignores it."""
+    """Ask the processes to stop; one that already received a signal ignores it."""
     for process in multiprocessing.active_children():
         process.terminate()

@@ -12,10 +12,9 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
-from nas_lightning.callbacks.graceful_stop import RunInterruptedError
 from nas_lightning.display import Display, clock
 from nas_lightning.errors import UsageError
-from nas_lightning.runs.exit import interrupted
+from nas_lightning.runs.exit import requeue_or_stop
 from nas_lightning.runs.quiet import quiet
 from nas_lightning.slurm.batch_script import Request
 from nas_lightning.studies.job_array import submit_lines
@@ -49,9 +48,10 @@ def run_study(
         at_once: Jobs of the array that run at a time; `None` means all.
 
     Returns:
-        0, 1 if a run failed, 130 if the user interrupted it.
+        0, or 1 if a run failed.
 
     Raises:
+        RunInterruptedError: A signal stopped the study; `RunRequeuedError` if its job was requeued.
         UsageError: The plan is wrong, or the folder holds another study or is in use.
     """
     quiet()
@@ -69,9 +69,8 @@ def run_study(
                     environments(jobs),
                     Watch(Progress(folder, study, left), display).show,
                 )
-        except (ProcessesStoppedError, RunInterruptedError):  # a process may raise it first
-            print(f"nas: {folder} is stopped; the same command resumes it", file=sys.stderr)
-            return interrupted()
+        except ProcessesStoppedError as stop:
+            requeue_or_stop(stop.number, f"{folder} is stopped", "the same command resumes it")
         results = read_results(folder)
         print(f"\n{report_study(folder)}")
         return _report_failures(results, died)

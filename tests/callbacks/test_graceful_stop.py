@@ -62,7 +62,7 @@ def stop(trainer: Trainer, module: Any, data: Any) -> RunInterruptedError:
 @pytest.mark.parametrize(
     ("where", "number", "stops"),
     [
-        ((0, 0), signal.SIGINT, "after epoch 1 of 2, batch 1"),
+        ((0, 1), signal.SIGINT, "after epoch 1 of 2, batch 2"),
         ((1, 1), signal.SIGTERM, "after epoch 2 of 2, batch 2"),
         ((0, 3), signal.SIGUSR1, "after epoch 1 of 2"),  # the last batch: its end still comes
         ((0, None), signal.SIGTERM, "after epoch 1 of 2"),  # in the validation

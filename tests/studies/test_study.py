@@ -11,15 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from nas_lightning import signals
 from nas_lightning.architecture import Genotype
-from nas_lightning.callbacks.graceful_stop import RunInterruptedError
 from nas_lightning.cli.study import read
 from nas_lightning.search import SearchModule
 from nas_lightning.search.discretize import one_hot
 from nas_lightning.studies.prepare import prepare
 from nas_lightning.studies.processes import ProcessesStoppedError
 from nas_lightning.studies.results import Run, read_results
-from nas_lightning.studies.run import run_study
 from tests.cli.conftest import RETRAIN, SEARCH, Nas
 
 STUDY = (
@@ -165,22 +164,17 @@ def test_ctrl_c_saves_and_the_same_command_resumes(work: Path) -> None:
 # -- in this process -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("error", [ProcessesStoppedError, RunInterruptedError])
-def test_a_stop_is_reported_by_whichever_process_notices_first(
-    error: type[Exception],
-    work: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+@pytest.mark.parametrize("number", signals.ALL)
+def test_a_stop_is_reported_with_the_code_of_its_signal(
+    number: int, work: Path, nas: Nas, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process that has saved may report before the study receives the signal itself."""
-
     def stopped(*_: object) -> None:
-        raise error("stopped in epoch 1")
+        raise ProcessesStoppedError(number)
 
-    monkeypatch.chdir(work)
     monkeypatch.setattr("nas_lightning.studies.run.run_in_processes", stopped)
-    assert run_study(*read(STUDY.split()[1:])) == 130
-    assert "s is stopped; the same command resumes it" in capsys.readouterr().err
+    result = nas(STUDY)
+    assert result.code == 128 + number
+    assert result.err.strip() == "nas: s is stopped; the same command resumes it"
 
 
 @pytest.fixture
