@@ -17,7 +17,7 @@ from nas_lightning.runs.next_steps import resume_command
 from nas_lightning.runs.record import RunRecord
 from nas_lightning.runs.save_config import SaveConfig
 from nas_lightning.search import SearchModule
-from nas_lightning.slurm.environment import active_job
+from nas_lightning.slurm.job import active_job
 
 
 def fit_callbacks(

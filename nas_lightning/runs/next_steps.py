@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from nas_lightning.runs.directory import CONFIG
-from nas_lightning.slurm.environment import active_job
+from nas_lightning.slurm.job import active_job
 
 LAUNCHERS = ("TORCHELASTIC_RUN_ID",)
 """Variables of launchers that must start the processes again."""

@@ -4,12 +4,14 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
 
+from nas_lightning import signals
 from nas_lightning.callbacks import (
     GracefulStop,
     RunCheckpoint,
@@ -17,7 +19,8 @@ from nas_lightning.callbacks import (
     RunRequeuedError,
 )
 from nas_lightning.cli import main
-from nas_lightning.slurm.job import SlurmJob
+from nas_lightning.signals import ALL
+from nas_lightning.slurm.job import RequeueError, SlurmJob
 
 
 class Send(Callback):
@@ -51,11 +54,10 @@ def sigint() -> Iterator[None]:
 
 def stop(trainer: Trainer, module: Any, data: Any) -> RunInterruptedError:
     """Run until the signal comes."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-    handlers = [signal.getsignal(number) for number in numbers]
+    handlers = [signal.getsignal(number) for number in ALL]
     with pytest.raises(RunInterruptedError) as stopped:
         trainer.fit(module, datamodule=data)
-    assert [signal.getsignal(number) for number in numbers] == handlers
+    assert [signal.getsignal(number) for number in ALL] == handlers
     return stopped.value
 
 
@@ -65,7 +67,7 @@ def stop(trainer: Trainer, module: Any, data: Any) -> RunInterruptedError:
         ((0, 1), signal.SIGINT, "after epoch 1 of 2, batch 2"),
         ((1, 1), signal.SIGTERM, "after epoch 2 of 2, batch 2"),
         ((0, 3), signal.SIGUSR1, "after epoch 1 of 2"),  # the last batch: its end still comes
-        ((0, None), signal.SIGTERM, "after epoch 1 of 2"),  # in the validation
+        ((0, None), signal.SIGHUP, "after epoch 1 of 2"),  # in the validation
     ],
 )
 def test_resumed_run_ends_as_the_whole_one(
@@ -96,6 +98,60 @@ def test_resumed_run_ends_as_the_whole_one(
     assert (again.current_epoch, again.global_step) == (2, 16)  # two optimizers, eight batches
     expected, found = whole.state_dict(), resumed.state_dict()
     assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
+
+
+@pytest.mark.parametrize("number", ALL)
+def test_before_the_first_batch_it_stops_without_a_checkpoint(
+    number: int, make_search: Any, make_trainer: Any, search_data: Any, tmp_path: Path
+) -> None:
+    saving = RunCheckpoint(tmp_path / "checkpoints", save_top_k=0)
+    callbacks = [Send(0, 0, number), GracefulStop(), saving]
+    trainer = make_trainer(max_epochs=2, callbacks=callbacks, enable_checkpointing=True)
+    stopped = stop(trainer, make_search(), search_data)
+    assert str(stopped) == "stopped before the first batch: the same command starts it again"
+    assert stopped.exit_code == 128 + number
+    assert trainer.global_step == 0
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_in_the_sanity_check_a_command_stops_at_once(
+    make_search: Any, make_trainer: Any, search_data: Any, tmp_path: Path
+) -> None:
+    class Check(Callback):
+        def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise AssertionError
+
+    callbacks = [Check(), GracefulStop(), RunCheckpoint(tmp_path, save_top_k=0)]
+    trainer = make_trainer(callbacks=callbacks, enable_checkpointing=True)
+    with signals.received(signals.Inbox()), pytest.raises(signals.Stopped):
+        trainer.fit(make_search(), datamodule=search_data)
+
+
+class Group:
+    """The strategy of two processes, whose messages all come from the first one."""
+
+    def __init__(self, message: str | None = None) -> None:
+        self.message = message
+
+    def broadcast(self, message: str | None) -> str | None:
+        self.message = self.message or message
+        return self.message
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_no_process_waits_for_one_that_could_not_requeue(
+    first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(job: SlurmJob) -> None:
+        raise RequeueError("refused")
+
+    monkeypatch.setattr("nas_lightning.callbacks.graceful_stop.requeue", refuse)
+    group = Group(None if first else "refused")
+    trainer: Any = SimpleNamespace(strategy=group, is_global_zero=first)
+    with pytest.raises(RequeueError, match="refused"):
+        GracefulStop()._requeue(trainer, SlurmJob("12", batch=True), "here")
+    assert group.message == "refused"
 
 
 @pytest.mark.parametrize("batch", [True, False])
