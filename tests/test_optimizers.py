@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
+from torch.optim import LBFGS, SGD, Adam, AdamW, Optimizer, RMSprop, SparseAdam
 
-from nas_lightning.training.optimizers import fuse, prepare
+from nas_lightning.errors import UsageError
+from nas_lightning.training.optimizers import check_optimizer, fuse, prepare
 
 MADE: list[Callable[[Any], Optimizer]] = [
     partial(SGD, lr=0.1),
@@ -173,3 +174,48 @@ def test_a_state_that_an_optimizer_keeps_among_its_settings_is_loaded() -> None:
     again.load_state_dict(first.state_dict())
     assert again.param_groups[0]["count"] == 1
     assert again.param_groups[0]["lr"] == 0.2
+
+
+def wrong_argument(params: Any) -> Optimizer:
+    arguments: Any = {"rate": 0.1}
+    return SGD(params, **arguments)
+
+
+class Flawed(SGD):
+    """Fails in its step."""
+
+    def step(self, closure: Any = None) -> Any:
+        raise RuntimeError("no\nluck:")
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (LBFGS, "LBFGS computes the loss several times in a step, .*: use SGD, Adam or AdamW"),
+        (SparseAdam, "SparseAdam cannot take a step: SparseAdam does not support dense gradients"),
+        (partial(SGD, lr=-1.0), r"Invalid learning rate: -1\.0"),
+        (partial(SGD, lr=float("nan")), "lr of SGD must be finite, found nan"),
+        (partial(SGD, lr=1e300), r"lr of SGD must be finite, found 1e\+300"),
+        (partial(SGD, lr=0.1, weight_decay=float("inf")), "weight_decay of SGD must be finite"),
+        (partial(Adam, betas=(0.9, 1.5)), "Invalid beta parameter"),
+        (partial(Adam, eps=float("nan")), "eps"),
+        (Flawed, "Flawed cannot take a step: no luck"),
+        (wrong_argument, "unexpected keyword argument 'rate'"),
+    ],
+    ids=str,
+)
+def test_optimizers_that_cannot_work_are_refused(make: Any, text: str) -> None:
+    with pytest.raises(UsageError, match=rf"^model\.optimizer: .*{text}") as caught:
+        check_optimizer("model.optimizer", make, parameters())
+    assert "\n" not in str(caught.value)
+    assert not str(caught.value).endswith(":")
+
+
+def test_the_check_changes_nothing() -> None:
+    own = parameters()
+    groups = [{"params": own[:1], "name": "alpha"}, {"params": own[1:], "name": "beta"}]
+    for given in (own, groups):
+        check_optimizer("model.arch_optimizer", partial(SGD, lr=0.1, momentum=0.9), given)
+    assert all(value.grad is None for value in own)
+    for value, fresh in zip(own, parameters(), strict=True):
+        assert torch.equal(value, fresh)

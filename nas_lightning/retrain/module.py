@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from lightning import Callback
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
@@ -17,9 +18,11 @@ from nas_lightning.ranges import NOT_NEGATIVE, check
 from nas_lightning.search.settings import shared_settings
 from nas_lightning.spaces import default_network, load_genotype
 from nas_lightning.tasks import Classification, Task
+from nas_lightning.training.optimizers import check_optimizer
 from nas_lightning.training.schedules import CosineSchedule, Schedule, scaled_rate
 from nas_lightning.training.spec import DataSpec, checked_spec
 from nas_lightning.training.stage import Stage
+from nas_lightning.training.trainer_checks import check_trainer
 
 
 def retrain_optimizer(params: Any) -> Optimizer:
@@ -77,6 +80,7 @@ class RetrainModule(Stage):
         self.schedule = schedule or CosineSchedule()
         self.factory = network or default_network(self.genotype.space)
         self.network = self.factory.build(self.genotype, data_spec, auxiliary=auxiliary_weight > 0)
+        check_optimizer("model.optimizer", optimizer, list(self.network.parameters()))
         self._rate_scale = 1.0
         self._loss = torch.zeros(())
         self._norm = torch.zeros(())
@@ -178,6 +182,12 @@ class RetrainModule(Stage):
     def build_optimizers(self) -> dict[str, Optimizer]:
         """Return a new optimizer of the weights."""
         return {"optimizer": self.optimizer(self.network.parameters())}
+
+    def configure_callbacks(self) -> list[Callback]:
+        """Check the trainer, before anything is written, and return no callbacks."""
+        if self.trainer.state.fn == "fit":
+            check_trainer(self.trainer, search=False)
+        return []
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LRScheduler]]:
         """Return the optimizer and its schedule, which steps once per epoch."""

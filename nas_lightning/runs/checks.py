@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from lightning.pytorch import LightningDataModule, Trainer
 
 from nas_lightning.errors import UsageError
+from nas_lightning.ranges import at_least, check_value
 from nas_lightning.search import SearchStrategy
 from nas_lightning.training.meaning import meaning
 from nas_lightning.training.spec import checked_spec
@@ -28,6 +30,20 @@ def data_spec(data: LightningDataModule) -> dict[str, Any]:
     found = dict(checked_spec(spec, type(data).__name__))
     meaning(data)  # raises if its other attributes are malformed
     return found
+
+
+def check_numbers(config: Mapping[str, Any]) -> None:
+    """Check the seed and the number of threads.
+
+    Args:
+        config: The configuration of the run.
+
+    Raises:
+        UsageError: One is out of range.
+    """
+    if not isinstance(seed := config["seed_everything"], bool):  # true draws a seed
+        check_value("seed_everything", seed, at_least(0, 2**32 - 1))
+    check_value("threads", config["threads"], at_least(1, 1024))
 
 
 def refuse_strategies(trainer: Trainer) -> None:

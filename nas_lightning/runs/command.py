@@ -26,7 +26,7 @@ from nas_lightning.callbacks import (
     RunProgressBar,
 )
 from nas_lightning.data.workers import shielded_workers
-from nas_lightning.runs.checks import check_monitor, data_spec, refuse_strategies
+from nas_lightning.runs.checks import check_monitor, check_numbers, data_spec, refuse_strategies
 from nas_lightning.runs.directory import (
     CHECKPOINTS,
     Claim,
@@ -180,6 +180,7 @@ class NASCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Read the configuration and complete it."""
         super().parse_arguments(parser, args)
+        check_numbers(self.config[self.config.subcommand])
         config = self.config[self.config.subcommand]
         expand_paths(config)
         self.complete(config)

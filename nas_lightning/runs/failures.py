@@ -163,14 +163,33 @@ def monitor(error: BaseException, _: Run) -> str | None:
     return f"checkpoint.monitor: no metric {found[1]!r} is logged; there are {logged}"
 
 
+def single_value(error: BaseException, run: Run) -> str | None:
+    """Explain that batch norm cannot normalise a single value."""
+    if not str(error).startswith("Expected more than 1 value per channel when training"):
+        return None
+    return (
+        f"batch norm cannot normalise a batch of one image whose features are one pixel: raise the "
+        f"batch size of the data, or use larger images{run.advice}"
+    )
+
+
+def missing(error: BaseException, _: Run) -> str | None:
+    """Explain that a setting of the trainer needs a package that is not installed."""
+    found = re.search(r"Requirement '([\w-]+)[^']*' not met", str(error))
+    return found and f"a setting of trainer needs the package {found[1]}, which is not installed"
+
+
 def settings(error: BaseException, _: Run) -> str | None:
     """Return the reason for which Lightning refuses settings of the trainer."""
-    return str(error) if type(error).__name__ == "MisconfigurationException" else None
+    text = " ".join(str(error).split()).rstrip(":")
+    return text if type(error).__name__ == "MisconfigurationException" else None
 
 
 ANYWHERE: tuple[Explanation, ...] = (own, lost_worker, lost_process, out_of_memory, disk)
 """Failures that can happen at any moment and cause other errors."""
-EXPLANATIONS: tuple[Explanation, ...] = (*ANYWHERE, file, monitor, settings)
+EXPLANATIONS: tuple[Explanation, ...] = (
+    *ANYWHERE, file, monitor, single_value, missing, settings,
+)  # fmt: skip
 """All kinds; the first that matches explains an error."""
 
 

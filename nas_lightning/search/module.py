@@ -36,7 +36,9 @@ from nas_lightning.training import schedules
 from nas_lightning.training.comparison import changed_space, space_record
 from nas_lightning.training.compatibility import KEEP
 from nas_lightning.training.meaning import in_short
+from nas_lightning.training.optimizers import check_optimizer
 from nas_lightning.training.spec import DataSpec, checked_spec
+from nas_lightning.training.trainer_checks import check_trainer
 
 SPACE = "space"
 """Key of a checkpoint's arguments of the search space."""
@@ -117,6 +119,10 @@ class SearchModule(SupernetStage):
         self.weight_schedule = weight_schedule or schedules.CosineSchedule(eta_min=0.001)
         self.arch_schedule = arch_schedule or schedules.ConstantSchedule()
         self.graphs: Graphs | None = None
+        weights = list(self.supernet.parameters())
+        check_optimizer("model.weight_optimizer", weight_optimizer, weights)
+        groups = arch_groups(self.arch)
+        check_optimizer("model.arch_optimizer", plan[slots.ARCH_OPTIMIZER], groups)
 
     # -- the two steps -------------------------------------------------------------------------
 
@@ -187,7 +193,12 @@ class SearchModule(SupernetStage):
     # -- Lightning -----------------------------------------------------------------------------
 
     def configure_callbacks(self) -> Sequence[Callback]:
-        """Return the strategies and the writer of `genotype.json`."""
+        """Check the trainer, before anything is written, and return the callbacks of a search.
+
+        These are the strategies and the writer of `genotype.json`.
+        """
+        if self.trainer.state.fn == "fit":
+            check_trainer(self.trainer, search=True)
         return [*self.strategies, GenotypeWriter(self.genotype)]
 
     @property

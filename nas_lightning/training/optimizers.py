@@ -4,15 +4,61 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
+
+from nas_lightning.errors import UsageError
+from nas_lightning.ranges import LARGEST
 
 KINDS = (SGD, Adam, AdamW)
 LATE = {"amsgrad": "max_exp_avg_sq", "centered": "grad_avg", "momentum": "momentum_buffer"}
 """Settings of PyTorch's optimizers, and the zeros that their states then start with."""
+
+
+def check_optimizer(name: str, make: Callable[[Any], Optimizer], parameters: Sequence[Any]) -> None:
+    """Check that an optimizer can be built and can step, before anything is trained.
+
+    Args:
+        name: Its name in messages, such as `model.optimizer`.
+        make: Builds it.
+        parameters: The parameters, or groups of them.
+
+    Raises:
+        UsageError: It refuses its arguments or the parameters, needs the loss several times in a
+            step, cannot step on a dense gradient, or has a setting that is not finite.
+    """
+    value = nn.Parameter(torch.ones(2, 2))
+    value.grad = torch.ones(2, 2)
+    groups = [{**p, "params": [value]} if isinstance(p, dict) else value for p in parameters[:1]]
+    try:
+        make(parameters)
+        trial = make(groups)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UsageError(f"{name}: {one_line(error)}") from error
+    kind = type(trial).__name__
+    closure = inspect.signature(trial.step).parameters.get("closure")
+    if closure is not None and closure.default is closure.empty:
+        raise UsageError(
+            f"{name}: {kind} computes the loss several times in a step, which is not supported: "
+            f"use SGD, Adam or AdamW"
+        )
+    for setting, found in trial.param_groups[0].items():
+        for number in found if isinstance(found, tuple) else (found,):
+            if isinstance(number, float) and not abs(number) <= LARGEST:
+                raise UsageError(f"{name}: {setting} of {kind} must be finite, found {number:g}")
+    try:
+        trial.step()
+    except Exception as error:  # an optimizer may be anybody's
+        raise UsageError(f"{name}: {kind} cannot take a step: {one_line(error)}") from error
+
+
+def one_line(error: Exception) -> str:
+    """Return the text of an error on one line, without an end."""
+    return " ".join(str(error).split()).rstrip(":. ")
 
 
 def prepare(optimizer: Optimizer) -> Optimizer:

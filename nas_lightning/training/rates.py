@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from nas_lightning.errors import UsageError
-from nas_lightning.training.optimizers import settings_of
+from nas_lightning.training.optimizers import one_line, settings_of
 
 CHECKED = 10_000
 """Largest number of epochs whose rates are computed before a run starts."""
@@ -60,7 +60,7 @@ class EpochRates(LRScheduler):
         except Exception as error:  # a scheduler may be anybody's
             raise UsageError(
                 f"{type(self._inner).__name__} gives no learning rate after epoch "
-                f"{self.last_epoch + 1}: {_line(error)}"
+                f"{self.last_epoch + 1}: {one_line(error)}"
             ) from error
         self.last_epoch += 1
         self._read()
@@ -120,7 +120,3 @@ def _epochs(state: Mapping[str, Any]) -> int:
     if "last_epoch" in state:
         return int(state["last_epoch"])
     return _epochs(state["_schedulers"][0])
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(":. ")

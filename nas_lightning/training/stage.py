@@ -229,7 +229,8 @@ class Stage(LightningModule, ABC):
 
         Args:
             optimizer: Optimizer that is about to step, with unscaled gradients.
-            limit: Largest norm; `None` or 0 means no clipping.
+            limit: Largest norm; `None` or 0 means no clipping. Callers check that it is not
+                negative.
             norm: Current norm of the gradients ().
         """
         if limit:
