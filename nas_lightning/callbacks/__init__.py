@@ -1,6 +1,7 @@
 """Callbacks that every run has, and callbacks that a run may list in `trainer.callbacks`."""
 
 from nas_lightning.callbacks.average_weights import AverageWeights
+from nas_lightning.callbacks.data_report import DataReport
 from nas_lightning.callbacks.graceful_stop import GracefulStop
 from nas_lightning.callbacks.lost_process import LostProcess
 from nas_lightning.callbacks.predictions import PredictionWriter
@@ -13,6 +14,7 @@ from nas_lightning.signals import RunInterruptedError, RunRequeuedError
 
 __all__ = [
     "AverageWeights",
+    "DataReport",
     "GracefulStop",
     "LostProcess",
     "PredictionWriter",

@@ -1,18 +1,19 @@
 """Base class of image data modules, with classes, augmentation and cutout."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from torch import nn
 from torchvision.transforms import v2
 
+from nas_lightning.data.classes import absent_classes, listed, named, refuse_absent
 from nas_lightning.data.dataset import AugmentedDataset, LabelledImages
-from nas_lightning.data.halves import HalvedData, Part
+from nas_lightning.data.halves import HalvedData, Part, Separate
 from nas_lightning.data.transforms import Cutout
 from nas_lightning.ranges import at_least, check
 
-__all__ = ["ImageData", "Part"]
+__all__ = ["ImageData", "Part", "Separate"]
 
 
 class ImageData(HalvedData[LabelledImages], ABC):
@@ -48,6 +49,49 @@ class ImageData(HalvedData[LabelledImages], ABC):
     @abstractmethod
     def eval_transform(self) -> list[nn.Module]:
         """Return the steps from a stored image to a tensor, without randomness."""
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open the sets of a stage once, and check their labels.
+
+        Raises:
+            DataError: Data is missing or damaged, a label is outside the range, or the training
+                set has a single class or a class without images.
+            UsageError: The trainer would replace the samplers.
+        """
+        super().setup(stage)
+        classes = self.data_spec["num_classes"]
+        for part, loaded in self._sets.items():
+            if part == "predict":
+                continue
+            absent = absent_classes(self.labels(loaded), classes, f"the {part} set")
+            if part == "train":
+                refuse_absent(absent, classes, self.class_names)
+
+    def summary(self) -> list[tuple[str, str]]:
+        """Return lines with the classes, the images of each part, and the classes that lack any."""
+        classes = self.data_spec["num_classes"]
+        first, *lines = super().summary()
+        lines = [first, ("classes", listed(classes, self.class_names)), *lines]
+        for name, labels in self._parts():
+            if absent := absent_classes(labels, classes, name):
+                lines.append(
+                    ("warning", f"no image of {named(absent, self.class_names)} in {name}")
+                )
+        return lines
+
+    def _parts(self) -> Iterator[tuple[str, Sequence[int]]]:
+        """Yield the labels of each part that was opened."""
+        if "train" in self._sets:
+            labels = self.labels(self._sets["train"])
+            names = ("the weight half", "the architecture half")
+            if self.mode == "retrain":
+                names = ("the training part", "the validation part")
+            for name, indices in zip(names, self._indices, strict=True):
+                if indices:
+                    yield name, [labels[i] for i in indices]
+        for part, name in (("val", "the validation set"), ("test", "the test set")):
+            if part in self._sets:
+                yield name, self.labels(self._sets[part])
 
     def labels(self, loaded: LabelledImages) -> Sequence[int]:
         """Return the class of each image."""

@@ -45,6 +45,7 @@ class CIFAR10(InMemoryImages):
     def prepare_data(self) -> None:
         """Download a missing data set if `download` is set; runs in one process only."""
         if self.download:
+            self._check_ordinary()
             try:
                 self.reader(self.root, download=True)
             except (OSError, RuntimeError) as error:
@@ -56,6 +57,7 @@ class CIFAR10(InMemoryImages):
     def load(self, part: Part) -> TensorImages:
         """Return the training or the test images, bytes (N, 3, 32, 32)."""
         folder = Path(self.root) / self.reader.base_folder
+        self._check_ordinary()
         try:
             stored = self.reader(self.root, train=part == "train", download=False)
         except (OSError, RuntimeError) as error:
@@ -68,6 +70,15 @@ class CIFAR10(InMemoryImages):
         self.class_names = tuple(stored.classes)
         images = torch.from_numpy(stored.data).permute(0, 3, 1, 2).contiguous()
         return TensorImages(images, stored.targets)
+
+    def _check_ordinary(self) -> None:
+        """Refuse a pipe or a device among the files: reading it might never end."""
+        root, reader = Path(self.root), self.reader
+        names = [name for name, _ in (*reader.train_list, *reader.test_list)]
+        inner = [root / reader.base_folder / name for name in (*names, reader.meta["filename"])]
+        for path in (root / reader.filename, *inner):
+            if path.exists() and not path.is_file():
+                raise DataError(f"{str(path)!r} is not an ordinary file: replace it.")
 
     def preparation(self) -> Preparation:
         """Return shifts by up to four pixels, horizontal flips and normalisation."""

@@ -5,11 +5,19 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from torch import nn
+from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms.v2 import PILToTensor
 
-from nas_lightning.data.base import ImageData, Part
+from nas_lightning.data.base import ImageData, Part, Separate
+from nas_lightning.data.classes import named
 from nas_lightning.data.image_files import ImageFiles
-from nas_lightning.data.listing import class_folders, list_images
+from nas_lightning.data.listing import (
+    Listed,
+    class_folders,
+    list_all_images,
+    list_images,
+    training_classes,
+)
 from nas_lightning.data.pixels import WHITE
 from nas_lightning.data.transforms import (
     NormalizeBytes,
@@ -17,7 +25,8 @@ from nas_lightning.data.transforms import (
     centre_crop_transform,
     resized_crop_transform,
 )
-from nas_lightning.errors import DataError, UsageError
+from nas_lightning.errors import DataError
+from nas_lightning.ranges import POSITIVE, at_least, check
 
 # the usual values of ImageNet
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -26,7 +35,12 @@ _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 class ImageFolder(ImageData):
     """Image files in `root/train/<class>/` and, as the test set, `root/test/<class>/`.
 
-    Without a folder `test`, `val` is the test set. Images of every mode become RGB, upright as
+    Without a folder `test`, `val` is the test set. With both, `val` is the validation set of a
+    retraining, which then trains on all of `train`; a search uses `train` only. The test set may
+    lack classes. Predictions need no class folders: they are of all images in `test` or, without
+    it, in `root`. Links are followed.
+
+    Images of every mode become RGB, upright as
     their Exif orientation says; transparent pixels show `background`. Augmentation: random crops
     of at least half the area, horizontal flips, and optionally `cutout`.
 
@@ -43,7 +57,7 @@ class ImageFolder(ImageData):
 
     Raises:
         UsageError: An argument is out of range.
-        DataError: `root/train` is missing or has no classes.
+        DataError: `root/train` has no class folders, or only one.
     """
 
     test_folders: ClassVar[Sequence[str]] = ("test", "val")
@@ -58,34 +72,31 @@ class ImageFolder(ImageData):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if image_size < 1:
-            raise UsageError(f"image_size is {image_size}, but must be at least 1.")
-        if broken_images < 0:
-            raise UsageError(f"broken_images is {broken_images}, but must be 0 or more.")
-        if not 0 <= background <= WHITE:
-            raise UsageError(f"background is {background}, but must lie between 0 and {WHITE}.")
-        if white is not None and not 0 < white < float("inf"):
-            raise UsageError(f"white is {white}, but must be above 0.")
         self.root = root
         self.image_size = image_size
         self.broken_images = broken_images
         self.background = background
         self.white = white
-        self.class_names: tuple[str, ...] = class_folders(Path(root) / "train")
+        check(self, image_size=at_least(1), broken_images=at_least(0))
+        check(self, background=at_least(0, WHITE), white=POSITIVE)
+        train = Path(root) / "train"
+        # without `train`, new images are predicted or tested: a checkpoint has the names
+        self.class_names = training_classes(train) if train.is_dir() else None
+        self._notes: list[tuple[str, str]] = []
 
     @property
     def data_spec(self) -> dict[str, int]:
         """The sizes: three channels, one class per folder in `root/train`, `image_size` pixels."""
         return {
             "in_channels": 3,
-            "num_classes": len(self.class_names),
+            "num_classes": len(self._classes()),
             "image_size": self.image_size,
         }
 
     @property
     def meaning(self) -> dict[str, Any]:
-        """Mean and deviation of the normalisation."""
-        return {"mean": _MEAN, "std": _STD}
+        """Mean and deviation of the normalisation, and what transparent pixels show."""
+        return {"mean": _MEAN, "std": _STD, "background": self.background}
 
     @property
     def broken(self) -> list[str]:
@@ -99,22 +110,122 @@ class ImageFolder(ImageData):
             DataError: A folder is missing or has no images.
             UsageError: The trainer would replace the samplers.
         """
+        self._notes = []
         super().setup(stage)
         if isinstance(train := self._sets.get("train"), ImageFiles):
             train.keep_apart(*self._indices)
+        if stage == "fit":
+            self._look_ahead()
 
     def load(self, part: Part) -> ImageFiles:
         """List the files of the training or the test set."""
         folder = Path(self.root) / "train" if part == "train" else self._test_folder()
-        classes = class_folders(folder)
-        if classes != self.class_names:
-            differing = ", ".join(sorted(set(classes) ^ set(self.class_names))[:5])
+        if folder is None:
+            names = " or ".join(repr(name) for name in self.test_folders)
             raise DataError(
-                f"The classes in {str(folder)!r} differ from those in the training folder "
-                f"(such as {differing}): create the same class folders in both."
+                f"There is no test set in {self.root!r}: put its class folders into {names}."
             )
-        files, labels = list_images(folder, classes)
-        return ImageFiles(files, labels, self.broken_images, self.background, self.white)
+        if part != "train" and not self._has_classes(folder):
+            raise DataError(
+                f"The folder {str(folder)!r} has none of the class folders of the training "
+                f"({named(range(len(self._classes())), self._classes())}): create them, or use "
+                "`nas predict`, which needs none."
+            )
+        listed = list_images(folder, self._classes())
+        present = set(listed.labels)
+        empty = [name for label, name in enumerate(self._classes()) if label not in present]
+        if part == "train" and empty:
+            raise DataError(
+                f"The class folder {str(folder / empty[0])!r} contains no images "
+                f"({', '.join(IMG_EXTENSIONS)}): add some or remove the folder."
+            )
+        return self._open(folder, listed)
+
+    def separate(self, part: Separate) -> ImageFiles | None:
+        """List `val` as validation set if it is not the test set, or images without classes."""
+        if part == "val":
+            if (folder := self.val_folder) is None:
+                return None
+            return self._open(folder, list_images(folder, self._classes()))
+        folder = self._test_folder() or Path(self.root)
+        listed = list_all_images(folder)
+        if not listed.labels:
+            raise DataError(f"The folder {str(folder)!r} contains no images to predict.")
+        return self._open(folder, listed)
+
+    @property
+    def val_folder(self) -> Path | None:
+        """The folder of the validation set, if it is not a part of the training set.
+
+        Raises:
+            DataError: It has a class that the training set does not have.
+        """
+        folder, test = Path(self.root) / "val", self._test_folder()
+        if test is None or test == folder or not folder.is_dir():
+            return None
+        return folder if self._has_classes(folder) else None
+
+    @property
+    def predicted_files(self) -> ImageFiles | None:
+        """The images that `predict_dataloader` reads, in the order of its indices."""
+        found = self._sets.get("predict")
+        return found if isinstance(found, ImageFiles) else None
+
+    def summary(self) -> list[tuple[str, str]]:
+        """Return lines with the folder, the classes, the images, and what is not used."""
+        (name, kind), *lines = super().summary()
+        return [(name, f"{kind}, {self.root}"), *lines, *self._notes]
+
+    def _classes(self) -> tuple[str, ...]:
+        if self.class_names is None:
+            return training_classes(Path(self.root) / "train")  # raises, unless it came meanwhile
+        return self.class_names
+
+    def _open(self, folder: Path, found: Listed) -> ImageFiles:
+        """Return the images of a folder, and note what was ignored."""
+        if text := str(found.ignored):
+            self._notes.append((f"ignored in {folder.name}/", text))
+        return ImageFiles(
+            found.files, found.labels, self.broken_images, self.background, self.white
+        )
+
+    def _has_classes(self, folder: Path) -> bool:
+        """Return True if a folder has class folders of the training set, and no others.
+
+        A single other folder is not taken for a class, since some sets come as `test/images`.
+
+        Raises:
+            DataError: It has other class folders, too, or several.
+        """
+        found, classes = set(class_folders(folder)), set(self._classes())
+        unknown = sorted(found - classes)
+        if unknown and (len(unknown) > 1 or found & classes):
+            raise DataError(
+                f"The folder {str(folder)!r} has {named(range(len(unknown)), unknown)}, which the "
+                "training set does not have: rename or remove the folder."
+            )
+        return bool(found & classes) and not unknown
+
+    def _look_ahead(self) -> None:
+        """Note what a training does not use, and refuse a test set that cannot be tested later."""
+        root, test = Path(self.root), self._test_folder()
+        if test is None:
+            self._notes.append(("warning", f"there is no test set in {self.root}"))
+        elif not self._has_classes(test):
+            self._notes.append(("warning", f"{test.name}/ has no class folders: it can be "
+                                           "predicted, but not tested"))  # fmt: skip
+        elif test.name == "val":
+            self._notes.append(("test set", "val/, which a training does not read"))
+        if self.mode == "retrain" and self.val_folder is not None:
+            self._notes.append(("validation", "all images in val/; val_fraction is not used"))
+        for name in ("val", "test"):
+            other = root / name
+            if not other.is_dir() or other == test:
+                continue
+            if self.mode == "search" and other == self.val_folder:
+                self._notes.append(("not used", f"{name}/: a search uses train/ only"))
+            elif other != self.val_folder:
+                self._notes.append(("not used", f"{name}/"))
 
     def augmentation(self) -> list[nn.Module]:
         """Return the steps from an RGB image to an augmented one of size `image_size`."""
@@ -140,11 +251,6 @@ class ImageFolder(ImageData):
     def _files(self) -> list[ImageFiles]:
         return [files for files in self._sets.values() if isinstance(files, ImageFiles)]
 
-    def _test_folder(self) -> Path:
-        for name in self.test_folders:
-            if (folder := Path(self.root) / name).is_dir():
-                return folder
-        names = " or ".join(repr(name) for name in self.test_folders)
-        raise DataError(
-            f"There is no test set in {self.root!r}: put its class folders into {names}."
-        )
+    def _test_folder(self) -> Path | None:
+        folders = (Path(self.root) / name for name in self.test_folders)
+        return next((folder for folder in folders if folder.is_dir()), None)

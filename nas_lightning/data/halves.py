@@ -12,13 +12,16 @@ from nas_lightning.data.loaders import Loader, make_loader
 from nas_lightning.data.resumable import ResumableData, check_trainer
 from nas_lightning.data.sampler import EpochSampler
 from nas_lightning.data.split import split_indices
-from nas_lightning.errors import UsageError
+from nas_lightning.errors import DataError, UsageError
 from nas_lightning.randomness import mix_seed
 from nas_lightning.ranges import FRACTION, PROBABILITY, at_least, check
 
-Part = Literal["train", "test"]
+Part = Literal["train", "val", "test", "predict"]
+Separate = Literal["val", "predict"]
+"""Sets that data may have in addition: for validation, and samples without labels."""
 S = TypeVar("S")
 """Type of an opened training or test set."""
+_NAMES = {"train": "training", "val": "validation", "test": "test", "predict": "prediction"}
 Batches = Loader | DeviceLoader
 """Loaders of batches, from loaded samples or from images on the device."""
 
@@ -99,6 +102,15 @@ class HalvedData(ResumableData, ABC, Generic[S]):
     def load(self, part: Part) -> S:
         """Open the training or the test set; raise DataError if it is missing or damaged."""
 
+    def separate(self, part: Separate) -> S | None:
+        """Open a validation set beside the training set, or samples without labels to predict.
+
+        Returns:
+            `None` if there is none: a part of the training set is the validation set, and the test
+            set is predicted.
+        """
+        return None
+
     @abstractmethod
     def labels(self, loaded: S) -> Sequence[int]:
         """Return the class of each sample; all classes are split in the same proportion."""
@@ -131,10 +143,51 @@ class HalvedData(ResumableData, ABC, Generic[S]):
         if self.trainer is not None:
             check_trainer(self.trainer)
         if stage in ("fit", "validate", None) and "train" not in self._sets:
-            train = self._sets["train"] = self.load("train")
-            self._indices = self.split(self.labels(train))
-        if stage in ("test", "predict", None) and "test" not in self._sets:
+            self._open_train()
+        if stage == "predict" and (new := self.separate("predict")) is not None:
+            self._sets["predict"] = new
+        elif stage in ("test", "predict", None) and "test" not in self._sets:
             self._sets["test"] = self.load("test")
+        for part, loaded in self._sets.items():
+            if not len(self.labels(loaded)):
+                raise DataError(f"The {_NAMES[part]} set has no {self.samples}.")
+
+    def _open_train(self) -> None:
+        """Open and split the training set, and open the validation set if there is one."""
+        train = self.load("train")
+        labels = self.labels(train)
+        held_out = self.separate("val") if self.mode == "retrain" else None
+        if held_out is not None:
+            self._sets["val"] = held_out
+            self._indices = (list(range(len(labels))), [])
+        else:
+            self._indices = self.split(labels)
+            if self.mode == "retrain" and self.val_fraction > 0 and not self._indices[1]:
+                raise UsageError(
+                    f"val_fraction {self.val_fraction:g} of {len(labels):,} {self.samples} is none "
+                    f"for validation: set it to {1 / max(1, len(labels)):.2g} or more, or to 0 and "
+                    "checkpoint.monitor to null."
+                )
+        self._sets["train"] = train
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of samples in each part that was opened."""
+        found: dict[str, int] = {}
+        first, second = (len(part) for part in self._indices)
+        if "train" in self._sets:
+            if self.mode == "retrain":
+                found = {"training": first, "validation": second}
+            elif self.single_level:
+                found = {"training (weights and architecture)": first}
+            else:
+                found = {"weight half": first, "architecture half (and validation)": second}
+        sets = {part: len(self.labels(loaded)) for part, loaded in self._sets.items()}
+        return found | {_NAMES[part]: sets[part] for part in sets if part != "train"}
+
+    def summary(self) -> list[tuple[str, str]]:
+        """Return lines with the number of samples of each part."""
+        parts = ", ".join(f"{name} {number:,}" for name, number in self.counts().items())
+        return [*super().summary(), (self.samples, parts)]
 
     def train_dataloader(self) -> CombinedLoader | Batches:
         """Return augmented, shuffled batches, starting at the position of a loaded checkpoint."""
@@ -152,17 +205,22 @@ class HalvedData(ResumableData, ABC, Generic[S]):
         return CombinedLoader(loaders, mode="min_size")
 
     def val_dataloader(self) -> Batches | list[Batches]:
-        """Return the architecture half or the validation part, without augmentation."""
+        """Return the architecture half or the validation set, without augmentation."""
+        if "val" in self._sets:
+            return self._whole("val")
         indices = self._indices[1]
         return self._eval_loader("train", indices) if indices else []
 
     def test_dataloader(self) -> Batches:
         """Return the test set without augmentation."""
-        return self._eval_loader("test", range(len(self.labels(self._sets["test"]))))
+        return self._whole("test")
 
     def predict_dataloader(self) -> Batches:
-        """Return the test set without augmentation."""
-        return self.test_dataloader()
+        """Return the samples to predict, without augmentation: the test set, unless others."""
+        return self._whole("predict" if "predict" in self._sets else "test")
+
+    def _whole(self, part: Part) -> Batches:
+        return self._eval_loader(part, range(len(self.labels(self._sets[part]))))
 
     def _train_loader(
         self, name: str, indices: Sequence[int], size: int, stream: int, epoch: int, batch: int

@@ -28,6 +28,10 @@ class ResumableData(LightningDataModule):
         self._seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed
         self._resume: tuple[int, int] | None = None
 
+    def summary(self) -> list[tuple[str, str]]:
+        """Return what was found, as lines of a name and a text; after `setup`."""
+        return [("data", type(self).__name__)]
+
     def state_dict(self) -> dict[str, Any]:
         """Return the position: `epoch`, and `batch`, the number of its batches that are done."""
         if self.trainer is None:

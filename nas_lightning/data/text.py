@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any, final
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from nas_lightning.data.tokens import Corpus, TokenData
 from nas_lightning.errors import DataError
+from nas_lightning.files import open_ordinary
 
 PARTS = ("train", "valid", "test")
 LAYOUTS = ("ptb.{}.txt", "wiki.{}.tokens", "{}.txt")
@@ -51,7 +53,7 @@ class TextData(TokenData):
         folder = Path(self.root)
         layouts = [[folder / name.format(part) for part in PARTS] for name in LAYOUTS]
         for paths in layouts:
-            missing = [path.name for path in paths if not path.is_file()]
+            missing = [path.name for path in paths if not path.exists()]
             if not missing:
                 return paths
             if len(missing) < len(PARTS):
@@ -69,11 +71,13 @@ def _read(path: Path, vocabulary: dict[str, int]) -> Tensor:
     """Read the word indices (N,) of a file and add new words to the vocabulary."""
     indices: list[int] = []
     try:
-        with path.open(encoding="utf-8") as file:
+        with io.TextIOWrapper(open_ordinary(path), encoding="utf-8-sig") as file:
             for line in file:
                 for word in (*line.split(), END):
                     indices.append(vocabulary.setdefault(word, len(vocabulary)))  # noqa: PERF401 (a vocabulary that grows)
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise DataError(f"The file {str(path)!r} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
         raise DataError(f"The file {str(path)!r} cannot be read as UTF-8 text: {error}") from error
     if not indices:
         raise DataError(f"The file {str(path)!r} is empty.")

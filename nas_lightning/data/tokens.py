@@ -139,6 +139,15 @@ class TokenData(ResumableData, ABC):
             check_trainer(self.trainer)
         _ = self.corpus
 
+    def summary(self) -> list[tuple[str, str]]:
+        """Return lines with the size of the texts and of the vocabulary."""
+        texts = {"training": "train", "validation": "valid", "test": "test"}
+        if self.mode == "search":
+            texts = {"weights": "train", "architecture (and validation)": "valid", "test": "test"}
+        sizes = [f"{name} {len(getattr(self.corpus, part)):,}" for name, part in texts.items()]
+        words = f"{', '.join(sizes)}; vocabulary {self.corpus.num_tokens:,}"
+        return [*super().summary(), ("words", words)]
+
     def train_dataloader(self) -> CombinedLoader | Loader:
         """Return training sequences, starting at the position of a loaded checkpoint."""
         columns = self._columns("train", self.batch_size, "batch_size")

@@ -7,19 +7,30 @@ from typing import Any
 
 from lightning.pytorch import LightningDataModule, Trainer
 
-from nas_lightning.errors import UsageError
+from nas_lightning.data import ImageFolder
+from nas_lightning.errors import DataError, UsageError
 from nas_lightning.ranges import at_least, check_value
 from nas_lightning.search import SearchStrategy
-from nas_lightning.training.meaning import meaning
+from nas_lightning.training.checkpoints import recorded_meaning
+from nas_lightning.training.meaning import CLASSES, meaning
 from nas_lightning.training.spec import checked_spec
 
 
-def data_spec(data: LightningDataModule) -> dict[str, Any]:
+def data_spec(
+    data: LightningDataModule, checkpoint: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Return the sizes of a data module's data.
 
+    Args:
+        data: The data module. Images without a training set get the class names of the checkpoint.
+        checkpoint: Content of the checkpoint that is tested or predicts, if there is one.
+
     Raises:
+        DataError: The data is missing, or the checkpoint does not name its classes.
         UsageError: The data module does not have them, or they are malformed.
     """
+    if checkpoint is not None:
+        _name_classes(data, checkpoint)
     spec = getattr(data, "data_spec", None)
     if spec is None:
         raise UsageError(
@@ -30,6 +41,18 @@ def data_spec(data: LightningDataModule) -> dict[str, Any]:
     found = dict(checked_spec(spec, type(data).__name__))
     meaning(data)  # raises if its other attributes are malformed
     return found
+
+
+def _name_classes(data: LightningDataModule, checkpoint: Mapping[str, Any]) -> None:
+    if not isinstance(data, ImageFolder) or data.class_names is not None:
+        return
+    names = recorded_meaning(checkpoint).get(CLASSES)
+    if not names:
+        raise DataError(
+            f"There is no folder 'train' in {data.root!r}, and the checkpoint, of an earlier "
+            "release, does not name its classes: set --data.root to a folder with both."
+        )
+    data.class_names = tuple(names)
 
 
 def check_numbers(config: Mapping[str, Any]) -> None:
@@ -73,6 +96,8 @@ def check_monitor(monitor: str | None, data: LightningDataModule) -> None:
         UsageError: It has none.
     """
     retrains = getattr(data, "mode", None) == "retrain"
+    if getattr(data, "val_folder", None) is not None:
+        return
     if retrains and "val_" in (monitor or "") and getattr(data, "val_fraction", 1) == 0:
         raise UsageError(
             f"data.val_fraction 0 leaves no validation data for checkpoint.monitor {monitor}: "

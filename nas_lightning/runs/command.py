@@ -21,6 +21,7 @@ import nas_lightning.retrain
 import nas_lightning.strategies  # noqa: F401 (for its classes, see above)
 from nas_lightning import __version__, signals
 from nas_lightning.callbacks import (
+    DataReport,
     PredictionWriter,
     RunCheckpoint,
     RunProgressBar,
@@ -28,9 +29,9 @@ from nas_lightning.callbacks import (
 from nas_lightning.data.workers import shielded_workers
 from nas_lightning.runs.checks import check_monitor, check_numbers, data_spec, refuse_strategies
 from nas_lightning.runs.directory import (
-    CHECKPOINTS,
     Claim,
     Start,
+    checkpoint_folder,
     claim,
     default_checkpoint,
     find_checkpoint,
@@ -165,10 +166,13 @@ class NASCLI(LightningCLI):
             }
         )
         parser.link_arguments("run_dir", "trainer.default_root_dir")
-        parser.link_arguments("run_dir", "checkpoint.dirpath", compute_fn=_checkpoint_folder)
+        parser.link_arguments("run_dir", "checkpoint.dirpath", compute_fn=checkpoint_folder)
         parser.link_arguments(
-            "data", "model.init_args.data_spec", compute_fn=data_spec, apply_on="instantiate"
+            "data", "model.init_args.data_spec", compute_fn=self._sizes, apply_on="instantiate"
         )
+
+    def _sizes(self, data: LightningDataModule) -> dict[str, Any]:
+        return data_spec(data, self.start.content)
 
     def _prepare_subcommand_parser(
         self, klass: type, subcommand: str, **kwargs: Any
@@ -270,9 +274,9 @@ class NASCLI(LightningCLI):
 
     def _extra_callbacks(self, trainer: Trainer, run_dir: Path) -> list[Callback]:
         """Return the callbacks of every run, in the order in which they are called."""
-        found: list[Callback] = [PredictionWriter(run_dir)]
+        found: list[Callback] = [PredictionWriter(run_dir), DataReport()]
         if trainer.fast_dev_run:  # type: ignore[attr-defined] # set by a connector
-            return []
+            return [DataReport()]
         if self.subcommand == "fit":
             config = self.config[str(self.subcommand)]
             saving = SaveConfig(self._parser(self.subcommand), config, run_dir, self.start)
@@ -285,10 +289,6 @@ class NASCLI(LightningCLI):
         parser = self._parser(self.subcommand)
         text = parser.dump(self.config[str(self.subcommand)], skip_none=False)
         return parse_mapping(text, "the configuration")
-
-
-def _checkpoint_folder(run_dir: str) -> str:
-    return str(Path(run_dir) / CHECKPOINTS)
 
 
 def run(arguments: list[str]) -> NASCLI:

@@ -41,6 +41,11 @@ class Start:
     content: dict[str, Any] | None = field(default=None, compare=False, repr=False)
 
 
+def checkpoint_folder(run_dir: str) -> str:
+    """Return the folder of a run's checkpoints."""
+    return str(Path(run_dir) / CHECKPOINTS)
+
+
 def find_start(run_dir: Path, name: str | None, job: SlurmJob | None) -> Start:
     """Return the start that `--ckpt_path` means for a fit.
 

@@ -231,7 +231,7 @@ def test_the_test_set_has_a_count_of_its_own(root: Path) -> None:
 
 
 def test_a_negative_number_is_refused(root: Path) -> None:
-    with pytest.raises(UsageError, match="broken_images is -1"):
+    with pytest.raises(UsageError, match="broken_images must be at least 0, found -1"):
         ImageFolder(root=str(root), broken_images=-1)
 
 

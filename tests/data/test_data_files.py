@@ -151,7 +151,7 @@ def test_test_folder_goes_before_val(root: Path) -> None:
 
 def test_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"train' was not found: set --data.root"):
-        ImageFolder(root=str(tmp_path))
+        _ = ImageFolder(root=str(tmp_path)).data_spec
 
 
 def test_no_classes(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_empty_class(root: Path) -> None:
 
 def test_other_classes_in_the_test_set(root: Path) -> None:
     (root / "val" / "dog").rename(root / "val" / "wolf")
-    with pytest.raises(DataError, match=r"differ .*dog, wolf"):
+    with pytest.raises(DataError, match=r"val' has class wolf, which the training set does not"):
         ImageFolder(root=str(root)).setup("test")
 
 
@@ -199,7 +199,7 @@ def test_damaged_image_is_named_by_a_worker(root: Path) -> None:
 
 
 def test_image_size_is_checked(root: Path) -> None:
-    with pytest.raises(UsageError, match="image_size is 0"):
+    with pytest.raises(UsageError, match="ImageFolder: image_size must be at least 1, found 0"):
         ImageFolder(root=str(root), image_size=0)
 
 

@@ -93,7 +93,7 @@ def test_both_halves_give_equally_many_batches(fraction: float) -> None:
 
 
 def test_the_halves_are_shuffled_differently() -> None:
-    data = Synthetic(train_size=200, num_classes=1, batch_size=10)
+    data = Synthetic(train_size=200, num_classes=2, batch_size=10)
     data.setup("fit")
     positions = []
     for half in loaders(data).values():

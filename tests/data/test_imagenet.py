@@ -119,7 +119,7 @@ def test_val_that_was_not_sorted_into_classes(root: Path) -> None:
         path.rename(root / "val" / path.name)
     for name in SIZES:
         (root / "val" / name).rmdir()
-    with pytest.raises(DataError, match=r"val' has no class folders"):
+    with pytest.raises(DataError, match=r"val' has none of the class folders"):
         ImageNet(root=str(root)).setup("test")
 
 
@@ -192,7 +192,7 @@ def test_files_of_subfolders_are_listed_and_hidden_ones_are_not(tmp_path: Path) 
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "a" / "folder.jpg").mkdir()
-    files, labels = list_images(tmp_path, ["a", "b"])
+    files, labels, _ = list_images(tmp_path, ["a", "b"])
     listed = ["a/3.JPEG", "a/x/2.jpg", "a/x/y/1.PNG", "b/ü ñ.webp"]
     assert list(files) == files[:] == [tmp_path / name for name in listed]
     assert labels == [0, 0, 0, 1]

@@ -246,8 +246,10 @@ def test_both_ways_of_a_declaration_augment_alike() -> None:
     """Over many epochs an image is seen in the same variants by both."""
 
     class Made(CIFAR10):
+        num_classes = 2
+
         def load(self, part: Any) -> Any:
-            made = Synthetic(train_size=1, image_size=32).load("train")
+            made = Synthetic(train_size=2, image_size=32).load("train")
             made.images = made.images.mul(50).add(128).clamp(1, 255).byte()
             return made
 
