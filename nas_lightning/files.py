@@ -55,6 +55,21 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def is_there(path: Path) -> bool:
+    """Return True if a file or folder exists.
+
+    `Path.exists` of some releases of Python also returns False if the system cannot tell.
+
+    Raises:
+        OSError: The system cannot tell.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
 def open_ordinary(path: Path) -> BinaryIO:
     """Open an ordinary file for reading; links are followed.
 

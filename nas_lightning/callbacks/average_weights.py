@@ -39,6 +39,9 @@ class AverageWeights(Callback):
             or `checkpoint.save_weights_only` is set.
     """
 
+    mode = "min"
+    """Direction in which the monitored metric must be better."""
+
     def __init__(self, nonmono: int = 5, monitor: str = "retrain/val_loss") -> None:
         self.nonmono = nonmono
         check(self, nonmono=at_least(0))

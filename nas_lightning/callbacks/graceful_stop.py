@@ -41,7 +41,7 @@ class GracefulStop(Callback):
     `signals.Stopped` at once, if this process receives signals by `signals.received` and is the
     only one of the run. Several processes stop together before their first batch.
 
-    Requires a `RunCheckpoint` among the callbacks.
+    Without a `RunCheckpoint` among the callbacks the run stops too, and nothing is saved.
 
     Args:
         job: SLURM job of this process, if any.
@@ -115,8 +115,9 @@ class GracefulStop(Callback):
         if trainer.is_global_zero and _recreate(trainer):
             self._lost = True
         self._agree(trainer)
-        if self._stopping and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
-            _saving(trainer).prepare(trainer)
+        within = not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        if self._stopping and within and (saving := _saving(trainer)):
+            saving.prepare(trainer)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
@@ -144,7 +145,8 @@ class GracefulStop(Callback):
             RunInterruptedError: A signal came.
             RunDirectoryLostError: The run directory vanished.
         """
-        if trainer.current_epoch and _saving(trainer).prepared:
+        saving = _saving(trainer)
+        if trainer.current_epoch and (saving is None or saving.prepared):
             self._agree(trainer)
             if self._stopping:
                 self._stop(trainer, trainer.current_epoch, 0)
@@ -160,9 +162,13 @@ class GracefulStop(Callback):
 
     def _stop(self, trainer: Trainer, epoch: int, batch: int) -> None:
         """Stop before a batch of an epoch, both counted from 0."""
-        _saving(trainer).commit(trainer)
         where = f"after {reached(epoch, batch, trainer.max_epochs)}"
-        self._end(trainer, where, f"go on {self._advice(trainer)}")
+        if (saving := _saving(trainer)) is None:
+            advice = "it kept no checkpoints, so it cannot be resumed"
+        else:
+            saving.commit(trainer)
+            advice = f"go on {self._advice(saving)}"
+        self._end(trainer, where, advice)
 
     def _end(self, trainer: Trainer, where: str, advice: str) -> None:
         if self._stopping == LOST:
@@ -192,9 +198,9 @@ class GracefulStop(Callback):
         if problem is not None:
             raise RequeueError(problem)
 
-    def _advice(self, trainer: Trainer) -> str:
+    def _advice(self, saving: RunCheckpoint) -> str:
         if self.resume is None:
-            return f"from {_saving(trainer).files.last}"
+            return f"from {saving.files.last}"
         return f"with {self.resume}"
 
 
@@ -211,5 +217,7 @@ def _recreate(trainer: Trainer) -> bool:
     return Path(trainer.default_root_dir) in lost
 
 
-def _saving(trainer: Trainer) -> RunCheckpoint:
-    return next(c for c in trainer.checkpoint_callbacks if isinstance(c, RunCheckpoint))
+def _saving(trainer: Trainer) -> RunCheckpoint | None:
+    """Return the callback that keeps the checkpoints of the run, if it keeps any."""
+    saving = (c for c in trainer.checkpoint_callbacks if isinstance(c, RunCheckpoint))
+    return next(saving, None)

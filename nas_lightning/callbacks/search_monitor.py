@@ -37,6 +37,10 @@ def entropy(weights: Tensor) -> Tensor:
     return mean
 
 
+PREFIXES = ("search/skips", "search/entropy_", "search/edge_entropy_", "alpha/", "beta/")
+"""Prefixes of the names under which `SearchMonitor` logs."""
+
+
 class SearchMonitor(Callback):
     """Show a search in the loggers at the end of each epoch.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -54,6 +55,7 @@ class RetrainModule(Stage):
     kind = "retrain"
     names = ("train", "val", "test")
     train_streams = ("train",)
+    prefixes = MappingProxyType({"train": "retrain/train", "val": "retrain/val"})
 
     def __init__(
         self,

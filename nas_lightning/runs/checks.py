@@ -9,7 +9,6 @@ from lightning.pytorch import LightningDataModule, Trainer
 
 from nas_lightning.data import ImageFolder
 from nas_lightning.errors import DataError, UsageError
-from nas_lightning.ranges import at_least, check_value
 from nas_lightning.search import SearchStrategy
 from nas_lightning.training.checkpoints import recorded_meaning
 from nas_lightning.training.meaning import CLASSES, meaning
@@ -55,20 +54,6 @@ def _name_classes(data: LightningDataModule, checkpoint: Mapping[str, Any]) -> N
     data.class_names = tuple(names)
 
 
-def check_numbers(config: Mapping[str, Any]) -> None:
-    """Check the seed and the number of threads.
-
-    Args:
-        config: The configuration of the run.
-
-    Raises:
-        UsageError: One is out of range.
-    """
-    if not isinstance(seed := config["seed_everything"], bool):  # true draws a seed
-        check_value("seed_everything", seed, at_least(0, 2**32 - 1))
-    check_value("threads", config["threads"], at_least(1, 1024))
-
-
 def refuse_strategies(trainer: Trainer) -> None:
     """Refuse search strategies among the trainer's callbacks.
 
@@ -83,23 +68,3 @@ def refuse_strategies(trainer: Trainer) -> None:
                 f"trainer.callbacks: {type(callback).__name__} is a search strategy: list it under "
                 f"model.strategies of a SearchModule"
             )
-
-
-def check_monitor(monitor: str | None, data: LightningDataModule) -> None:
-    """Check that a retraining has the validation data that choose its best checkpoint.
-
-    Args:
-        monitor: `checkpoint.monitor`.
-        data: The data module.
-
-    Raises:
-        UsageError: It has none.
-    """
-    retrains = getattr(data, "mode", None) == "retrain"
-    if getattr(data, "val_folder", None) is not None:
-        return
-    if retrains and "val_" in (monitor or "") and getattr(data, "val_fraction", 1) == 0:
-        raise UsageError(
-            f"data.val_fraction 0 leaves no validation data for checkpoint.monitor {monitor}: "
-            f"set --checkpoint.monitor null, or a larger --data.val_fraction"
-        )

@@ -10,7 +10,6 @@ import lightning
 import torch
 from jsonargparse import Namespace
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
@@ -23,15 +22,13 @@ from nas_lightning import __version__, signals
 from nas_lightning.callbacks import (
     DataReport,
     PredictionWriter,
-    RunCheckpoint,
-    RunProgressBar,
 )
 from nas_lightning.data.workers import shielded_workers
-from nas_lightning.runs.checks import check_monitor, check_numbers, data_spec, refuse_strategies
+from nas_lightning.errors import UsageError
+from nas_lightning.runs.checks import data_spec, refuse_strategies
 from nas_lightning.runs.directory import (
     Claim,
     Start,
-    checkpoint_folder,
     claim,
     default_checkpoint,
     find_checkpoint,
@@ -43,11 +40,15 @@ from nas_lightning.runs.fit_callbacks import fit_callbacks
 from nas_lightning.runs.header import header
 from nas_lightning.runs.held_logger import hold
 from nas_lightning.runs.loggers import make_loggers
-from nas_lightning.runs.parser import NASArgumentParser, PackagedConfig, PrintPlan
+from nas_lightning.runs.monitors import check_monitors
+from nas_lightning.runs.options import add_options
+from nas_lightning.runs.own_callbacks import leave_nothing, own_callbacks
+from nas_lightning.runs.parser import NASArgumentParser, PackagedConfig
 from nas_lightning.runs.paths import expand_paths
 from nas_lightning.runs.quiet import quiet
 from nas_lightning.runs.save_config import SaveConfig
-from nas_lightning.runs.shared_settings import Stages, write_stages
+from nas_lightning.runs.shared_settings import write_stages
+from nas_lightning.runs.trainer_settings import check_length, check_settings
 from nas_lightning.signals import Stopped
 from nas_lightning.slurm.environment import check_environment, trainer_arguments
 from nas_lightning.slurm.job import active_job
@@ -65,12 +66,14 @@ class NASCLI(LightningCLI):
         verb: The verb.
         claim: The claim on the run directory while a fit runs.
         start: The start of a fit, or the checkpoint that another verb evaluates.
+        ended: True if the checkpoint has all epochs of the run.
     """
 
     def __init__(self, arguments: list[str]) -> None:
         self.verb = arguments[0]
         self.claim: Claim | None = None
         self.start = Start(None, takes_over=False)
+        self.ended = False
         try:
             with explained(self), shielded_workers(), signals.attended():
                 self._run(arguments)
@@ -101,7 +104,6 @@ class NASCLI(LightningCLI):
             trainer_defaults={
                 "use_distributed_sampler": False,
                 "enable_model_summary": False,  # it would list thousands of modules
-                "callbacks": [RunProgressBar()],
             },
             auto_configure_optimizers=False,
             args=arguments,
@@ -128,48 +130,7 @@ class NASCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the options of every run, and link those that share a value."""
-        parser.add_argument(
-            "--run_dir",
-            type=str,
-            default="runs/default",
-            help="Directory for all files of the run; never shared by two runs.",
-        )
-        parser.add_argument(
-            "--threads",
-            type=int | None,
-            default=None,
-            help="CPU threads of PyTorch; by default all cores. Small images are faster with one.",
-        )
-        parser.add_argument(
-            "--pictures",
-            type=bool,
-            default=True,
-            help="Draw a search's cells and weights for TensorBoard; takes seconds per epoch.",
-        )
-        parser.add_argument(
-            "--curves",
-            type=bool,
-            default=False,
-            help="Log each single α and β of a search to all loggers, TensorBoard included.",
-        )
-        if self.verb == "fit":
-            parser.add_argument("--print_plan", action=PrintPlan)
-        parser.add_class_arguments(Stages, "stages")
-        parser.add_lightning_class_args(RunCheckpoint, "checkpoint")
-        parser.set_defaults(
-            {
-                "checkpoint.filename": "best",
-                "checkpoint.save_last": False,
-                "checkpoint.save_top_k": 0,
-                "checkpoint.save_on_train_epoch_end": True,
-                "checkpoint.enable_version_counter": False,
-            }
-        )
-        parser.link_arguments("run_dir", "trainer.default_root_dir")
-        parser.link_arguments("run_dir", "checkpoint.dirpath", compute_fn=checkpoint_folder)
-        parser.link_arguments(
-            "data", "model.init_args.data_spec", compute_fn=self._sizes, apply_on="instantiate"
-        )
+        add_options(parser, self.verb, self._sizes)
 
     def _sizes(self, data: LightningDataModule) -> dict[str, Any]:
         return data_spec(data, self.start.content)
@@ -184,17 +145,17 @@ class NASCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Read the configuration and complete it."""
         super().parse_arguments(parser, args)
-        check_numbers(self.config[self.config.subcommand])
         config = self.config[self.config.subcommand]
         expand_paths(config)
         self.complete(config)
 
     def complete(self, config: Namespace) -> None:
-        """Complete the configuration of the run before anything is built.
+        """Complete and check the configuration of the run before anything is built.
 
         Here: write the settings under `stages` to their places.
         """
         write_stages(config)
+        check_settings(config, self.verb)
 
     def _parse_ckpt_path(self) -> None:
         """Find the checkpoint and claim the run directory before anything is built.
@@ -211,6 +172,8 @@ class NASCLI(LightningCLI):
             self.start = Start(found[0], takes_over=False, content=found[1])
             return
         self.start = find_start(run_dir, name, active_job())
+        if self.start.content is not None and not config.trainer.fast_dev_run:
+            self.ended = not check_length(self.start.content, config.trainer.max_epochs)
         # one process holds the directory for all of them
         if not config.trainer.fast_dev_run and getattr(rank_zero_only, "rank", 0) == 0:
             self.claim = claim(run_dir, self.start)
@@ -224,7 +187,7 @@ class NASCLI(LightningCLI):
         """Return the trainer, with the loggers and callbacks of every run."""
         config = self._get(self.config, "trainer")
         run_dir = Path(self._get(self.config, "run_dir"))
-        if config.logger is not False and not config.fast_dev_run:
+        if config.logger is not False and not config.fast_dev_run and not config.barebones:
             kwargs["logger"] = make_loggers(
                 self._get(self.config_init, "trainer").logger,
                 run_dir,
@@ -238,15 +201,21 @@ class NASCLI(LightningCLI):
         refuse_strategies(trainer)
         self._hand_over_checkpoint(trainer)
         prepare_distribution(trainer, self.model)
-        if trainer.fast_dev_run:  # type: ignore[attr-defined] # set by a connector
-            # Lightning would still write last.ckpt, into a directory that was not claimed
-            trainer.callbacks = [  # type: ignore[attr-defined] # set by a connector
-                callback
-                for callback in trainer.callbacks  # type: ignore[attr-defined] # set by a connector
-                if not isinstance(callback, Checkpoint)
-            ]
+        leave_nothing(trainer)
         trainer.callbacks[:0] = self._extra_callbacks(trainer, run_dir)  # type: ignore[attr-defined] # set by a connector
         return trainer
+
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
+        """Return the trainer, with our progress bar and checkpoints unless they are switched off.
+
+        Args:
+            config: Settings of the trainer.
+            callbacks: Callbacks with settings of their own: the `RunCheckpoint`.
+        """
+        ours = own_callbacks(config)
+        return super()._instantiate_trainer(
+            config, [*(callbacks if ours.saves else ()), *ours.more]
+        )
 
     def _hand_over_checkpoint(self, trainer: Trainer) -> None:
         """Let the trainer take the content that was read already, and keep no reference to it."""
@@ -262,15 +231,37 @@ class NASCLI(LightningCLI):
             torch.set_num_threads(threads)
 
     def before_fit(self) -> None:
-        """Check the checkpoint's metric, and print the run directory and the header of the run.
+        """Check the metrics that are monitored, and print the header of the run.
 
         Raises:
-            UsageError: There is no validation data to choose a checkpoint by.
+            UsageError: A metric is not logged, or its direction is another one.
         """
-        check_monitor(self._get(self.config, "checkpoint").monitor, self.datamodule)
+        check_monitors(self.trainer, self.model, self.datamodule)
         if self.trainer.is_global_zero:
             print(f"{'run directory':<24} {self._get(self.config, 'run_dir')}")
+            if not self.trainer.checkpoint_callbacks:
+                print(
+                    f"{'checkpoints':<24} none: the run cannot be resumed, tested or derived from"
+                )
             print(header(self.model, self.datamodule), flush=True)
+
+    def after_fit(self) -> None:
+        """Say so if nothing was trained.
+
+        Raises:
+            UsageError: There was no batch to train on.
+        """
+        if self.ended:
+            epochs = self.trainer.max_epochs
+            print(
+                f"nothing to do: {epochs} of {epochs} epochs are done; to train on, set "
+                f"--trainer.max_epochs to more than {epochs}"
+            )
+        elif self.trainer.fit_loop.epoch_loop.total_batch_idx < 0:
+            raise UsageError(
+                "no batch was trained on: the data are fewer than one batch, or "
+                "trainer.limit_train_batches leaves none"
+            )
 
     def _extra_callbacks(self, trainer: Trainer, run_dir: Path) -> list[Callback]:
         """Return the callbacks of every run, in the order in which they are called."""

@@ -13,6 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from nas_lightning.errors import UsageError
+from nas_lightning.files import is_there
 from nas_lightning.runs.record_file import RUNNING, last_start
 from nas_lightning.slurm.job import SlurmJob
 from nas_lightning.training.checkpoints import Last, read_checkpoint
@@ -119,7 +120,7 @@ def claim(run_dir: Path, start: Start) -> Claim:
     Raises:
         UsageError: It holds another run, is in use by one, or cannot be written.
     """
-    made = tuple(path for path in (run_dir, *run_dir.parents) if not path.exists())
+    made = tuple(path for path in (run_dir, *run_dir.parents) if not is_there(path))
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -127,7 +128,7 @@ def claim(run_dir: Path, start: Start) -> Claim:
     if not os.access(run_dir, os.W_OK):
         raise UsageError(f"cannot write to {run_dir}: choose another directory by --run_dir")
     claimed = Claim(_lock(run_dir), made)
-    if (run_dir / CONFIG).exists() and not start.takes_over:
+    if is_there(run_dir / CONFIG) and not start.takes_over:
         claimed.release()
         advice = "resume it by --ckpt_path last, " if has_checkpoint(run_dir) else "remove it, "
         raise UsageError(
@@ -175,7 +176,8 @@ def _alive(start: dict[str, Any]) -> bool:
 
 def has_checkpoint(run_dir: Path) -> bool:
     """Return True if the run directory holds any checkpoint."""
-    return any((run_dir / CHECKPOINTS).glob("*.ckpt"))
+    folder = run_dir / CHECKPOINTS
+    return is_there(folder) and any(path.suffix == ".ckpt" for path in folder.iterdir())
 
 
 def find_checkpoint(run_dir: Path, name: str) -> tuple[Path, dict[str, Any]]:
@@ -190,7 +192,7 @@ def find_checkpoint(run_dir: Path, name: str) -> tuple[Path, dict[str, Any]]:
     """
     if name not in KEYWORDS:
         path = Path(name)
-    elif not (path := run_dir / CHECKPOINTS / f"{name}.ckpt").exists():
+    elif not is_there(path := run_dir / CHECKPOINTS / f"{name}.ckpt"):
         raise UsageError(
             f"--ckpt_path {name}: {run_dir} holds no {CHECKPOINTS}/{name}.ckpt; leave the option "
             f"out to start from the beginning"
@@ -205,6 +207,6 @@ def default_checkpoint(run_dir: Path) -> str:
         UsageError: The run directory holds neither.
     """
     for name in reversed(KEYWORDS):
-        if (run_dir / CHECKPOINTS / f"{name}.ckpt").exists():
+        if is_there(run_dir / CHECKPOINTS / f"{name}.ckpt"):
             return name
     raise UsageError(f"{run_dir} holds no checkpoint: name one by --ckpt_path, or run fit first")

@@ -17,6 +17,7 @@ from typing import Any
 
 from nas_lightning.errors import NASError, RunFailedError
 from nas_lightning.runs import memory
+from nas_lightning.runs.messages import nearest
 
 
 @dataclass(frozen=True)
@@ -156,11 +157,31 @@ def file(error: BaseException, _: Run) -> str | None:
 
 def monitor(error: BaseException, _: Run) -> str | None:
     """Explain that a monitored metric is not logged."""
-    found = re.search(r"monitor='(.*?)'\)` could not find .*?\[(.*?)\]", str(error))
+    text = str(error)
+    if found := re.search(r"monitor='(.*?)'\)` could not find .*?\[(.*?)\]", text):
+        where, logged = "checkpoint.monitor", re.findall(r"'(\S+?)'", found[2])
+    elif found := re.search(r"conditioned on metric `(.*?)` which is not available", text):
+        where, logged = "trainer.callbacks: EarlyStopping.monitor", re.findall(r"`(\S+?)`", text)
+    else:
+        return None
+    metrics = [name for name in logged if "/" in name and not name.startswith(("alpha/", "beta/"))]
+    hint = nearest(found[1], metrics) or f"there are {', '.join(sorted(metrics))}"
+    return f"{where}: no metric {found[1]!r} is logged; {hint}"
+
+
+def batches(error: BaseException, _: Run) -> str | None:
+    """Explain that a setting of the trainer does not fit the number of batches."""
+    text = str(error)
+    if found := re.search(r"`val_check_interval` \((.*?)\) must be .* batches \((\d+)\)", text):
+        return (
+            f"trainer.val_check_interval {found[1]} is more than the {found[2]} batches of an "
+            f"epoch: lower it, or give a share of an epoch, such as 1.0"
+        )
+    found = re.search(r"but ([\d.e-]+) \* (\d+) < 1\. .*?`(\w+)` argument\. .*=([\d.]+)`", text)
     if found is None:
         return None
-    logged = ", ".join(re.findall(r"'(\w+/\w+)'", found[2]))
-    return f"checkpoint.monitor: no metric {found[1]!r} is logged; there are {logged}"
+    share, number, name, least = found.groups()
+    return f"trainer.{name} {share} of {number} batches is none: raise it to at least {least}"
 
 
 def single_value(error: BaseException, run: Run) -> str | None:
@@ -188,7 +209,7 @@ def settings(error: BaseException, _: Run) -> str | None:
 ANYWHERE: tuple[Explanation, ...] = (own, lost_worker, lost_process, out_of_memory, disk)
 """Failures that can happen at any moment and cause other errors."""
 EXPLANATIONS: tuple[Explanation, ...] = (
-    *ANYWHERE, file, monitor, single_value, missing, settings,
+    *ANYWHERE, file, monitor, batches, single_value, missing, settings,
 )  # fmt: skip
 """All kinds; the first that matches explains an error."""
 

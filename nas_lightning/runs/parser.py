@@ -28,6 +28,11 @@ MISSING = {
 MISSING["data"] = MISSING["model"]
 
 
+START = "ckpt_path"
+"""The setting that belongs to one start of a run, and not to the run."""
+SAVED = "# nas-lightning"
+"""Beginning of the configurations that runs save."""
+
 _LOADER = get_loader("yaml")
 
 
@@ -66,10 +71,13 @@ class PackagedConfig(ActionConfigFile):
         parse_mapping(text, str(path))
         # jsonargparse reads UTF-8 only; a path also tells it what relative paths are relative to
         content = text if path.read_bytes()[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else str(path)
+        start = cfg.get(START)
         try:
             super().__call__(parser, cfg, content, option_string)  # type: ignore[no-untyped-call] # of jsonargparse
         except UsageError as error:
             raise UsageError(f"{path}: {error}") from error
+        if text.startswith(SAVED) and START in cfg:
+            cfg[START] = start  # releases before 0.3 stored the checkpoint of the last start
 
 
 class PrintPlan(Action):

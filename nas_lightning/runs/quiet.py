@@ -18,6 +18,8 @@ MESSAGES = (
     ".*args parameter is intended to run from within Python.*",  # we pass argv on purpose
     ".*will override existing callbacks.*",
     ".*exists and is not empty.*",  # checkpoints/ of a resumed run
+    ".*You are trying to .*barebones=True.*",  # barebones means that nothing is logged
+    ".*callbacks used to create the checkpoint need to be provided.*",  # we say so ourselves
     ".*Total length of `list` across ranks is zero.*",  # val_fraction 0 is meant
 )
 """Patterns of the warnings."""

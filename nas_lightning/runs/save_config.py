@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from jsonargparse import Namespace
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -10,10 +11,15 @@ from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.utilities import _log_hyperparams  # the trainer logs them too early
 
+from nas_lightning.callbacks import AverageWeights, RunCheckpoint
+from nas_lightning.callbacks.average_weights import KEY as MEAN
+from nas_lightning.errors import CheckpointMismatchError
 from nas_lightning.files import write_text
 from nas_lightning.runs.directory import CONFIG, Start, has_checkpoint, set_aside
 from nas_lightning.runs.fingerprint import changes
 from nas_lightning.runs.held_logger import let_go
+from nas_lightning.runs.monitors import check_position_of_validation
+from nas_lightning.training.compatibility import KEEP
 from nas_lightning.yaml_text import parse_mapping, read_mapping
 
 
@@ -39,8 +45,34 @@ class SaveConfig(Callback):
         self.start = start
         self.saved = False
 
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Compare the callbacks of a checkpoint with those of this start.
+
+        Raises:
+            CheckpointMismatchError: The weights of the checkpoint are a mean that no callback of
+                this start goes on with.
+        """
+        here = {callback.state_key for callback in trainer.callbacks}  # type: ignore[attr-defined] # set by a connector
+        names = {key.partition("{")[0] for key in here}
+        if checkpoint.get(MEAN, {}).get("averaged") and AverageWeights.__name__ not in names:
+            raise CheckpointMismatchError(
+                f"the weights of the checkpoint are a mean of AverageWeights, which is not in "
+                f"trainer.callbacks: {KEEP}"
+            )
+        gone = [key for key in checkpoint.get("callbacks", {}) if key not in here]
+        left = sorted({key.partition("{")[0] for key in gone} - {RunCheckpoint.__name__})
+        if left and trainer.is_global_zero:
+            print(f"left out, since this start has none with these settings: {', '.join(left)}")
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Open the loggers, save it, and print the settings of a resumed run that have changed."""
+        """Open the loggers, save it, and print the settings of a resumed run that have changed.
+
+        Raises:
+            UsageError: The last validation of an epoch would not rate the weights of its end.
+        """
+        check_position_of_validation(trainer, pl_module)
         let_go(trainer)
         if self.config.trainer.enable_autolog_hparams:
             _log_hyperparams(trainer)

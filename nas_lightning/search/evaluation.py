@@ -14,6 +14,9 @@ from nas_lightning.supernet import ArchitectureParameters, Mixing, Supernet
 from nas_lightning.training.batches import halves
 from nas_lightning.training.stage import Stage
 
+VAL = "search/val"
+"""Prefix of the names of the validation metrics."""
+
 
 class SupernetStage(Stage, ABC):
     """A stage whose network is a supernet: validation, one-shot test and prediction.
@@ -59,7 +62,7 @@ class SupernetStage(Stage, ABC):
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Log loss and metrics of the supernet, `search/val_…`."""
         batch = self.accept("val_dataloader", batch)
-        self._evaluate("val", "search/val", batch, self.arch())
+        self._evaluate("val", VAL, batch, self.arch())
 
     def on_test_start(self) -> None:
         """Choose the cells to test: `candidate`, or by default the cells found."""

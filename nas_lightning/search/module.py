@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, cast
 
 from lightning import Callback
@@ -21,7 +22,7 @@ from nas_lightning.search import slots
 from nas_lightning.search.arch_step import arch_groups, arch_step
 from nas_lightning.search.checks import check_run
 from nas_lightning.search.discretize import derive
-from nas_lightning.search.evaluation import SupernetStage
+from nas_lightning.search.evaluation import VAL, SupernetStage
 from nas_lightning.search.genotype_writer import GenotypeWriter
 from nas_lightning.search.losses import Losses
 from nas_lightning.search.passes import Graphs
@@ -77,6 +78,7 @@ class SearchModule(SupernetStage):
     kind = "search"
     names = ("weight", "arch", "val", "one_shot")
     train_streams = ("weight", "arch")
+    prefixes = MappingProxyType({"weight": "search/train", "arch": "search/arch", "val": VAL})
 
     def __init__(
         self,

@@ -47,6 +47,9 @@ class SearchStrategy(Callback):
     requires: ClassVar[tuple[Slot[Any], ...]] = ()
     """Slots that some strategy must fill."""
 
+    logs: ClassVar[tuple[str, ...]] = ()
+    """Prefixes of the names under which the strategy logs."""
+
     leaves_parameters_unused: ClassVar[bool] = False
     """True if some weights get no gradient in a weight step, which DDP must be told."""
 

@@ -66,6 +66,8 @@ class AmendedGradient(SearchStrategy):
         UsageError: An argument is out of range.
     """
 
+    logs = ("amended/",)
+
     def __init__(
         self,
         coefficient: float = 0.1,

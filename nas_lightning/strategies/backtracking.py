@@ -127,6 +127,7 @@ class Backtracking(SearchStrategy):
         UsageError: An argument is out of range.
     """
 
+    logs = ("backtracking/",)
     replayable = True
 
     requires = (EDGE_RELAXATION,)

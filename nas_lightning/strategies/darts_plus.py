@@ -41,6 +41,7 @@ class DartsPlus(EarlyStop):
         UsageError: A number is below 1, or the space has no cell of that kind.
     """
 
+    logs = ("darts_plus/",)
     replayable = True
 
     def __init__(

@@ -82,6 +82,8 @@ class Neumann(SearchStrategy):
         UsageError: An argument is out of range.
     """
 
+    logs = ("neumann/",)
+
     def __init__(
         self,
         terms: int = 1,

@@ -73,6 +73,8 @@ class RobustDARTS(EarlyStop):
         UsageError: A number is out of range.
     """
 
+    logs = ("robust/",)
+
     def __init__(
         self,
         every: int = 2,

@@ -28,6 +28,12 @@ TOP = (("accuracy", 1), ("top5_accuracy", 5))
 Batch = tuple[Tensor, Tensor]
 
 
+class Accuracy(Mean):
+    """Share of the samples that are classified correctly."""
+
+    higher_is_better = True
+
+
 @final
 class Classification(Task):
     """Cross-entropy on batches of images (B, C, H, W) and labels (B,).
@@ -107,7 +113,7 @@ class Classification(Task):
         # means of hits, since top-5 of torchmetrics takes some forty operations per step
         top = TOP if data_spec["num_classes"] > 5 else TOP[:1]
         # compute groups merge metrics whose states are equal after the first batch
-        return MetricCollection({name: Mean() for name, _ in top}, compute_groups=False)
+        return MetricCollection({name: Accuracy() for name, _ in top}, compute_groups=False)
 
     def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
         """Update the metrics with logits (B, num_classes) and labels (B,)."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import io
 import os
-import stat
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -21,7 +20,7 @@ from nas_lightning.errors import (
     CheckpointUnreadableError,
     NoCheckpointError,
 )
-from nas_lightning.files import replacing, sync
+from nas_lightning.files import open_ordinary, replacing, sync
 from nas_lightning.training.checkpoint_content import check_content
 from nas_lightning.training.comparison import (
     Parts,
@@ -109,10 +108,8 @@ def _bytes(path: Path) -> bytes:
         CheckpointUnreadableError: The system could not read it.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would wait for ever
-            kind = errno.EISDIR if path.is_dir() else errno.EINVAL
-            raise OSError(kind, os.strerror(kind))
-        return path.read_bytes()
+        with open_ordinary(path) as file:
+            return file.read()
     except FileNotFoundError as error:
         raise NoCheckpointError(f"there is no checkpoint {path}") from error
     except MemoryError as error:

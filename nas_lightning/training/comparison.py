@@ -26,13 +26,15 @@ def record(parts: Mapping[str, object]) -> dict[str, Any]:
     """Return the record of a run's parts, as plain data.
 
     Args:
-        parts: Objects, or lists of them, by the setting that names their class.
+        parts: Objects, or lists of them, by the setting that names their class; those that are
+            `None` are left out.
     """
     return {
         name: [type(item).__name__ for item in part]
         if isinstance(part, list | tuple)
         else type(part).__name__
         for name, part in parts.items()
+        if part is not None
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar, cast
 
 import torch
@@ -59,8 +60,9 @@ class Stage(LightningModule, ABC):
     """Names of all streams of batches."""
     train_streams: ClassVar[tuple[str, ...]]
     """Names of the streams of training batches."""
+    prefixes: ClassVar[Mapping[str, str]]
+    """Prefixes of the names under which a fit logs, by stream."""
     space: SearchSpace
-    """The search space."""
 
     def __init__(self, data_spec: DataSpec, task: Task, drop_path: float) -> None:
         super().__init__()
@@ -284,11 +286,9 @@ class Stage(LightningModule, ABC):
 
     def record(self) -> dict[str, Any]:
         """Return the record of the run's parts for its checkpoints, as plain data."""
-        parts = {**self.components, **self.build_optimizers()}
-        found = {"model": self, **{f"model.{name}": part for name, part in parts.items()}}
-        if self._data is not None:
-            found["data"] = self._data
-        return record(found)
+        parts = self.components | self.build_optimizers()
+        named = {f"model.{name}": part for name, part in parts.items()}
+        return record({"model": self, **named, "data": self._data})
 
     def meaning(self) -> dict[str, Any]:
         """Return what inputs and outputs mean, see `nas_lightning.training.meaning`."""

@@ -72,6 +72,23 @@ class Streams(nn.Module):
             module.log(f"{name}_{key}", metric, prog_bar=key in ("accuracy", "perplexity", "psnr"),
                        on_step=False, on_epoch=True, batch_size=size)  # fmt: skip
 
+    def logged(self, stream: str, name: str, *, training: bool) -> dict[str, bool | None]:
+        """Return the names under which `report` logs an epoch of a stream.
+
+        Args:
+            stream: The stream.
+            name: Prefix of the names.
+            training: True if the stream has training batches.
+
+        Returns:
+            True by name if higher is better, False if lower is better, `None` if the metric does
+            not say.
+        """
+        losses = ("loss", "loss_step", "loss_epoch") if training else ("loss",)
+        metrics = cast("MetricCollection", self.metrics[f"{stream}_metrics"])
+        found: dict[str, bool | None] = {f"{name}_{loss}": False for loss in losses}
+        return found | {f"{name}_{key}": item.higher_is_better for key, item in metrics.items()}
+
     def mean(self, module: LightningModule, values: Mapping[str, Tensor | float]) -> None:
         """Log the mean over an epoch of values that are equal on all processes.
 

@@ -1,13 +1,17 @@
+import inspect
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from nas_lightning.callbacks import RunCheckpoint
 from nas_lightning.data import Synthetic
 from nas_lightning.errors import UsageError
+from nas_lightning.tasks import Classification, LanguageModeling, Reconstruction
 from tests.conftest import SearchFactory, TrainerFactory
 
 
@@ -27,7 +31,7 @@ class Seen(Callback):
     "watched",
     [
         {"save_top_k": 0},
-        {"monitor": "search/val_loss", "mode": "max", "save_top_k": 1},  # best once: it falls
+        {"monitor": "search/val_accuracy"},
     ],
 )
 def test_the_last_checkpoint_is_that_of_the_last_epoch(
@@ -38,7 +42,7 @@ def test_the_last_checkpoint_is_that_of_the_last_epoch(
     tmp_path: Path,
 ) -> None:
     seen = Seen(tmp_path / "last.ckpt")
-    saving = RunCheckpoint(tmp_path, filename="best", enable_version_counter=False, **watched)
+    saving = RunCheckpoint(tmp_path, **watched)
     trainer = make_trainer(
         max_epochs=4, limit_train_batches=2, callbacks=[seen, saving], enable_checkpointing=True
     )
@@ -92,7 +96,7 @@ def test_every_checkpoint_is_written_beside_its_place(
         return replace(self, target)
 
     monkeypatch.setattr(Path, "replace", watched)
-    saving = RunCheckpoint(tmp_path, filename="best", monitor="search/val_loss", save_top_k=1)
+    saving = RunCheckpoint(tmp_path, monitor="search/val_loss")
     trainer = make_trainer(callbacks=[saving], enable_checkpointing=True)
     trainer.fit(make_search(), datamodule=search_data)
     assert [line for line in replaced if "genotype" not in line] == [
@@ -102,6 +106,122 @@ def test_every_checkpoint_is_written_beside_its_place(
     ]
 
 
-def test_a_period_of_no_batches_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="every_batches must be at least 1, found 0"):
-        RunCheckpoint(tmp_path, every_batches=0)
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"every_batches": 0}, "every_batches must be at least 1, found 0"),
+    ({"save_top_k": 3, "monitor": "search/val_loss"}, "checkpoint.save_top_k 3: leave it out"),
+    ({"save_top_k": -1}, "checkpoint.save_top_k -1: leave it out; there is one best.ckpt"),
+    ({"filename": "{epoch}"}, r"filename \{epoch\}: leave it out; the best is always best.ckpt"),
+    ({"save_on_exception": True}, "save_on_exception true: leave it out"),
+    ({"every_n_train_steps": 5}, "every_n_train_steps 5: .* set checkpoint.every_batches"),
+    ({"train_time_interval": timedelta(1)}, "train_time_interval .* set checkpoint.every_batches"),
+    ({"every_n_epochs": 2}, "every_n_epochs 2: leave it out; every epoch is compared"),
+    ({"every_n_epochs": 0}, "every_n_epochs 0"),
+    ({"save_on_train_epoch_end": False}, "save_on_train_epoch_end false"),
+    ({"enable_version_counter": True}, "enable_version_counter true"),
+    ({"monitor": ""}, "checkpoint.monitor is empty"),
+]
+
+
+@pytest.mark.parametrize(("settings", "message"), REFUSED)
+def test_what_would_put_another_checkpoint_under_a_name_is_refused(
+    settings: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        RunCheckpoint(tmp_path, **settings)
+
+
+def test_every_argument_of_lightning_is_known() -> None:
+    """A new one might again put another checkpoint under a name."""
+    theirs = set(inspect.signature(ModelCheckpoint).parameters)
+    assert theirs <= set(inspect.signature(RunCheckpoint).parameters)
+
+
+class Scripted(Callback):
+    """Replaces a metric by a value of its own in each epoch; `None` leaves it out."""
+
+    def __init__(self, name: str, values: list[float | None]) -> None:
+        self.name = name
+        self.values = values
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        value = self.values[trainer.current_epoch]
+        if value is None:
+            trainer._logger_connector._callback_metrics.pop(self.name, None)
+        else:
+            trainer._logger_connector._callback_metrics[self.name] = torch.tensor(value)
+
+
+LOSSES = [2.0, 1.0, 3.0, 0.5, 0.7]
+NONE_OF_TWO = [None, None, 3.0, 2.0, 2.5]
+NAN = float("nan")
+
+
+@pytest.mark.filterwarnings("ignore:Checkpoint directory")
+@pytest.mark.parametrize(
+    ("metric", "values", "settings", "best"),
+    [
+        ("search/val_loss", LOSSES, {"save_last": True}, 3),
+        ("search/val_accuracy", LOSSES, {"mode": "max", "save_last": "link"}, 2),
+        ("search/skips_normal", NONE_OF_TWO, {"mode": "min", "save_top_k": 1}, 3),
+        ("search/val_loss", [NAN, 2.0, NAN, 1.5, NAN], {"auto_insert_metric_name": False}, 3),
+    ],
+)
+def test_the_best_epoch_is_kept_also_over_a_stop_and_a_move(
+    metric: str,
+    values: list[float | None],
+    settings: dict[str, Any],
+    best: int,
+    make_search: SearchFactory,
+    make_trainer: TrainerFactory,
+    search_data: Synthetic,
+    tmp_path: Path,
+) -> None:
+    """The expected epoch is the smallest or largest of the list."""
+    folder = tmp_path / "a"
+    for epochs in range(1, 6):  # a start for each epoch
+        last = folder / "last.ckpt"
+        resumes: dict[str, Any] = {"ckpt_path": last, "weights_only": True} if last.exists() else {}
+        saving = RunCheckpoint(folder, monitor=metric, **settings)
+        trainer = make_trainer(
+            max_epochs=epochs,
+            limit_train_batches=1,
+            limit_val_batches=1,
+            num_sanity_val_steps=0,
+            callbacks=[Scripted(metric, values), saving],
+            enable_checkpointing=True,
+        )
+        trainer.fit(make_search(), datamodule=search_data, **resumes)
+        assert torch.load(last, weights_only=True)["epoch"] == epochs - 1
+        if epochs == 3:
+            folder = folder.rename(tmp_path / "moved")
+    assert torch.load(folder / "best.ckpt", weights_only=True)["epoch"] == best
+    assert saving.best_model_score == values[best]
+    assert {path.name for path in folder.iterdir()} == {"best.ckpt", "last.ckpt", "previous.ckpt"}
+
+
+@pytest.mark.parametrize(
+    ("metric", "mode", "message"),
+    [
+        ("search/val_loss", "max", "search/val_loss is better when it is lower: set it to min"),
+        ("search/train_loss_epoch", "max", "set it to min"),
+        ("search/val_accuracy", "min", "checkpoint.mode is min, .* higher: set it to max"),
+        ("search/skips_normal", None, "nothing says when .* is better: set checkpoint.mode"),
+    ],
+)
+def test_a_mode_that_contradicts_its_metric_is_refused(
+    metric: str, mode: Literal["min", "max"] | None, message: str, make_search: SearchFactory
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        RunCheckpoint(monitor=metric, mode=mode).resolve(make_search())
+
+
+def test_directions_of_the_metrics_of_all_tasks() -> None:
+    spec = {"num_classes": 10, "peak": 1.0, "dims": 2, "image_size": 32}
+    tasks = (Classification(), LanguageModeling(), Reconstruction())
+    found = {
+        name: metric.higher_is_better
+        for task in tasks
+        for name, metric in task.metrics(spec).items()
+    }
+    better = {"accuracy": True, "top5_accuracy": True, "psnr": True, "ssim": True}
+    assert found == {**better, "perplexity": False}

@@ -55,7 +55,7 @@ data:
     train_size: 32
     test_size: 20
     batch_size: 8
-checkpoint: {monitor: retrain/val_accuracy, mode: max, save_top_k: 1}
+checkpoint: {monitor: retrain/val_accuracy}
 trainer: {accelerator: cpu, max_epochs: 1, enable_model_summary: false}
 """
 LONG = (
