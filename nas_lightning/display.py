@@ -42,6 +42,11 @@ def clock(seconds: float) -> str:
     return (f"{days} d " if days else "") + f"{hour}:{minute:02d}:{second:02d}"
 
 
+def elapsed(seconds: float) -> str:
+    """Return a time that has passed, with a tenth of a second below a minute."""
+    return f"{seconds:.1f} s" if seconds < 60 else clock(seconds)
+
+
 def that_fit(parts: Sequence[str], width: int) -> str:
     """Join the first parts that fit into a width; the first is always among them."""
     text = parts[0] if parts else ""

@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import RichProgressBar
 from rich.progress import ProgressColumn, Task
 from rich.text import Text
 
-from nas_lightning.display import Bar, clock, is_terminal, that_fit
+from nas_lightning.display import Bar, clock, elapsed, is_terminal, that_fit
 from nas_lightning.training.position import training_position
 
 RATE = 5
@@ -84,7 +84,7 @@ class RunProgressBar(RichProgressBar):
             return
         total = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else "?"
         epoch = f"epoch {trainer.current_epoch + 1}/{total}"
-        parts = [epoch, _seconds(self.pace.seconds), *in_words(metrics)]
+        parts = [epoch, elapsed(self.pace.seconds), *in_words(metrics)]
         if not self.terminal:
             print("  ".join(parts), flush=True)
         elif self.progress is not None and self.is_enabled:
@@ -222,10 +222,6 @@ def _losses(trainer: Trainer, of: str) -> dict[str, float]:
     """Return the training losses that are logged under the suffix `step` or `epoch`."""
     found = trainer.callback_metrics.items()
     return {name: float(value) for name, value in found if name.endswith(f"_loss_{of}")}
-
-
-def _seconds(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 60 else clock(seconds)
 
 
 def _times(epoch: float | None, run: float | None) -> list[str]:

@@ -35,7 +35,7 @@ def run_demo(run_dir: Path) -> None:
     folder = _free(run_dir)
     print("1/3 search: IDARTS on handwritten digits", flush=True)
     line = ["fit", "--config", "digits_idarts.yaml", "--run_dir", str(folder / "search")]
-    search = run_lightning(line).model
+    search = run_lightning(line, says_next=False).model
     assert isinstance(search, SearchModule)
     found = folder / "search" / "genotype.json"
     drawn = folder / "random.json"
@@ -67,7 +67,8 @@ def _retrain(genotype: Path, run_dir: Path) -> tuple[float, int]:
     from nas_lightning.runs.command import run as run_lightning
 
     source = ("--model.genotype", str(genotype))
-    run_lightning(["fit", "--config", "digits_retrain.yaml", "--run_dir", str(run_dir), *source])
+    line = ["fit", "--config", "digits_retrain.yaml", "--run_dir", str(run_dir), *source]
+    run_lightning(line, says_next=False)
     test = run_lightning(["test", "--config", str(run_dir / "config.yaml"), "--verbose", "false"])
     assert isinstance(test.model, RetrainModule)
     accuracy = float(test.trainer.callback_metrics["retrain/test_accuracy"])

@@ -35,6 +35,7 @@ from nas_lightning.runs.directory import (
     find_start,
 )
 from nas_lightning.runs.distribution import prepare_distribution
+from nas_lightning.runs.ending import print_ending, print_tables
 from nas_lightning.runs.failures import explained
 from nas_lightning.runs.fit_callbacks import fit_callbacks
 from nas_lightning.runs.header import header
@@ -61,6 +62,7 @@ class NASCLI(LightningCLI):
 
     Args:
         arguments: The command line, starting with the verb.
+        says_next: Print the result of a fit and the command that comes next at its end.
 
     Attributes:
         verb: The verb.
@@ -69,8 +71,9 @@ class NASCLI(LightningCLI):
         ended: True if the checkpoint has all epochs of the run.
     """
 
-    def __init__(self, arguments: list[str]) -> None:
+    def __init__(self, arguments: list[str], says_next: bool = True) -> None:
         self.verb = arguments[0]
+        self.says_next = says_next
         self.claim: Claim | None = None
         self.start = Start(None, takes_over=False)
         self.ended = False
@@ -246,7 +249,7 @@ class NASCLI(LightningCLI):
             print(header(self.model, self.datamodule), flush=True)
 
     def after_fit(self) -> None:
-        """Say so if nothing was trained.
+        """Say if nothing was trained; print the result, its cost, and the next command.
 
         Raises:
             UsageError: There was no batch to train on.
@@ -262,6 +265,14 @@ class NASCLI(LightningCLI):
                 "no batch was trained on: the data are fewer than one batch, or "
                 "trainer.limit_train_batches leaves none"
             )
+        if self.says_next and self.trainer.is_global_zero:
+            print_ending(self.trainer, self.model, self.plain_config())
+
+    def after_test(self) -> None:
+        """Print where the metrics lie."""
+        print_tables(self.trainer)
+
+    after_validate = after_test
 
     def _extra_callbacks(self, trainer: Trainer, run_dir: Path) -> list[Callback]:
         """Return the callbacks of every run, in the order in which they are called."""
@@ -282,7 +293,7 @@ class NASCLI(LightningCLI):
         return parse_mapping(text, "the configuration")
 
 
-def run(arguments: list[str]) -> NASCLI:
+def run(arguments: list[str], says_next: bool = True) -> NASCLI:
     """Run `nas VERB …` for one of Lightning's verbs, and return the finished command."""
     quiet()
-    return NASCLI(arguments)
+    return NASCLI(arguments, says_next)

@@ -138,7 +138,8 @@ def _retrain(place: Path, study: Study, genotype: Genotype, seed: int) -> None:
 def _fit(method: Method, options: Sequence[str], place: Path, seed: int) -> None:
     """Run a fit, or resume it."""
     own = ("--seed_everything", str(seed), "--run_dir", str(place), "--ckpt_path", AUTO)
-    run(["fit", *fit_arguments(method), "--pictures", "false", *options, *own])
+    line = ["fit", *fit_arguments(method), "--pictures", "false", *options, *own]
+    run(line, says_next=False)
 
 
 def fit_arguments(method: Method) -> list[str]:
