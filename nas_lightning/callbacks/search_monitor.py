@@ -136,7 +136,7 @@ class SearchMonitor(Callback):
         """Write all α and β at once, past the module: hundreds of its log calls take seconds."""
         for logger in trainer.loggers:
             if self.curves or isinstance(logger, CSVLogger):
-                logger.log_metrics({**values, "epoch": float(trainer.current_epoch)}, step)
+                logger.log_metrics({**values, "epoch": trainer.current_epoch}, step)
             if isinstance(logger, TensorBoardLogger):
                 for name, value in values.items():
                     logger.experiment.add_scalar(GROUP + name, value, step)

@@ -91,7 +91,7 @@ def test_everything_is_shown(watched: SearchModule, tmp_path: Path) -> None:
     with (tmp_path / "csv" / "version_0" / "metrics.csv").open() as file:
         table = list(csv.DictReader(file))
     single = [row for row in table if row["alpha/normal/0-2/skip_connect"]]
-    assert [(row["epoch"], row["step"]) for row in single] == [("0.0", "3"), ("1.0", "7")]
+    assert [(row["epoch"], row["step"]) for row in single] == [("0", "3"), ("1", "7")]
     assert float(single[-1]["alpha/normal/0-2/skip_connect"]) == pytest.approx(last)
     rows = [row for row in table if row["search/skips_normal"]]
     assert len(rows) == 2
