@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,7 +132,7 @@ class Genotype:
                 for cell in space.cells
             },
             provenance=_expect(root.get("provenance", {}), dict, "$.provenance"),
-            mixing=_expect(root.get("mixing", {}), dict, "$.mixing"),
+            mixing=_finite(_expect(root.get("mixing", {}), dict, "$.mixing"), "$.mixing"),
         )
 
     def save(self, path: Path | str) -> None:
@@ -186,6 +187,17 @@ def _expect(value: object, kind: type, path: str) -> Any:
     names = {dict: "an object", list: "an array", str: "a string", int: "an integer"}
     if not isinstance(value, kind) or isinstance(value, bool):
         raise GenotypeError(f"expected {names[kind]}, found {shown(value)}", path)
+    return value
+
+
+def _finite(value: Any, path: str) -> Any:
+    """Return mixing weights if no number in them is nan or infinite."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise GenotypeError(f"expected a finite number, found {value}", path)
+    if isinstance(value, dict):
+        return {key: _finite(item, f"{path}.{key}") for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item, f"{path}[{index}]") for index, item in enumerate(value)]
     return value
 
 

@@ -9,7 +9,7 @@ from lightning import Callback, LightningModule, Trainer
 
 from nas_lightning.callbacks.average_weights import AverageWeights
 from nas_lightning.errors import DivergedError, UsageError
-from nas_lightning.ranges import Range, at_least, check
+from nas_lightning.ranges import Range, at_least, check, check_value
 from nas_lightning.training.epochs import place
 from nas_lightning.training.rates import EpochRates
 from nas_lightning.training.recovery import sound_checkpoint
@@ -134,6 +134,7 @@ class RollBackOnNaN(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the number of roll-backs."""
         self.count = state_dict["count"]
+        check_value("the checkpoint: count of RollBackOnNaN", self.count, at_least(0))
 
 
 def _broken(

@@ -18,6 +18,7 @@ from nas_lightning.training.comparison import (
     changed_tensor,
     earlier_record,
 )
+from nas_lightning.training.soundness import check_finite
 
 KEEP = (
     "keep what it was to resume the run, or start a new one by another --run_dir and without "
@@ -44,6 +45,7 @@ def check(
 
     Raises:
         CheckpointMismatchError: It does not fit. The message says what differs.
+        CheckpointError: A value in it is nan or infinite.
     """
     found = checkpoint.get(KEY)
     if found is None:
@@ -67,6 +69,7 @@ def check(
             f"the checkpoint is for another network: {size or f'{tensor} differs'}; use the "
             f"config.yaml of the checkpoint's run directory"
         )
+    check_finite(checkpoint, module)
 
 
 def check_parts(checkpoint: Mapping[str, Any], now: Parts) -> None:

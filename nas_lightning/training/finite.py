@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 from nas_lightning.distributed import mean_over_ranks
 from nas_lightning.errors import DivergedError
 from nas_lightning.training.epochs import place
+from nas_lightning.training.soundness import count
 
 SHOWN = 3
 """Largest number of tensors that a message names."""
@@ -196,7 +197,7 @@ def _verdict(module: LightningModule, optimizer: Optimizer, norm: Tensor) -> str
     """Describe the gradients that are not finite, naming the first few."""
     names = {value: name for name, value in module.named_parameters()}
     broken = [
-        f"{names[value]} ({_count(gradient)})"
+        f"{names[value]} ({count(gradient, gradient.numel())})"
         for value, gradient in _gradients(optimizer)
         if not bool(gradient.isfinite().all())
     ]
@@ -205,10 +206,3 @@ def _verdict(module: LightningModule, optimizer: Optimizer, norm: Tensor) -> str
         return "all gradients finite" if finite else "gradients too large to have a norm"
     more = f" and {len(broken) - SHOWN} more" if len(broken) > SHOWN else ""
     return f"gradient not finite in {', '.join(broken[:SHOWN])}{more}"
-
-
-def _count(gradient: Tensor) -> str:
-    """Count the entries that are not finite, such as `2 nan, 1 inf of 27`."""
-    found = {"nan": int(gradient.isnan().sum()), "inf": int(gradient.isinf().sum())}
-    listed = ", ".join(f"{number} {kind}" for kind, number in found.items() if number)
-    return f"{listed} of {gradient.numel()}"

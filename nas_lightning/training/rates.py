@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from nas_lightning.errors import UsageError
+from nas_lightning.ranges import Range, check_value
 from nas_lightning.training.optimizers import one_line, settings_of
 
 CHECKED = 10_000
@@ -76,8 +77,13 @@ class EpochRates(LRScheduler):
         return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go to the epoch of a state."""
+        """Go to the epoch of a state.
+
+        Raises:
+            UsageError: Its factor is not above 0 and at most 1.
+        """
         self.scale = state_dict.get("scale", 1.0)
+        check_value("the checkpoint: scale of lr_schedulers", self.scale, Range(high=1, above=True))
         self._go_to(_epochs(state_dict))
 
     def _go_to(self, epoch: int) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning import Trainer
-from torch import Tensor
 
 from nas_lightning.errors import CheckpointError
 from nas_lightning.training.checkpoints import Last, read_checkpoint
+from nas_lightning.training.soundness import first_broken
 
 
 def sound_checkpoint(
@@ -29,7 +28,7 @@ def sound_checkpoint(
             checkpoint = read_checkpoint(path)
         except CheckpointError:
             continue
-        if "optimizer_states" in checkpoint and _finite(checkpoint["state_dict"]):
+        if "optimizer_states" in checkpoint and first_broken(checkpoint) is None:
             return _short(path), checkpoint
     return None
 
@@ -64,10 +63,6 @@ def _paths(trainer: Trainer, best_first: bool) -> Iterator[str]:
     for path in dict.fromkeys((*ordered, str(trainer.ckpt_path or ""))):
         if path and Path(path).is_file():
             yield path
-
-
-def _finite(weights: Mapping[str, Tensor]) -> bool:
-    return all(bool(torch.isfinite(value).all()) for value in weights.values())
 
 
 def _short(path: str) -> str:
