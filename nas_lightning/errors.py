@@ -66,13 +66,15 @@ class DivergedError(NASError):
     Args:
         text: The place in the run and the values found.
         taken: True if the optimizer had already taken the step when the check failed.
+        data: Values of the batch that are not finite either; empty if there are none.
     """
 
     everywhere = True
 
-    def __init__(self, text: str, taken: bool = False) -> None:
+    def __init__(self, text: str, taken: bool = False, data: str = "") -> None:
         super().__init__(text)
         self.taken = taken
+        self.data = data
 
 
 class RunFailedError(NASError):

@@ -12,8 +12,10 @@ from nas_lightning.errors import DivergedError, UsageError
 from nas_lightning.ranges import Range, at_least, check, check_value
 from nas_lightning.training.epochs import place
 from nas_lightning.training.rates import EpochRates
-from nas_lightning.training.recovery import sound_checkpoint
+from nas_lightning.training.recovery import DATA, sound_checkpoint
 from nas_lightning.training.stage import Stage
+
+LOWER = "start again with a lower learning rate"
 
 
 class RollBackOnNaN(Callback):
@@ -98,16 +100,12 @@ class RollBackOnNaN(Callback):
         if broken is None:
             return
         if self.count == self.patience:
-            raise DivergedError(
-                f"{broken}, after {self.count} roll-backs: start again with a lower learning "
-                f"rate, or resume with a larger patience of RollBackOnNaN"
-            )
+            larger = "or resume with a larger patience of RollBackOnNaN"
+            raise _end(broken, f"after {self.count} roll-backs", f"{LOWER}, {larger}")
         found = sound_checkpoint(trainer, best_first=pl_module.automatic_optimization)
         if found is None:
-            raise DivergedError(
-                f"{broken}, and there is no finite checkpoint to return to yet: start again with "
-                f"a lower learning rate"
-            )
+            why = "and there is no finite checkpoint to return to yet"
+            raise _end(broken, why, LOWER)
         path, checkpoint = found
         self.count += 1
         restore(trainer, pl_module, checkpoint)
@@ -135,6 +133,11 @@ class RollBackOnNaN(Callback):
         """Restore the number of roll-backs."""
         self.count = state_dict["count"]
         check_value("the checkpoint: count of RollBackOnNaN", self.count, at_least(0))
+
+
+def _end(broken: DivergedError, why: str, advice: str) -> DivergedError:
+    """Return the error that ends the run."""
+    return DivergedError(f"{broken}, {why}: {DATA if broken.data else advice}", data=broken.data)
 
 
 def _broken(

@@ -20,7 +20,7 @@ from nas_lightning.search.settings import shared_settings
 from nas_lightning.spaces import default_network, load_genotype
 from nas_lightning.tasks import Classification, Task
 from nas_lightning.training.optimizers import check_optimizer
-from nas_lightning.training.schedules import CosineSchedule, Schedule, scaled_rate
+from nas_lightning.training.schedules import CosineSchedule, Schedule, scaled_rate, scheduled
 from nas_lightning.training.spec import DataSpec, checked_spec
 from nas_lightning.training.stage import Stage
 from nas_lightning.training.trainer_checks import check_trainer
@@ -98,6 +98,7 @@ class RetrainModule(Stage):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Read the rate scale of this batch, before the optimizer's step runs `training_step`."""
+        super().on_train_batch_start(batch, batch_idx)
         self._rate_scale = self.task.rate_scale(batch)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
@@ -193,7 +194,7 @@ class RetrainModule(Stage):
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LRScheduler]]:
         """Return the optimizer and its schedule, which steps once per epoch."""
-        return self.scheduled((self.build_optimizers()["optimizer"], self.schedule))
+        return scheduled(self.trainer, (self.build_optimizers()["optimizer"], self.schedule))
 
     def on_fit_start(self) -> None:
         """Check that the data comes as single batches.

@@ -218,7 +218,8 @@ class SearchModule(SupernetStage):
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LRScheduler]]:
         """Return the weight and the architecture optimizer, with their schedules."""
         weight, arch = self.build_optimizers().values()
-        return self.scheduled((weight, self.weight_schedule), (arch, self.arch_schedule))
+        pairs = (weight, self.weight_schedule), (arch, self.arch_schedule)
+        return schedules.scheduled(self.trainer, *pairs)
 
     def on_fit_start(self) -> None:
         """Check the settings of the run and give all processes the architecture of the first.

@@ -11,6 +11,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from lightning import LightningModule
@@ -18,10 +19,10 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
-from nas_lightning.distributed import mean_over_ranks
+from nas_lightning.distributed import gather_from_ranks, mean_over_ranks
 from nas_lightning.errors import DivergedError
 from nas_lightning.training.epochs import place
-from nas_lightning.training.soundness import count
+from nas_lightning.training.soundness import count, tensors
 
 SHOWN = 3
 """Largest number of tensors that a message names."""
@@ -54,7 +55,8 @@ class _Step:
         place: Epoch, batch and step.
         name: Name of the step.
         rate: Learning rate of the step.
-        values: Function that returns the loss and the norm of the gradients (2,).
+        values: Function that returns the loss, the norm of the gradients and a number that is not
+            finite if a number of the batch is not (3,).
     """
 
     place: str
@@ -63,12 +65,15 @@ class _Step:
     values: Arrival
 
     def read(self) -> None:
-        loss, norm = self.values().tolist()
+        loss, norm, batch = self.values().tolist()
         if not math.isfinite(loss + norm):
+            found = "" if math.isfinite(batch) else "the batch has values that are not finite"
+            data = next(filter(None, gather_from_ranks(found)), "")
             raise DivergedError(
-                f"{self.place}: loss of the {self.name} {loss:g}, norm of its gradients "
-                f"{norm:g}, learning rate {self.rate:g}",
+                f"{self.place}: {data and f'{data}; '}loss of the {self.name} {loss:g}, norm of "
+                f"its gradients {norm:g}, learning rate {self.rate:g}",
                 taken=True,
+                data=data,
             )
 
 
@@ -88,6 +93,8 @@ class FiniteSteps:
         self._send = send
         self._lag = lag
         self._pending: deque[_Step] = deque()
+        self.batch: Any = None
+        """The present batch, or `None` if it is unknown."""
 
     def check(
         self,
@@ -116,9 +123,9 @@ class FiniteSteps:
         """
         send = self._send or (sent_to_host if loss.is_cuda else None)
         if at_once or send is None:
-            return check_finite(module, step, loss, optimizer, scaled)
+            return check_finite(module, step, loss, optimizer, scaled, self.batch)
         values = _loss_and_norm(loss, optimizer, scaled)
-        sent = send(values)
+        sent = send(torch.cat((values, _health(self.batch, values))))
         self._pending.append(_Step(_place(module), step, optimizer.param_groups[0]["lr"], sent))
         self._read_all_but(self._lag)
         return values[1]
@@ -141,7 +148,12 @@ class FiniteSteps:
 
 
 def check_finite(
-    module: LightningModule, step: str, loss: Tensor, optimizer: Optimizer, scaled: bool = False
+    module: LightningModule,
+    step: str,
+    loss: Tensor,
+    optimizer: Optimizer,
+    scaled: bool = False,
+    batch: Any = None,
 ) -> Tensor:
     """Check a step whose gradients are computed and, with several processes, averaged.
 
@@ -154,6 +166,7 @@ def check_finite(
         loss: Loss () of this process.
         optimizer: Optimizer that is about to step.
         scaled: True if a gradient scaler checks the gradients; it skips infinite ones itself.
+        batch: The batch of the step, if it is known.
 
     Returns:
         Norm of the gradients (); 0 if a scaler checks them.
@@ -165,10 +178,30 @@ def check_finite(
     if bool(values.isfinite().all()):
         return values[1]
     verdict = _verdict(module, optimizer, values[1])
+    data = next(filter(None, gather_from_ranks(_broken(batch))), "")
     raise DivergedError(
-        f"{_place(module)}: loss of the {step} {float(values[0]):g}, {verdict}, "
-        f"learning rate {optimizer.param_groups[0]['lr']:g}"
+        f"{_place(module)}: {data and f'{data}; '}loss of the {step} {float(values[0]):g}, "
+        f"{verdict}, learning rate {optimizer.param_groups[0]['lr']:g}",
+        data=data,
     )
+
+
+def _broken(batch: Any) -> str:
+    """Describe the first tensor of a batch that is not finite; empty if all are."""
+    for name, value in tensors(batch, "batch"):
+        if not bool(value.isfinite().all()):
+            return f"the data is not finite, {name} has {count(value, value.numel())}"
+    return ""
+
+
+def _health(batch: Any, like: Tensor) -> Tensor:
+    """Return a number (1,) that is not finite if a number of a batch is not, without waiting."""
+    found = [
+        value.sum(dtype=torch.float32)
+        for _, value in tensors(batch, "")
+        if value.is_floating_point()
+    ]
+    return torch.stack(found).sum().to(like).reshape(1) if found else like.new_zeros(1)
 
 
 def _loss_and_norm(loss: Tensor, optimizer: Optimizer, scaled: bool) -> Tensor:

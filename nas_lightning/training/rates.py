@@ -80,10 +80,10 @@ class EpochRates(LRScheduler):
         """Go to the epoch of a state.
 
         Raises:
-            UsageError: Its factor is not above 0 and at most 1.
+            UsageError: Its factor is not between 0 and 1.
         """
         self.scale = state_dict.get("scale", 1.0)
-        check_value("the checkpoint: scale of lr_schedulers", self.scale, Range(high=1, above=True))
+        check_value("the checkpoint: scale of lr_schedulers", self.scale, Range(high=1))
         self._go_to(_epochs(state_dict))
 
     def _go_to(self, epoch: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from lightning import Trainer
 
-from nas_lightning.errors import CheckpointError
+from nas_lightning.errors import CheckpointError, DivergedError
 from nas_lightning.training.checkpoints import Last, read_checkpoint
 from nas_lightning.training.soundness import first_broken
 
@@ -33,16 +33,21 @@ def sound_checkpoint(
     return None
 
 
-def advice(trainer: Trainer, taken: bool = False) -> str:
+DATA = "no learning rate helps against this: find and mend these values in the data"
+
+
+def advice(trainer: Trainer, error: DivergedError) -> str:
     """Advise what to do about a run that has diverged.
 
     Args:
         trainer: Trainer in the middle of a fit.
-        taken: True if the optimizer had already taken the step when the check failed.
+        error: The step that was not finite.
     """
     kept = "the step was not taken and no checkpoint was changed"
-    if taken:
+    if error.taken:
         kept = "the step was already taken, but no checkpoint was written since"
+    if error.data:
+        return f"{kept}; {DATA}"
     found = sound_checkpoint(trainer)
     if found is None:
         return f"{kept}; there is no checkpoint yet: start again with a lower learning rate"

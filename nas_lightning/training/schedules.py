@@ -17,6 +17,8 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 from nas_lightning.errors import UsageError
 from nas_lightning.hparams import describe, target
 from nas_lightning.ranges import NOT_NEGATIVE, at_least, check
+from nas_lightning.training.optimizers import prepare
+from nas_lightning.training.rates import EpochRates
 
 
 def planned_epochs(trainer: Trainer) -> int:
@@ -28,6 +30,25 @@ def planned_epochs(trainer: Trainer) -> int:
     if trainer.max_epochs is None or trainer.max_epochs < 1:
         raise UsageError("set trainer.max_epochs: schedules and ramps need to know the last epoch")
     return trainer.max_epochs
+
+
+def scheduled(
+    trainer: Trainer, *pairs: tuple[Optimizer, Schedule]
+) -> tuple[list[Optimizer], list[LRScheduler]]:
+    """Return optimizers and the schedulers of their rates, for `configure_optimizers`.
+
+    After a load, settings and rates are those of the configuration in force.
+
+    Raises:
+        UsageError: `max_epochs` is not set, or a schedule fails within the run.
+    """
+    epochs = planned_epochs(trainer)
+
+    def rates(optimizer: Optimizer, schedule: Schedule) -> EpochRates:
+        return EpochRates(optimizer, lambda own: schedule.build(own, epochs), epochs)
+
+    optimizers = [prepare(optimizer) for optimizer, _ in pairs]
+    return optimizers, [rates(optimizer, schedule) for optimizer, schedule in pairs]
 
 
 @contextmanager

@@ -50,7 +50,7 @@ def first_broken(
         if bool(broken.any()):
             return f"{name} has {count(value[broken], value.numel())}"
     for key, part in checkpoint.items():
-        for place, value in () if key in LEFT_OUT else _tensors(part, key):
+        for place, value in () if key in LEFT_OUT else tensors(part, key):
             if not bool(value.isfinite().all()):
                 return f"{place} has {count(value, value.numel())}"
     return None
@@ -63,13 +63,13 @@ def count(values: Tensor, total: int) -> str:
     return f"{listed} of {total}"
 
 
-def _tensors(value: Any, place: str) -> Iterator[tuple[str, Tensor]]:
+def tensors(value: Any, place: str) -> Iterator[tuple[str, Tensor]]:
     """Yield the tensors in nested mappings and lists, with their places."""
     if isinstance(value, Tensor):
         yield place, value
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _tensors(item, f"{place}.{key}")
+            yield from tensors(item, f"{place}.{key}")
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
-            yield from _tensors(item, f"{place}[{index}]")
+            yield from tensors(item, f"{place}[{index}]")

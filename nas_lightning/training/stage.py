@@ -13,7 +13,6 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from nas_lightning.architecture import SearchSpace
 from nas_lightning.distributed import gather_from_ranks
@@ -28,10 +27,8 @@ from nas_lightning.training.comparison import record
 from nas_lightning.training.finite import FiniteSteps
 from nas_lightning.training.loaders import make_rebuildable
 from nas_lightning.training.meaning import check_meaning, meaning
-from nas_lightning.training.optimizers import prepare
 from nas_lightning.training.position import training_position
-from nas_lightning.training.rates import EpochRates
-from nas_lightning.training.schedules import Schedule, planned_epochs
+from nas_lightning.training.schedules import planned_epochs
 from nas_lightning.training.spec import DataSpec, checked_spec
 from nas_lightning.training.streams import Streams
 
@@ -102,21 +99,6 @@ class Stage(LightningModule, ABC):
     def build_optimizers(self) -> dict[str, Optimizer]:
         """Return new optimizers by the setting that names them, in Lightning's order."""
 
-    def scheduled(
-        self, *pairs: tuple[Optimizer, Schedule]
-    ) -> tuple[list[Optimizer], list[LRScheduler]]:
-        """Return optimizers and the schedulers of their rates, for `configure_optimizers`.
-
-        After a load, settings and rates are those of the configuration in force.
-        """
-        epochs = planned_epochs(self.trainer)
-
-        def rates(optimizer: Optimizer, schedule: Schedule) -> EpochRates:
-            return EpochRates(optimizer, lambda own: schedule.build(own, epochs), epochs)
-
-        optimizers = [prepare(optimizer) for optimizer, _ in pairs]
-        return optimizers, [rates(optimizer, schedule) for optimizer, schedule in pairs]
-
     def draw_position(self, batch_idx: int) -> tuple[int, int, int]:
         """Return seed, epoch and batch, which determine all draws of a step."""
         return self.draw_seed, self.current_epoch, batch_idx
@@ -173,6 +155,10 @@ class Stage(LightningModule, ABC):
             epochs = planned_epochs(self.trainer)
             set_drop_path(self.trained, self.drop_path * self.current_epoch / epochs)
 
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Keep the batch, for the message if its step is not finite."""
+        self.finite.batch = batch
+
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Check the pending steps after the last batch of an epoch."""
         if self.trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
@@ -197,8 +183,8 @@ class Stage(LightningModule, ABC):
             DivergedError: No callback rolls back.
         """
         if not self.rolls_back:
-            advice = recovery.advice(self.trainer, error.taken)
-            raise DivergedError(f"{error}; {advice}", error.taken) from error
+            advice = recovery.advice(self.trainer, error)
+            raise DivergedError(f"{error}; {advice}", error.taken, error.data) from error
         self.diverged = error
 
     def check_step(

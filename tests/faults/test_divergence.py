@@ -66,7 +66,15 @@ def test_it_stops_before_the_step_and_goes_on_to_the_same_end(
         kind = "nan" if value == "nan" else "inf"
         assert f"gradient not finite in {where} (1 {kind} of " in message
     path = f"runs/{stage}/checkpoints/last.ckpt"
-    assert f"--ckpt_path {path} --trainer.callbacks+=RollBackOnNaN" in message
+    if where in ("train", "val", "batch"):
+        named = "batch[0]" if where == "batch" else f"batch.{where}[0]"
+        assert f"the data is not finite, {named} has 1 {value} of " in message
+        assert message.endswith(
+            "no learning rate helps against this: find and mend these values in the data"
+        )
+        assert "lower learning rate" not in message
+    else:
+        assert f"--ckpt_path {path} --trainer.callbacks+=RollBackOnNaN" in message
     assert "learning rate 0.0" in message
     assert "Traceback" not in broken.err
 

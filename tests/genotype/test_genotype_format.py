@@ -21,8 +21,9 @@ from nas_lightning.errors import GenotypeError, NASError
 from nas_lightning.spaces import PUBLISHED, DartsSpace
 
 SPACE = DartsSpace()
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    st.none() | st.booleans() | st.integers() | FINITE | st.text(max_size=5),
     lambda inner: (
         st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
     ),
