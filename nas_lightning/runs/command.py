@@ -246,7 +246,7 @@ class NASCLI(LightningCLI):
                 print(
                     f"{'checkpoints':<24} none: the run cannot be resumed, tested or derived from"
                 )
-            print(header(self.model, self.datamodule), flush=True)
+            print(header(self.model, self.datamodule, self.trainer.max_epochs), flush=True)
 
     def after_fit(self) -> None:
         """Say if nothing was trained; print the result, its cost, and the next command.

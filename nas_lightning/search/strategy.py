@@ -66,6 +66,11 @@ class SearchStrategy(Callback):
         """True if the strategy takes second derivatives of the supernet."""
         return False
 
+    @property
+    def alpha_from(self) -> int:
+        """First epoch, counted from 0, in which the strategy lets α be stepped."""
+        return 0
+
     def configure(self, plan: SearchPlan) -> None:
         """Fill or wrap slots of the plan. Called once, when the module is constructed."""
 

@@ -117,6 +117,11 @@ class TwoStage(SearchStrategy):
         self.edge_epochs = edge_epochs
         check(self, edge_epochs=at_least(1))
 
+    @property
+    def alpha_from(self) -> int:
+        """The first epoch of the second stage."""
+        return self.edge_epochs
+
     def configure(self, plan: SearchPlan) -> None:
         """Wrap the edge relaxation in one whose edges can be fixed.
 

@@ -30,6 +30,11 @@ class WarmUp(SearchStrategy):
         self.epochs = epochs
         check(self, epochs=at_least(0))
 
+    @property
+    def alpha_from(self) -> int:
+        """The first epoch after the warm-up."""
+        return self.epochs
+
     def allow_arch_step(self, module: "SearchModule") -> bool:
         """Return True if the warm-up is over."""
         return module.current_epoch >= self.epochs

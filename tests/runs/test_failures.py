@@ -4,6 +4,7 @@ from multiprocessing import resource_sharer
 from pathlib import Path
 
 import pytest
+import torch
 
 from nas_lightning.runs.failures import Run, explain
 
@@ -79,3 +80,16 @@ def test_a_loading_process_that_dies_while_it_hands_over_a_batch() -> None:
         resource_sharer._resource_sharer.get_connection((address, key))  # type: ignore[attr-defined]
     assert (explain(caught.value) or "").startswith("a loading process was killed; usually")
     assert explain(ConnectionResetError(104, "Connection reset by peer")) is None
+
+
+def test_batch_norm_of_a_single_value_is_explained() -> None:
+    norm = torch.nn.BatchNorm2d(2)
+    with pytest.raises(ValueError, match="Expected more than 1") as caught:
+        norm(torch.zeros(1, 2, 1, 1))
+    assert (explain(caught.value) or "").startswith("batch norm cannot normalise a batch of one")
+
+
+def test_a_package_that_a_setting_needs_is_named() -> None:
+    error = ModuleNotFoundError("Requirement 'torch_xla>=1.13' not met. HINT: Try running `pip …`")
+    text = "a setting of trainer needs the package torch_xla, which is not installed"
+    assert explain(error) == text
