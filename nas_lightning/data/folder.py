@@ -9,7 +9,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms.v2 import PILToTensor
 
 from nas_lightning.data.base import ImageData, Part, Separate
-from nas_lightning.data.classes import named
+from nas_lightning.data.classes import named, printable
 from nas_lightning.data.image_files import ImageFiles
 from nas_lightning.data.listing import (
     Listed,
@@ -174,7 +174,7 @@ class ImageFolder(ImageData):
     def summary(self) -> list[tuple[str, str]]:
         """Return lines with the folder, the classes, the images, and what is not used."""
         (name, kind), *lines = super().summary()
-        return [(name, f"{kind}, {self.root}"), *lines, *self._notes]
+        return [(name, f"{kind}, {printable(self.root)}"), *lines, *self._notes]
 
     def _classes(self) -> tuple[str, ...]:
         if self.class_names is None:
@@ -210,7 +210,7 @@ class ImageFolder(ImageData):
         """Note what a training does not use, and refuse a test set that cannot be tested later."""
         root, test = Path(self.root), self._test_folder()
         if test is None:
-            self._notes.append(("warning", f"there is no test set in {self.root}"))
+            self._notes.append(("warning", f"there is no test set in {printable(self.root)}"))
         elif not self._has_classes(test):
             self._notes.append(("warning", f"{test.name}/ has no class folders: it can be "
                                            "predicted, but not tested"))  # fmt: skip

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
+from nas_lightning.data.classes import printable
 from nas_lightning.data.file_list import FileList
 from nas_lightning.errors import DataError
 
@@ -38,7 +39,9 @@ class Ignored:
     def __str__(self) -> str:
         """Return the numbers that are not 0, in words."""
         most = sorted(self.other.items(), key=lambda item: (-item[1], item[0]))[:_KINDS]
-        kinds = ", ".join(f"{kind or 'without suffix'} {number:,}" for kind, number in most)
+        kinds = ", ".join(
+            f"{printable(kind) or 'without suffix'} {number:,}" for kind, number in most
+        )
         parts = (
             (self.hidden, "hidden"),
             (self.other.total(), f"not images ({kinds})"),
@@ -96,7 +99,7 @@ def training_classes(folder: Path) -> tuple[str, ...]:
         )
     inner = class_folders(folder / names[0])
     if len(inner) > 1:
-        shown = ", ".join(map(repr, inner[:_SHOWN])) + (", …" if len(inner) > _SHOWN else "")
+        shown = ", ".join(map(repr, inner[:_SHOWN])) + (" and more" if len(inner) > _SHOWN else "")
         raise DataError(
             f"The folder {str(folder)!r} has only one class folder, {names[0]!r}, which contains "
             f"the folders {shown}: if these are the classes, move them up into {str(folder)!r}."

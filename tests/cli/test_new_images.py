@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from nas_lightning.callbacks.predictions import sample_indices
 from nas_lightning.cli import main
 from tests.cli.conftest import RETRAIN
 
@@ -129,3 +130,10 @@ def test_new_images_and_a_checkpoint_without_names(
     err = capsys.readouterr().err
     assert err.startswith("nas: There is no folder 'train' in 'data/test', and the checkpoint")
     assert len(err.splitlines()) == 1
+
+
+def test_indices_of_samples() -> None:
+    # one list for each loader, of one list for each batch; our samplers yield (epoch, index)
+    assert sample_indices([[[(0, 3), (0, 1)], [(0, 2)]]]) == [3, 1, 2]
+    assert sample_indices([[[3, 1], [2]]]) == [3, 1, 2]
+    assert sample_indices([]) == []

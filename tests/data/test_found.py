@@ -15,7 +15,7 @@ def test_images_in_memory() -> None:
     data.setup("fit")
     assert summary(data) == [
         ("data", "Digits"),
-        ("classes", "10: 0, 1, 2, 3, 4, …"),
+        ("classes", "10: 0, 1, 2, 3, 4 and 5 more"),
         # 1,797 scans, of which a fifth is the test set
         ("images", "weight half 719, architecture half (and validation) 719"),
     ]

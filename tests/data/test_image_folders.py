@@ -1,5 +1,6 @@
 """What `ImageFolder` finds: its sets, what it says about them, and what it refuses."""
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -245,3 +246,16 @@ def test_background_and_white_reach_the_images(root: Path) -> None:
     data = folder(root, white=2.0)
     data.setup("test")
     assert data._sets["test"][0][0].getpixel((0, 0)) == (51,) * 3
+
+
+def test_names_that_are_no_text_or_have_lines(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for part in ("train", "val", "test"):
+        (root / part / "cat").rename(root / part / os.fsdecode(b"caf\xe9"))
+        (root / part / "dog").rename(root / part / "do\ng")
+    (root / "train" / "emu" / "x.a\x1b").touch()
+    lines = found(folder(root), "fit")
+    assert lines["classes"] == r"3: 'caf\udce9', 'do\ng', emu"
+    assert lines["ignored in train/"] == r"1 not images ('.a\x1b' 1)"
+    assert all(text.isprintable() for text in lines.values())

@@ -106,8 +106,8 @@ def test_fewer_than_two_classes(tmp_path: Path) -> None:
     make(train, "images/cat/1.png", "images/dog/2.png", "images/emu/3.png", "images/yak/4.png")
     with pytest.raises(
         DataError,
-        match=r"only one class folder, 'images', which contains the folders 'cat', 'dog', 'emu', …:"
-        r" if these are the classes, move them up into '.*train'",
+        match=r"only one class folder, 'images', which contains the folders 'cat', 'dog', 'emu' "
+        r"and more: if these are the classes, move them up into '.*train'",
     ):
         training_classes(train)
     make(tmp_path, "one/cat/1.png")
