@@ -26,6 +26,10 @@ IGNORED = frozenset(number for number in ALL if signal.getsignal(number) is sign
 """Signals that this process was started to ignore, such as SIGHUP by `nohup`; they stay ignored."""
 
 
+START_AGAIN = "the same command with --ckpt_path auto starts it again"
+"""Advice for a run that was stopped before there was anything to save."""
+
+
 class Stopped(BaseException):
     """A signal came at a moment when there was nothing to save.
 

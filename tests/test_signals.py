@@ -144,7 +144,7 @@ def test_a_fit_says_that_there_is_nothing_to_save(
     name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
     assert capsys.readouterr().err == (
         f"nas: {name} stopped the run before there was anything to save; "
-        "the same command starts it again\n"
+        "the same command with --ckpt_path auto starts it again\n"
     )
 
 

@@ -14,7 +14,7 @@ from nas_lightning import signals
 from nas_lightning.callbacks.run_checkpoint import RunCheckpoint
 from nas_lightning.data.workers import shielded_workers
 from nas_lightning.errors import NASError
-from nas_lightning.signals import REQUEUE, Inbox, RunInterruptedError, RunRequeuedError
+from nas_lightning.signals import REQUEUE, START_AGAIN, Inbox, RunInterruptedError, RunRequeuedError
 from nas_lightning.slurm.job import RequeueError, SlurmJob, requeue
 from nas_lightning.training.epochs import reached
 
@@ -134,7 +134,7 @@ class GracefulStop(Callback):
             self._announce(trainer, "nas: finishing this batch, then saving")
             self._agree(trainer)
             if self._stopping:
-                self._end(trainer, "before the first batch", "the same command starts it again")
+                self._end(trainer, "before the first batch", START_AGAIN)
         if self._stopping and batch_idx:
             self._stop(trainer, trainer.current_epoch, batch_idx)
 

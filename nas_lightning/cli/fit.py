@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nas_lightning.runs.exit import early_signals
+from nas_lightning.signals import START_AGAIN
 
 
 def run(arguments: list[str]) -> None:
@@ -15,9 +16,7 @@ def run(arguments: list[str]) -> None:
     if arguments[0] != "fit":
         _lightning(arguments)
         return
-    with early_signals(
-        "the run before there was anything to save", "the same command starts it again"
-    ):
+    with early_signals("the run before there was anything to save", START_AGAIN):
         _lightning(arguments)
 
 

@@ -108,7 +108,7 @@ def test_before_the_first_batch_it_stops_without_a_checkpoint(
     callbacks = [Send(0, 0, number), GracefulStop(), saving]
     trainer = make_trainer(max_epochs=2, callbacks=callbacks, enable_checkpointing=True)
     stopped = stop(trainer, make_search(), search_data)
-    assert str(stopped) == "stopped before the first batch: the same command starts it again"
+    assert str(stopped) == f"stopped before the first batch: {signals.START_AGAIN}"
     assert stopped.exit_code == 128 + number
     assert trainer.global_step == 0
     assert not (tmp_path / "checkpoints").exists()

@@ -1,4 +1,4 @@
-"""Searches that are killed at random moments end as one that was not. `make test-faults`."""
+"""Runs that are killed at random moments end as one that was not. `make test-faults`."""
 
 import multiprocessing
 import os
@@ -16,18 +16,62 @@ import pytest
 
 from nas_lightning.cli import main
 from nas_lightning.runs.record_file import read_record
-from tests.cli.conftest import SEARCH
+from tests.cli.conftest import write_inputs
 from tests.runs.test_resume import assert_same_end
 
 pytestmark = pytest.mark.faults
 
 KILLS = int(os.environ.get("NAS_TEST_KILLS", "60"))
+"""Kills of the plain search; the other kinds of runs share as many."""
 AT_ONCE = 2
 BATCHES = 18  # three epochs of six, with a checkpoint after each batch
 SETTINGS = (
-    "--data.train_size 96 --trainer.max_epochs 3 --trainer.log_every_n_steps 2 "
-    "--checkpoint.every_batches 1 --threads 1"
+    "--trainer.max_epochs 3 --trainer.log_every_n_steps 2 --checkpoint.every_batches 1 --threads 1"
 )
+SEARCH = "--config search --data.train_size 96"
+KINDS = {
+    "search": SEARCH,
+    "workers": f"{SEARCH} --data.num_workers 2",
+    "gaea": f"{SEARCH} --config gaea.yaml",
+    "second order": f"{SEARCH} --config second_order.yaml",
+    "recurrent": "--config recurrent.yaml",
+    "retraining": "--config retrain --data.train_size 64 --model.genotype genotype.json "
+    "--model.drop_path 0.2",
+}
+"""Options of each kind of run, which has `BATCHES` batches."""
+# multiplicative steps of alpha and beta
+GAEA = """\
+model:
+  init_args:
+    strategies:
+      - {class_path: ExponentiatedGradient, init_args: {lr: 1.0, edges: true}}
+      - {class_path: PartialChannels, init_args: {k: 4}}
+    arch_optimizer: null
+"""
+SECOND_ORDER = "model: {init_args: {strategies: [{class_path: Unrolled}]}}\n"
+# a hidden state that is carried from batch to batch, dropout, batches of random lengths
+RECURRENT = """\
+seed_everything: 0
+model:
+  class_path: SearchModule
+  init_args:
+    supernet: {class_path: RecurrentSupernet, init_args: {hidden: 6, steps: 2, dropout: 0.2}}
+    task: {class_path: LanguageModeling, init_args: {bptt: 12}}
+    gradient_clip: 0.25
+data:
+  class_path: SyntheticText
+  init_args:
+    num_tokens: 11
+    mode: search
+    train_size: 293
+    valid_size: 303
+    test_size: 124
+    batch_size: 4
+    test_batch_size: 4
+    bptt: 12
+    bptt_jitter: 2.0
+trainer: {accelerator: cpu, enable_model_summary: false}
+"""
 CONTEXT = multiprocessing.get_context("forkserver")  # the imports, which take seconds, once
 CONTEXT.set_forkserver_preload(["nas_lightning.runs.command"])
 
@@ -51,9 +95,9 @@ def nas(folder: Path, line: str) -> None:
         sys.exit(main(line.split()))
 
 
-def start(folder: Path, more: str = "") -> ForkServerProcess:
-    """Start the search of a folder in a process of its own."""
-    line = f"fit --config search --run_dir run {SETTINGS} {more}"
+def start(folder: Path, options: str) -> ForkServerProcess:
+    """Start the run of a folder in a process of its own."""
+    line = f"fit {options} --run_dir run {SETTINGS}"
     process = CONTEXT.Process(target=nas, args=(folder, line))
     process.start()
     return process
@@ -66,7 +110,9 @@ def finish(process: ForkServerProcess, folder: Path) -> None:
 
 def make_folder(folder: Path) -> Path:
     folder.mkdir()
-    (folder / "search.yaml").write_text(SEARCH, encoding="utf-8")
+    write_inputs(folder)
+    for name, text in (("gaea", GAEA), ("second_order", SECOND_ORDER), ("recurrent", RECURRENT)):
+        (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
     return folder
 
 
@@ -95,11 +141,11 @@ def moment(draw: random.Random, folder: Path, seconds: float, at_write: bool) ->
     return lambda: writes.begun() >= count
 
 
-def kill_and_go_on(folder: Path, whole: Path, number: int, seconds: float) -> Fate:
+def kill_and_go_on(folder: Path, options: str, whole: Path, number: int, seconds: float) -> Fate:
     """Kill a run at the moment that its number gives, let it go on, and compare the ends."""
     draw = random.Random(number)
     make_folder(folder)
-    process, began = start(folder), time.monotonic()
+    process, began = start(folder, options), time.monotonic()
     come = moment(draw, folder, seconds, at_write=number % 2 == 0)
     while process.is_alive() and not come():
         time.sleep(0.0002)
@@ -112,7 +158,7 @@ def kill_and_go_on(folder: Path, whole: Path, number: int, seconds: float) -> Fa
     names = {path.name for path in checkpoints.glob("*")} | {
         ".part" for _ in checkpoints.glob(".*")
     }
-    finish(start(folder, "--ckpt_path auto"), folder)
+    finish(start(folder, f"{options} --ckpt_path auto"), folder)
     try:
         assert_same_end(str(whole / "run"), str(folder / "run"))
         alike = True
@@ -143,22 +189,25 @@ def table(fates: list[Fate]) -> str:
     return "\n".join([*lines, f"{equal} of {len(fates)} equal, {count[True]} killed in a write"])
 
 
-def test_killed_searches_end_as_the_whole_one(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("kind", KINDS)
+def test_killed_runs_end_as_the_whole_one(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    options = KINDS[kind]
+    kills = KILLS if kind == "search" else max(2, KILLS // (len(KINDS) - 1))
     whole = make_folder(tmp_path / "whole")
-    finish(start(whole), whole)  # also starts the server, whose imports must not be timed
+    finish(start(whole, options), whole)  # also starts the server, whose imports must not be timed
     again = make_folder(tmp_path / "again")
     began = time.monotonic()
-    finish(start(again), again)
+    finish(start(again, options), again)
     seconds = time.monotonic() - began
+
+    def kill(number: int) -> Fate:
+        return kill_and_go_on(tmp_path / str(number), options, whole, number, 1.3 * seconds)
+
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        fates = list(
-            pool.map(
-                lambda n: kill_and_go_on(tmp_path / str(n), whole, n, 1.3 * seconds), range(KILLS)
-            )
-        )
+        fates = list(pool.map(kill, range(kills)))
     with capsys.disabled():
-        print(f"\n{table(fates)}")
+        print(f"\n{kind}\n{table(fates)}")
     assert all(fate.ended_alike for fate in fates)
-    assert sum(fate.writing for fate in fates) >= KILLS // 10
+    assert sum(fate.writing for fate in fates) >= kills // 10

@@ -58,8 +58,10 @@ def assert_same_end(one: str, other: str) -> None:
         assert same(first[part], second[part]), part
     assert rows == others
     assert len(rows) > 8
-    cells = [json.loads((Path(run) / "genotype.json").read_text()) for run in (one, other)]
-    assert cells[0]["cells"] == cells[1]["cells"]
+    genotypes = [Path(run) / "genotype.json" for run in (one, other)]
+    if any(path.exists() for path in genotypes):  # a search
+        cells = [json.loads(path.read_text())["cells"] for path in genotypes]
+        assert cells[0] == cells[1]
 
 
 @pytest.mark.slow

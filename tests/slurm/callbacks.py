@@ -13,8 +13,20 @@ class Watch(Callback):
     """Waits in the second batch of the second epoch, once, and keeps what each rank has in the end.
 
     In the run directory: `waiting-RANK` says that a rank waits, `go_on` lets all go (so does a
-    signal), `RANK.pt` is the state of a rank at the end.
+    signal), `RANK.pt` is the state of a rank at the end. If there is `hold`, a rank also waits for
+    a signal before the first batch of the first start, and says so by `starting-RANK`.
     """
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        folder = Path(trainer.default_root_dir)
+        mark = folder / f"starting-{trainer.global_rank}"
+        if not (folder / "hold").exists() or mark.exists():
+            return
+        mark.touch()
+        deadline = time.monotonic() + 240
+        while not told_to_stop(trainer):  # a single rank is stopped here
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int

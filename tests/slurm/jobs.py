@@ -29,7 +29,7 @@ data:
     test_size: 8
     batch_size: 8
     arch_fraction: 0.5
-    num_workers: 0
+    num_workers: 2
 trainer:
   accelerator: cpu
   precision: 32-true
@@ -81,6 +81,16 @@ class Job:
             return all(mark.exists() for mark in marks)
 
         wait_for(there, f"{self.run_dir.name} to be in the middle")
+
+    def wait_at_the_start(self, ranks: int) -> None:
+        """Wait until all ranks wait before their first batch, as `hold_the_start` made them."""
+        marks = [self.run_dir / f"starting-{rank}" for rank in range(ranks)]
+        wait_for(lambda: all(mark.exists() for mark in marks), f"{self.run_dir.name} to start")
+
+    def hold_the_start(self) -> None:
+        """Let the first start wait for a signal, before there is anything to save."""
+        self.run_dir.mkdir(parents=True)
+        (self.run_dir / "hold").touch()
 
     def go_on(self) -> None:
         """Let the ranks go on."""

@@ -82,6 +82,44 @@ def test_requeued_on_a_signal(cluster: Cluster, folder: Path, whole: Job) -> Non
     assert_same_end(job, whole)
 
 
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_requeued_before_there_is_anything_to_save(
+    ranks: int, cluster: Cluster, folder: Path, whole: Job
+) -> None:
+    job = Job(cluster, folder, f"early-{ranks}")
+    job.hold_the_start()
+    script, options = (
+        ("many_nodes.sbatch", TWO_NODES) if ranks == 2 else ("one_node.sbatch", ONE_TASK)
+    )
+    job.sbatch(script, *options)
+    job.wait_at_the_start(ranks)
+    cluster.run("scancel", "--signal=USR1", job.number)
+    wait_for(lambda: f"requeueing job {job.number}" in job.log(), "the signal")
+    job.go_on()
+    job.come_back()
+    if ranks == 1:
+        assert "SIGUSR1 stopped the run before there was anything to save" in job.log()
+    else:
+        assert "stopped before the first batch, requeueing" in job.log()
+        assert_same_end(job, whole)
+    assert "Traceback" not in job.log()
+
+
+def test_stopped_by_its_user_and_submitted_again(
+    cluster: Cluster, folder: Path, whole: Job
+) -> None:
+    job = Job(cluster, folder, "stopped").sbatch("many_nodes.sbatch", *TWO_NODES)
+    job.wait_in_the_middle(2)
+    cluster.run("scancel", "--signal=TERM", job.number)
+    cluster.wait(job.number, "FAILED")  # exit code 143
+    assert cluster.field(job.number, "Restarts") == "0"
+    assert f"{STOPPED}: " in job.log()
+    assert "Traceback" not in job.log()
+    again = Job(cluster, folder, "stopped").sbatch("many_nodes.sbatch", *TWO_NODES)
+    again.end()
+    assert_same_end(again, whole)
+
+
 def test_jobs_side_by_side_leave_each_other_alone(cluster: Cluster, folder: Path) -> None:
     other, undisturbed, requeued = (
         Job(cluster, folder, name) for name in ("other", "undisturbed", "requeued")
