@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nas_lightning.errors import NASError, RunFailedError
+from nas_lightning.errors import NASError, RunFailedError, UsageError
 from nas_lightning.runs import memory
 from nas_lightning.runs.messages import nearest
 
@@ -212,6 +212,8 @@ EXPLANATIONS: tuple[Explanation, ...] = (
     *ANYWHERE, file, monitor, batches, single_value, missing, settings,
 )  # fmt: skip
 """All kinds; the first that matches explains an error."""
+WRONG = (batches, missing, settings)
+"""Kinds that say that the configuration is wrong."""
 
 
 # -- the search for the root cause ---------------------------------------------------------------
@@ -253,6 +255,7 @@ def explained(cli: object) -> Iterator[None]:
         cli: A command line with `verb` and, once it is read, `config`.
 
     Raises:
+        UsageError: The configuration is wrong.
         RunFailedError: A failure of a known kind that is not an error of nas-lightning; others
             pass through.
     """
@@ -263,4 +266,5 @@ def explained(cli: object) -> Iterator[None]:
         text = None if isinstance(cause, NASError) else explain(cause, Run.of(cli))
         if text is None:
             raise
-        raise RunFailedError(text) from error
+        wrong = any(explanation(cause, Run()) for explanation in WRONG)
+        raise (UsageError if wrong else RunFailedError)(text) from error

@@ -41,6 +41,8 @@ def tidy(message: str, types: Mapping[str, Any]) -> str:
     key = ""
     if found := re.match(r'Parser key "([^"]+)":\s*(.*)', text, re.DOTALL):
         key, text = found.groups()
+    if found := re.match(r"argument .*?\(?run_dir\)? --> ([\w.]+):", text):
+        return f"{found[1]} follows the run directory: set --run_dir"
     text, _, shown = text.partition("Given value type:")
     given = shown.partition("Given value: ")[2]
     reasons = _reasons(text)

@@ -50,6 +50,12 @@ USAGE = [
         "fit --config retrain --model.genotype DARTS_V2 --data.val_fraction 0",
         ["val_fraction", "--checkpoint.monitor null"],
     ),
+    ("fit --config search --checkpoint.dirpath x", ["checkpoint.dirpath follows", "--run_dir"]),
+    ("fit --config search --trainer.default_root_dir x", ["default_root_dir follows"]),
+    ("fit --config search --trainer.max_epochs null", ["max_epochs is not set"]),
+    ("fit --config search --trainer.val_check_interval 9", ["val_check_interval 9 is more than"]),
+    ("fit --config search --trainer.limit_train_batches 0.01", ["limit_train_batches 0.01 of 2"]),
+    ("fit --config search --checkpoint.save_top_k 2", ["checkpoint.save_top_k 2", "leave it out"]),
     ("fit --config search --ckpt_path last", ["--ckpt_path last", "runs/search"]),
     ("test --config search", ["runs/search", "checkpoint", "--ckpt_path"]),
     ("fit --config search --run_dir search.yaml", ["run directory search.yaml"]),
@@ -262,7 +268,7 @@ def test_output_that_cannot_be_written(nas: Nas) -> None:
 
 def test_metric_that_is_not_logged(nas: Nas) -> None:
     line = "fit --config retrain --model.genotype genotype.json --checkpoint.monitor retrain/val_ac"
-    check(nas(line), 1, ["checkpoint.monitor", "'retrain/val_ac'", "retrain/val_accuracy"])
+    check(nas(line), 2, ["checkpoint.monitor", "'retrain/val_ac'", "retrain/val_accuracy"])
 
 
 def test_traceback_only_on_request(nas: Nas, monkeypatch: pytest.MonkeyPatch) -> None:
