@@ -256,10 +256,11 @@ class NASCLI(LightningCLI):
         """
         if self.ended:
             epochs = self.trainer.max_epochs
-            print(
-                f"nothing to do: {epochs} of {epochs} epochs are done; to train on, set "
-                f"--trainer.max_epochs to more than {epochs}"
-            )
+            if self.trainer.is_global_zero:
+                print(
+                    f"nothing to do: {epochs} of {epochs} epochs are done; to train on, set "
+                    f"--trainer.max_epochs to more than {epochs}"
+                )
         elif self.trainer.fit_loop.epoch_loop.total_batch_idx < 0:
             raise UsageError(
                 "no batch was trained on: the data are fewer than one batch, or "
