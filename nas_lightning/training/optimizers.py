@@ -92,10 +92,15 @@ def settings_of(optimizer: Optimizer, group: Mapping[str, Any]) -> dict[str, Any
 def _with_own_settings(optimizer: Optimizer, loaded: dict[str, Any]) -> dict[str, Any]:
     """Return a loaded state with the present settings."""
     groups = [
-        {**theirs, **settings_of(optimizer, own)}
+        {**theirs, **settings_of(optimizer, own), **_swa_rates(theirs)}
         for own, theirs in zip(optimizer.param_groups, loaded["param_groups"], strict=True)
     ]
     return {**loaded, "param_groups": groups}
+
+
+def _swa_rates(group: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the rates of a group that `StochasticWeightAveraging` had taken over."""
+    return {name: group[name] for name in ("lr", "initial_lr", "swa_lr") if "swa_lr" in group}
 
 
 def _complete(optimizer: Optimizer) -> None:

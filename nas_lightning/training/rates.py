@@ -82,6 +82,8 @@ class EpochRates(LRScheduler):
         Raises:
             UsageError: Its factor is not between 0 and 1.
         """
+        if "anneal_epochs" in state_dict:
+            return  # `StochasticWeightAveraging` had taken over, and will again
         self.scale = state_dict.get("scale", 1.0)
         check_value("the checkpoint: scale of lr_schedulers", self.scale, Range(high=1))
         self._go_to(_epochs(state_dict))

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from lightning import Callback
-from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.callbacks import EarlyStopping, StochasticWeightAveraging
 from torch import nn
 from torch.optim import SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import (
@@ -241,3 +241,34 @@ def test_the_patience_of_early_stopping_is_the_present_one(tmp_path: Path) -> No
     patient = EarlyStopping("x", patience=7, strict=False)
     fit(build(), EPOCHS, Watch(2), patient, ckpt=path)
     assert patient.patience == 7
+
+
+def test_averaged_weights_go_on_at_their_own_rates(tmp_path: Path) -> None:
+    """`StochasticWeightAveraging` replaces the scheduler from its first epoch on."""
+    path = tmp_path / "x.ckpt"
+    seen: list[dict[int, list[float]]] = []
+
+    class Rates(Callback):
+        def __init__(self, stop: int | None = None) -> None:
+            self.stop = stop
+            seen.append({})
+
+        def on_train_batch_start(self, trainer: Any, pl_module: Any, *_: Any) -> None:
+            groups = trainer.optimizers[0].param_groups
+            seen[-1][trainer.current_epoch] = [group["lr"] for group in groups]
+
+        def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+            trainer.should_stop = trainer.current_epoch + 1 == self.stop
+
+    def run(stop: int | None = None, ckpt: Path | None = None) -> Any:
+        one = module("retraining", CosineSchedule(), **SETTINGS["before"])
+        average = StochasticWeightAveraging(0.02, swa_epoch_start=2, annealing_epochs=3)
+        return fit(one, EPOCHS, Rates(stop), average, ckpt=ckpt)
+
+    run()
+    run(stop=4).save_checkpoint(path)
+    run(ckpt=path)
+    whole, _, resumed = seen
+    assert {4, 5} <= set(resumed)
+    assert [resumed[epoch] for epoch in (4, 5)] == [whole[epoch] for epoch in (4, 5)]
+    assert whole[4] != whole[3]
