@@ -20,6 +20,8 @@ GAP = 2
 """Blanks between two parts of a line."""
 SHORTEST, LONGEST = 10, 40
 """Columns of a bar; with less room there is none."""
+MARGIN = 5
+"""Columns that stay free at the end of a line: `^C`, which a terminal echoes, must not wrap."""
 DIM = "dim"
 
 
@@ -90,8 +92,8 @@ class Bar:
             yield Text("  " + that_fit(self.values, width - 2), no_wrap=True, overflow="crop")
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        """Take the whole width."""
-        return Measurement(1, options.max_width)
+        """Take the whole width but for the margin."""
+        return Measurement(1, max(options.max_width - MARGIN, 1))
 
     def _choose(self, width: int) -> tuple[str, str, int]:
         """Return the longest texts that leave room for a bar, and the length of the bar."""

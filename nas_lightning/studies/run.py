@@ -167,7 +167,8 @@ class Watch:
         searches, retrains = count(self.progress.folder, self.progress.study, [line])
         done, failed = len(searches.ended + retrains.ended), searches.failed + retrains.failed
         bad = f", {failed} failed" if failed else ""
-        return f"{line}  {done} runs done{bad}  {clock(time.monotonic() - began)}"
+        runs = "run" if done == 1 else "runs"
+        return f"{line}  {done} {runs} done{bad}  {clock(time.monotonic() - began)}"
 
 
 def _report_failures(results: Results, died: list[Line]) -> int:

@@ -160,7 +160,7 @@ def test_ended_lines_stay_above_the_bar(tmp_path: Path, clock: Callable[[float],
     search(tmp_path, "a", 0)
     write_failure(search_dir(tmp_path, "b", 1), "no memory")
     watch.show({second})
-    assert display.lines == ["a 0  1 runs done  1:00"]
+    assert display.lines == ["a 0  1 run done  1:00"]
     clock(1090.0)
     watch.show(set())
     assert display.lines[1:] == ["b 1  0 runs done, 1 failed  1:30"]
