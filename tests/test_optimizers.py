@@ -35,7 +35,8 @@ def steps(optimizer: Optimizer, learned: list[nn.Parameter], first: int, last: i
         generator = torch.Generator().manual_seed(step)
         for i, value in enumerate(learned):
             drawn = torch.randn(value.shape, dtype=value.dtype, generator=generator)
-            value.grad = None if i == step % len(learned) else drawn
+            grad = torch.empty_like(value).copy_(drawn)  # in the layout of the parameter
+            value.grad = None if i == step % len(learned) else grad
         optimizer.step()
     return [value.detach().clone() for value in learned]
 
@@ -46,6 +47,24 @@ def test_it_steps_as_ever(make: Callable[[Any], Optimizer]) -> None:
     fused = fuse(make(own))
     assert fused.param_groups[0]["fused"]
     found, expected = steps(fused, own, 0, 7), steps(make(other), other, 0, 7)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("make", MADE, ids=str)
+def test_a_state_of_another_memory_layout_is_laid_out_again(
+    make: Callable[[Any], Optimizer],
+) -> None:
+    """A fused step on a CPU would read it in the wrong order, without a word."""
+    own, other = parameters(), parameters()
+    plain, before = make(own), prepare(make(other))
+    steps(plain, own, 0, 2)
+    steps(before, other, 0, 2)
+    kernel = other[2].detach().contiguous(memory_format=torch.channels_last)
+    assert kernel.stride() != other[2].stride()
+    resumed = [nn.Parameter(value) for value in (*other[:2], kernel)]
+    again = prepare(make(resumed))
+    again.load_state_dict(copy.deepcopy(before.state_dict()))
+    found, expected = steps(again, resumed, 2, 7), steps(plain, own, 2, 7)
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
 
 

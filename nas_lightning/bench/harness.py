@@ -54,6 +54,7 @@ class Harness:
         self.speed = self._speed()
         for callback in self.speed:
             callback.setup(trainer, self.module, "fit")
+        self.module.setup("fit")
         trainer.strategy.setup_environment()
         trainer.strategy.setup(trainer)  # moves the module, makes the optimizers
         trainer.fit_loop.epoch_progress.current.completed = case.epochs - 1

@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
-from torch import Tensor, nn
+from torch import nn
 
 from nas_lightning.callbacks.tf32 import OFF, ON, TF32, set_tf32
 from nas_lightning.errors import UsageError
 from nas_lightning.layers.stack import CellModule
+from nas_lightning.retrain import RetrainModule
 from nas_lightning.search import SearchModule
 from nas_lightning.search.passes import Capture, CudaGraphs, Graphs
 from nas_lightning.search.replayable import forbids_graphs
@@ -46,8 +47,9 @@ class Speed(Callback):
             captured once as a whole, without compiling; the same kernels run as before. A method
             that decides on the host what a step computes runs without graphs, with a warning that
             says why, and so does any run with several processes or on another device.
-        channels_last: Store weights and images in channels-last format. For retraining only: the
-            cells of a search choose their memory layout themselves.
+        channels_last: Store weights and images in channels-last format; by default a retraining
+            does so on a CPU. For retraining only: the cells of a search choose their memory layout
+            themselves.
 
     Raises:
         UsageError: The module has no cells that can be compiled, its method cannot be compiled,
@@ -60,7 +62,7 @@ class Speed(Callback):
         compile: bool = False,  # noqa: A002 # PyTorch's name
         backend: str = "inductor",
         mode: str | None = "reduce-overhead",
-        channels_last: bool = False,
+        channels_last: bool | None = None,
         graphs: bool = False,
     ) -> None:
         self.tf32 = tf32
@@ -72,7 +74,7 @@ class Speed(Callback):
         self._before: TF32 | None = None
         self._limit: int | None = None
         self._compiled: list[nn.Module] = []
-        self._hook: Any = None
+        self._layout: bool | None = None
         self.no_graphs: str | None = None
         """Reason why the run has no graphs although `graphs` is set."""
 
@@ -107,10 +109,9 @@ class Speed(Callback):
                 pl_module.graphs = Graphs(CAPTURES[trainer.strategy.root_device.type]())
         self._before = set_tf32(ON if self.tf32 else OFF)
         self._compile(cells)
-        if self.channels_last:
-            network = pl_module.trained
-            network.to(memory_format=torch.channels_last)
-            self._hook = network.register_forward_pre_hook(_images_last)
+        if isinstance(pl_module, RetrainModule) and self.channels_last is not None:
+            # its own setup follows
+            self._layout, pl_module.channels_last = pl_module.channels_last, self.channels_last
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Restore the settings of the process and of the module."""
@@ -122,9 +123,9 @@ class Speed(Callback):
             torch._dynamo.config.recompile_limit = self._limit
         for cell in self._compiled:
             cell._compiled_call_impl = None  # PyTorch has no public way to undo it
-        if self._hook is not None:
-            self._hook.remove()
-        self._before, self._limit, self._compiled, self._hook = None, None, [], None
+        if isinstance(pl_module, RetrainModule) and self.channels_last is not None:
+            pl_module.channels_last = self._layout
+        self._before, self._limit, self._compiled = None, None, []
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
@@ -210,13 +211,3 @@ def _check_method(module: SearchModule) -> None:
                 f"Speed: compiled cells cannot be differentiated twice, as {strategy!r} does: set "
                 f"compile to false, or the strategy's argument exact to false if it has one"
             )
-
-
-def _images_last(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return the arguments of a network with images (B, C, H, W) in channels-last format."""
-    return tuple(
-        x.contiguous(memory_format=torch.channels_last)
-        if isinstance(x, Tensor) and x.dim() == 4
-        else x
-        for x in args
-    )

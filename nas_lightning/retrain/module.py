@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from nas_lightning.architecture import Genotype, NetworkFactory
 from nas_lightning.errors import CheckpointMismatchError, DivergedError, UsageError
 from nas_lightning.hparams import record_hyperparameters
+from nas_lightning.layers.memory_format import images_last, store
 from nas_lightning.ranges import NOT_NEGATIVE, check
 from nas_lightning.search.settings import shared_settings
 from nas_lightning.spaces import default_network, load_genotype
@@ -47,6 +48,11 @@ class RetrainModule(Stage):
         drop_path: Probability of dropping a path at the end of training; it grows linearly,
             `drop_path · epoch / epochs`.
 
+    Attributes:
+        channels_last: Store kernels and images in the channels-last format, which changes results
+            by rounding; `None` means on a CPU, if the network is faster there. A trainer that sets
+            the module up applies it.
+
     Raises:
         UsageError: The sizes do not fit together, or the genotype does not exist.
         GenotypeError: The genotype is malformed.
@@ -55,6 +61,7 @@ class RetrainModule(Stage):
     kind = "retrain"
     names = ("train", "val", "test")
     train_streams = ("train",)
+    channels_last: bool | None = None
     prefixes = MappingProxyType({"train": "retrain/train", "val": "retrain/val"})
 
     def __init__(
@@ -83,6 +90,7 @@ class RetrainModule(Stage):
         self.factory = network or default_network(self.genotype.space)
         self.network = self.factory.build(self.genotype, data_spec, auxiliary=auxiliary_weight > 0)
         check_optimizer("model.optimizer", optimizer, list(self.network.parameters()))
+        self._last = False
         self._rate_scale = 1.0
         self._loss = torch.zeros(())
         self._norm = torch.zeros(())
@@ -92,9 +100,24 @@ class RetrainModule(Stage):
         """The trained network."""
         return self.network
 
+    def setup(self, stage: str) -> None:
+        """Also choose the memory format, before the module is moved and optimizers are made."""
+        super().setup(stage)
+        chosen, before = self.channels_last, self._last
+        if chosen is None:
+            on_cpu = self.trainer.strategy.root_device.type == "cpu"
+            chosen = on_cpu and self.factory.channels_last
+        self._last = chosen
+        if chosen or before:
+            store(self.network, chosen)
+
+    def _outputs(self, x: Any) -> Any:
+        """Return the network's output, and that of an auxiliary head or `None`."""
+        return self.network(images_last(x) if self._last else x)
+
     def forward(self, x: Any) -> Any:
         """Return the network's output; for images, logits (B, num_classes)."""
-        return self.network(x)[0]
+        return self._outputs(x)[0]
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Read the rate scale of this batch, before the optimizer's step runs `training_step`."""
@@ -105,7 +128,7 @@ class RetrainModule(Stage):
         """Return the loss, with the task's regularisation and the weighted auxiliary loss."""
         batch = self.accept("train_dataloader", batch)
         self.seed_draws(batch_idx)
-        output, auxiliary = self.network(self.streams.inputs("train", batch))
+        output, auxiliary = self._outputs(self.streams.inputs("train", batch))
         loss = self.task.loss(output, batch)
         self.streams.report(self, "train", "retrain/train", batch, output, loss)
         self.streams.carry("train", output)

@@ -75,6 +75,7 @@ def prepare(optimizer: Optimizer) -> Optimizer:
     """
     optimizer.register_load_state_dict_pre_hook(_with_own_settings)
     optimizer.register_load_state_dict_post_hook(_complete)
+    optimizer.register_load_state_dict_post_hook(_lay_out)
     return fuse(optimizer)
 
 
@@ -117,6 +118,18 @@ def _complete(optimizer: Optimizer) -> None:
                 # others start the whole state in their first step, SGD also copes with a part
                 if (state or isinstance(optimizer, SGD)) and state.get(key) is None:
                     state[key] = torch.zeros_like(parameter)
+
+
+def _lay_out(optimizer: Optimizer) -> None:
+    """Store loaded states in the memory layout of their parameters.
+
+    Fused steps on a CPU read both in the order of memory, and would silently mix up the entries.
+    """
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            alike = isinstance(value, torch.Tensor) and value.shape == parameter.shape
+            if alike and value.stride() != parameter.stride():
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def fuse(optimizer: Optimizer) -> Optimizer:

@@ -240,7 +240,9 @@ def test_channels_last_holds_in_the_whole_run_and_changes_rounding_only(
                 )
             )
 
-    plain = fit(retraining(), make_trainer)
+    plain = fit(retraining(), make_trainer, Speed(channels_last=False), Look())
+    assert not any(layouts)
+    layouts.clear()
     found = fit(retraining(), make_trainer, Speed(channels_last=True), Look())
     torch.testing.assert_close(found, plain, rtol=1e-9, atol=1e-12)
     assert layouts

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nas_lightning.supernet.fast.cpu import thresholds
 from nas_lightning.supernet.fast.cpu.dilated import _grids, dilated, learned_by_grids
 from tests.supernet.gradients import assert_like
 
@@ -42,9 +43,13 @@ def test_few_channels_move_as_one_number(channels: int, dtype: torch.dtype) -> N
     assert torch.equal(found[3:6], x[:, :, ::2, 1::2])
 
 
-def test_only_of_large_images_and_in_one_type() -> None:
+@pytest.mark.parametrize("fast", [True, False])
+def test_only_of_large_images_and_in_fast_types(
+    fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(thresholds, "BFLOAT16", fast)
     assert learned_by_grids(torch.zeros(1, 4, 16, 16))
     assert learned_by_grids(torch.zeros(1, 16, 8, 8))
     assert not learned_by_grids(torch.zeros(64, 2, 8, 8))
     with torch.autocast("cpu", torch.bfloat16):
-        assert not learned_by_grids(torch.zeros(1, 4, 16, 16))
+        assert learned_by_grids(torch.zeros(1, 4, 16, 16)) == fast

@@ -19,6 +19,7 @@ from nas_lightning.supernet.fast import (
     constants,
     nodes,
 )
+from nas_lightning.supernet.fast.cpu import thresholds
 from nas_lightning.supernet.reference import reference_preprocess
 from tests.supernet.fast_cases import choose, mixing
 
@@ -30,8 +31,12 @@ def _both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("k", [1, 4])
 @pytest.mark.parametrize("mixed", [True, False])
-def test_bfloat16_is_single_precision_roughly(k: int, mixed: bool) -> None:
-    """Under autocast, and for a network of bfloat16 weights."""
+@pytest.mark.parametrize("fast", sorted({False, thresholds.BFLOAT16}))
+def test_bfloat16_is_single_precision_roughly(
+    k: int, mixed: bool, fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under autocast, and for a network of bfloat16 weights; in both ways that the CPU has."""
+    monkeypatch.setattr(thresholds, "BFLOAT16", fast)
     factory = DartsSupernet(channels=8, layers=3, nodes=2)
     torch.manual_seed(0)
     network = factory.build({**SPEC, "image_size": 32}, k)

@@ -177,6 +177,8 @@ class DartsNetwork(NetworkFactory):
         UsageError: A size is out of range.
     """
 
+    channels_last = True
+
     def __init__(self, channels: int = 36, layers: int = 20, stem: StemName = "cifar") -> None:
         self.channels = channels
         self.layers = layers

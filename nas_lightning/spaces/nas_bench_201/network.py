@@ -74,6 +74,8 @@ class NasBench201Network(NetworkFactory):
         cells: Number N of cells in each of the three stages.
     """
 
+    channels_last = True
+
     def __init__(self, channels: int = 16, cells: int = 5) -> None:
         self.channels = channels
         self.cells = cells

@@ -1,7 +1,9 @@
-"""Depthwise convolutions whose kernel gets its gradient in strips of three columns.
+"""Depthwise convolutions with gradients that PyTorch computes slowly on a CPU.
 
-On a CPU, the gradient with respect to a kernel that is wider than three columns, or wider than the
-image, takes longer, most of all if oneDNN has to pad the image (see benchmarks/convolutions.py).
+The gradient with respect to a kernel that is wider than three columns, or wider than the image,
+is computed in strips of three columns: otherwise it takes longer, most of all if oneDNN has to pad
+the image. In bfloat16, the gradient with respect to the images of a strided convolution is computed
+in float32: otherwise it takes a hundred times as long (see benchmarks/convolutions.py).
 """
 
 from __future__ import annotations
@@ -13,23 +15,39 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nas_lightning.supernet.fast.cpu import thresholds
+from nas_lightning.supernet.fast.cpu import precision, thresholds
 
 
 def by_strips(x: Tensor, kernel: Tensor) -> bool:
-    """Return True if `depthwise` is faster than PyTorch's own convolution.
+    """Return True if the kernel gets its gradient faster in strips.
 
-    It is not used in bfloat16, nor under autocast, which changes the types in the backward pass.
+    It is used in bfloat16, also under autocast, only on CPUs that compute in it.
 
     Args:
         x: Images (B, C, H, W).
         kernel: (C, 1, height, width).
     """
-    depthwise = kernel.shape[1] == 1 and kernel.shape[0] == x.shape[1]
-    slow = kernel.shape[3] > min(thresholds.STRIP, x.shape[3])
-    if not (depthwise and slow and x.device.type == "cpu"):
-        return False
-    return x.dtype != torch.bfloat16 and not torch.is_autocast_enabled("cpu")
+    return _is_depthwise(x, kernel) and _wide(x, kernel) and precision.fast(x)
+
+
+def by_single_precision(x: Tensor, kernel: Tensor, stride: tuple[int, int]) -> bool:
+    """Return True if the images get their gradient faster in float32.
+
+    Args:
+        x: Images (B, C, H, W).
+        kernel: (C, 1, height, width).
+        stride: Vertical and horizontal stride.
+    """
+    low = precision.computed_in(x) == torch.bfloat16 and precision.fast(x)
+    return low and stride != (1, 1) and _is_depthwise(x, kernel)
+
+
+def _is_depthwise(x: Tensor, kernel: Tensor) -> bool:
+    return kernel.shape[1] == 1 and kernel.shape[0] == x.shape[1] and x.device.type == "cpu"
+
+
+def _wide(x: Tensor, kernel: Tensor) -> bool:
+    return kernel.shape[3] > min(thresholds.STRIP, x.shape[3])
 
 
 def depthwise(
@@ -43,7 +61,7 @@ def depthwise(
         padding: Rows above and below, and columns to the left and to the right.
         stride: Vertical and horizontal stride.
     """
-    out: Tensor = _Depthwise.apply(x, kernel, padding, stride)
+    out: Tensor = _Depthwise.apply(*precision.cast(x, kernel), padding, stride)
     return out
 
 
@@ -62,8 +80,12 @@ class _Depthwise(torch.autograd.Function):
         (grad,), (above, left), stride = grads, ctx.padding, ctx.stride
         of_x = of_kernel = None
         if ctx.needs_input_grad[0]:
-            of_x = _backward(grad, x, kernel, ctx.padding, stride, (True, False))[0]
-        if ctx.needs_input_grad[1]:
+            low = x.dtype == torch.bfloat16 and stride != (1, 1)
+            given = (grad.float(), x.float(), kernel.float()) if low else (grad, x, kernel)
+            of_x = _backward(*given, ctx.padding, stride, (True, False))[0].to(x.dtype)
+        if ctx.needs_input_grad[1] and not _wide(x, kernel):
+            of_kernel = _backward(grad, x, kernel, ctx.padding, stride, (False, True))[1]
+        elif ctx.needs_input_grad[1]:
             width, strip = kernel.shape[3], min(thresholds.STRIP, kernel.shape[3])
             starts = [*range(0, width - strip, strip), width - strip]
             strips: list[Tensor] = []

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nas_lightning.supernet.fast.cpu import thresholds
-from nas_lightning.supernet.fast.cpu.depthwise import by_strips, depthwise
+from nas_lightning.supernet.fast.cpu import precision, thresholds
+from nas_lightning.supernet.fast.cpu.depthwise import by_single_precision, by_strips, depthwise
 
 UNITED = {8: torch.complex64, 16: torch.complex128}
 """Types whose numbers have that many bytes. If all channels of a pixel have as many, they are moved
@@ -48,7 +48,8 @@ def convolve(
 
     def run(x: Tensor, padding: tuple[int, int], stride: tuple[int, int] = (1, 1)) -> Tensor:
         x = spread(x)
-        if learned and bias is None and by_strips(x, kernel):
+        strips = learned and by_strips(x, kernel)
+        if bias is None and (strips or by_single_precision(x, kernel, stride)):
             return depthwise(x, kernel, padding, stride)
         return F.conv2d(x, kernel, bias, stride, padding, 1, groups)
 
@@ -71,10 +72,10 @@ def convolve(
 def learned_by_grids(x: Tensor) -> bool:
     """Return True if `dilated` is faster than PyTorch's own convolution of x (B, C, H, W).
 
-    It is not used under autocast, which changes the types in the backward pass.
+    It is used in bfloat16, also under autocast, only on CPUs that compute in it.
     """
     large = x.shape[1:].numel() >= thresholds.LARGE_DILATED
-    return large and not torch.is_autocast_enabled("cpu")
+    return large and precision.fast(x)
 
 
 def dilated(x: Tensor, kernel: Tensor, padding: tuple[int, int], d: int) -> Tensor:
@@ -86,7 +87,7 @@ def dilated(x: Tensor, kernel: Tensor, padding: tuple[int, int], d: int) -> Tens
         padding: Padding of a grid, which is the padding of the images divided by d.
         d: Dilation.
     """
-    out: Tensor = _Dilated.apply(x, kernel, padding, d)
+    out: Tensor = _Dilated.apply(*precision.cast(x, kernel), padding, d)
     return out
 
 

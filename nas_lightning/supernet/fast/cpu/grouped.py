@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nas_lightning.supernet.fast.cpu import thresholds
+from nas_lightning.supernet.fast.cpu import precision, thresholds
 
 
 def by_groups(x: Tensor, kernel: Tensor) -> bool:
     """Return True if `pointwise` is faster than PyTorch's own convolution.
 
-    It is not used in bfloat16, nor under autocast, which changes the types in the backward pass.
+    It is used in bfloat16, also under autocast, only on CPUs that compute in it.
 
     Args:
         x: Images (B, C, H, W).
@@ -25,7 +25,7 @@ def by_groups(x: Tensor, kernel: Tensor) -> bool:
     """
     if kernel.shape[1] < thresholds.WIDE_GROUP or x.device.type != "cpu":
         return False
-    return x.dtype != torch.bfloat16 and not torch.is_autocast_enabled("cpu")
+    return precision.fast(x)
 
 
 def pointwise(x: Tensor, kernel: Tensor, groups: int) -> Tensor:
@@ -36,7 +36,7 @@ def pointwise(x: Tensor, kernel: Tensor, groups: int) -> Tensor:
         kernel: (outputs, C / groups, 1, 1).
         groups: Number of groups.
     """
-    out: Tensor = _Pointwise.apply(x, kernel, groups)
+    out: Tensor = _Pointwise.apply(*precision.cast(x, kernel), groups)
     return out
 
 

@@ -11,6 +11,11 @@ import torch
 AVX512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
 """True if the vectors of this CPU hold 16 numbers in single precision."""
 
+BFLOAT16 = hasattr(torch.cpu, "get_capabilities") and bool(
+    torch.cpu.get_capabilities().get("avx512_bf16", False)
+)
+"""True if this CPU multiplies numbers in bfloat16. Older releases of PyTorch cannot tell."""
+
 # -- any device ------------------------------------------------------------------------------------
 
 SMALL_STATE = 2**15
