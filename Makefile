@@ -5,7 +5,7 @@ CONSTRAINTS := constraints.txt
 NAS := $(VENV)/bin/nas
 PYTEST := $(VENV)/bin/python -m pytest -q
 SUITE := $(PYTEST) -n 2 --dist loadscope --durations=10
-KILLS := 15 # of `make test-all`; `make test-faults` kills sixty searches
+KILLS := 15 # searches that `make test-all` kills, and a fifth as many of five other kinds of runs
 INSTALLED := $(VENV)/.installed
 
 .PHONY: demo test test-all test-gpu test-faults test-slurm check clean
@@ -30,7 +30,7 @@ test-all: $(INSTALLED) ## all tests but those that need an accelerator; the whol
 test-gpu: $(INSTALLED) ## the tests that need an accelerator; skipped without one
 	$(PYTEST) -m gpu
 
-test-faults: $(INSTALLED) ## kill sixty searches at random moments and resume them; minutes
+test-faults: $(INSTALLED) ## kill 120 runs of six kinds at random moments and resume them; minutes
 	$(PYTEST) -s -m faults
 
 test-slurm: $(INSTALLED) ## a SLURM cluster of two nodes on this machine; needs root, slurm-wlm, munge

@@ -11,7 +11,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from multiprocessing import resource_tracker
 from types import FrameType
 from typing import Any
 
@@ -181,7 +180,10 @@ def blocked(*, spawn: bool) -> Iterator[None]:
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ALL)
     try:
-        if spawn:  # otherwise the first process would start it, which unblocks SIGINT and SIGTERM
+        if spawn:
+            from multiprocessing import resource_tracker  # only now: most commands do without it
+
+            # otherwise the first process would start it, which unblocks SIGINT and SIGTERM
             resource_tracker.ensure_running()
             signal.pthread_sigmask(signal.SIG_BLOCK, ALL)
         yield

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from nas_lightning.errors import UsageError
 from nas_lightning.ranges import NOT_NEGATIVE, check, check_value
 from nas_lightning.search import (
     ARCH_OPTIMIZER,
@@ -111,7 +112,16 @@ class ExponentiatedGradient(SearchStrategy):
             plan.add_penalty(self._penalty, by=self)
 
     def exponentiated_gradient(self, groups: Any) -> Optimizer:
-        """Build the optimizer of the parameter groups `alpha` and, if there is one, `beta`."""
+        """Build the optimizer of the parameter groups `alpha` and, if there is one, `beta`.
+
+        Raises:
+            UsageError: Another strategy gives edges weights β that are not on a simplex.
+        """
+        if not self.edges and any(group["name"] == "beta" for group in groups):
+            raise UsageError(
+                "ExponentiatedGradient learns no β of another strategy: leave EdgeNormalization "
+                "out, and set edges: true for edge weights on a simplex"
+            )
         own: dict[str, dict[str, Any]] = {
             "alpha": {"lr": self.lr},
             "beta": {"lr": self.edge_lr, "segments": self._segments},
