@@ -19,6 +19,8 @@ def import_object(path: str) -> Any:
         UsageError: It cannot be imported; says why, in one line.
     """
     module, _, name = path.rpartition(".")
+    if not all(part.isidentifier() for part in path.split(".")) or not module:
+        raise UsageError(f"{path!r:.60} is not an import path such as package.module.Name")
     if not module:
         raise UsageError(f"cannot import {path}: write its module, too, such as my_ops.{path}")
     try:

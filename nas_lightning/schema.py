@@ -88,6 +88,16 @@ def read_value(kind: Any, data: object, path: str = "$") -> Any:
     raise TypeError(f"no reader for {kind}")
 
 
+def is_readable(kind: Any) -> bool:
+    """Return True if `read_value` knows a type hint, with all that it holds."""
+    if kind in (Any, None) or kind in PLAIN or get_origin(kind) is Literal:
+        return True
+    if get_origin(kind) in (types.UnionType, typing.Union, list, tuple, dict,
+                            Sequence, Collection, Mapping):  # fmt: skip
+        return all(part is Ellipsis or is_readable(part) for part in get_args(kind))
+    return dataclasses.is_dataclass(kind) or typing.is_typeddict(kind)
+
+
 def _plain(kind: type, data: object, path: str) -> Any:
     """Return a value of one of JSON's types. A boolean is no number; a whole number is one."""
     if kind is float and type(data) is int:

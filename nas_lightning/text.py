@@ -7,6 +7,8 @@ import unicodedata
 
 LONGEST = 1000
 """Characters of a message. A longer one is cut in the middle: its end may hold the advice."""
+WORD = 256
+"""Characters without a blank that are cut: longer than most paths."""
 SHOWN = 60
 """Characters of a value that a message repeats."""
 
@@ -18,6 +20,7 @@ def one_line(text: str, longest: int = LONGEST) -> str:
         character.encode("unicode_escape").decode() if is_control(character) else character
         for character in line
     )
+    line = re.sub(rf"\S{{{WORD},}}", lambda found: f"{found[0][:SHOWN]}…", line)
     if len(line) <= longest:
         return line
     end = longest // 4

@@ -123,7 +123,9 @@ class Genotype:
             raise GenotypeError(reason, "$.space")
         cells = _expect(root.get("cells"), dict, "$.cells")
         if set(cells) != set(space.kinds):
-            reason = f"expected the cell kinds {list(space.kinds)}, found {shown(sorted(cells))}"
+            reason = (
+                f"expected the cell kinds {shown(list(space.kinds))}, found {shown(sorted(cells))}"
+            )
             raise GenotypeError(reason, "$.cells")
         return cls(
             space=space,
@@ -215,7 +217,7 @@ def _read_cell(data: object, inputs: int, space: SearchSpace, path: str) -> Cell
     last = inputs + len(read) - 1
     for i, state in enumerate(concat):
         if not inputs <= _expect(state, int, f"{path}.concat[{i}]") <= last:
-            reason = f"expected a node, {inputs} to {last}, found {state}"
+            reason = f"expected a node, {inputs} to {last}, found {shown(state)}"
             raise GenotypeError(reason, f"{path}.concat[{i}]")
     if not concat or len(set(concat)) != len(concat):
         raise GenotypeError("must name at least one node, and no node twice", f"{path}.concat")
@@ -238,7 +240,7 @@ def _read_node(data: object, state: int, space: SearchSpace, path: str) -> tuple
             raise GenotypeError(reason, f"{path}[{i}].primitive")
         source = _expect(entry.get("source"), int, f"{path}[{i}].source")
         if not 0 <= source < state:
-            reason = f"this node may read states 0 to {state - 1}, found {source}"
+            reason = f"this node may read states 0 to {state - 1}, found {shown(source)}"
             raise GenotypeError(reason, f"{path}[{i}].source")
         read.append(NodeInput(primitive, source))
     return tuple(read)

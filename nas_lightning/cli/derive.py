@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas_lightning.cli.verb_parser import VerbParser, path
 from nas_lightning.errors import CheckpointError
+from nas_lightning.runs.messages import TYPES
 
 if TYPE_CHECKING:
     from nas_lightning.architecture import Genotype
@@ -16,9 +18,8 @@ if TYPE_CHECKING:
 def run(arguments: list[str]) -> None:
     """Read the genotype off a checkpoint of a search."""
     parser = VerbParser("nas derive", description=run.__doc__)
-    parser.add_argument(
-        "checkpoint", type=path, help="for example runs/cifar_idarts/checkpoints/last.ckpt"
-    )
+    text = "a checkpoint, such as runs/cifar_idarts/checkpoints/last.ckpt, or a run directory"
+    parser.add_argument("checkpoint", type=path, help=text)
     parser.add_argument(
         "-o", "--output", type=path, help="genotype file to write (default: print it)"
     )
@@ -31,18 +32,42 @@ def run(arguments: list[str]) -> None:
         print(json.dumps(genotype.to_dict()))
 
 
-def derive_genotype(path: Path | str) -> Genotype:
+def derive_genotype(source: Path | str) -> Genotype:
     """Return the genotype that the architecture parameters in a search's checkpoint encode.
+
+    Args:
+        source: A checkpoint, or a run directory: its best checkpoint, else its last.
 
     Raises:
         CheckpointError: It is not a readable checkpoint of a search.
+        UsageError: The run directory holds no checkpoint.
     """
+    from nas_lightning.runs.directory import CHECKPOINTS, default_checkpoint
     from nas_lightning.search import SearchModule
     from nas_lightning.training.checkpoints import KEY, read_checkpoint
 
-    checkpoint = read_checkpoint(path)
+    file = Path(source)
+    if file.is_dir():
+        file = file / CHECKPOINTS / f"{default_checkpoint(file)}.ckpt"
+    checkpoint = read_checkpoint(file)
     kind = checkpoint[KEY]["kind"]
     if kind != "search":
-        raise CheckpointError(f"{path} is a checkpoint of a {kind}: name one of a search")
-    module = SearchModule.load_from_checkpoint(path, map_location="cpu", weights_only=True)
-    return module.genotype(epoch=checkpoint["epoch"], checkpoint=str(path))
+        raise CheckpointError(f"{file} is a checkpoint of a {kind}: name one of a search")
+    try:
+        module = SearchModule.load_from_checkpoint(file, map_location="cpu", weights_only=True)
+        return module.genotype(epoch=checkpoint.get("epoch"), checkpoint=str(file))
+    except CheckpointError:
+        raise
+    except Exception as error:  # of many classes, on arbitrary content
+        raise CheckpointError(f"{file} is not valid: at {_reason(str(error))}") from error
+
+
+def _reason(text: str) -> str:
+    """Return the place in a checkpoint at which a module cannot be built, and the reason."""
+    if "loading state_dict" in text:
+        return "$.state_dict: the tensors are not those of the module"
+    keys = [key.removeprefix("module.") for key in re.findall(r'Parser key "([^"]+)"', text)]
+    place = ".".join(["$.hyper_parameters", *keys])
+    found = re.search(r"Expected a <class '(\w+)'>", text)
+    wanted = TYPES.get(found[1]) if found else None
+    return f"{place}: " + (f"expected {wanted}" if wanted else "no module can be built from it")

@@ -35,6 +35,7 @@ class VerbParser(argparse.ArgumentParser):
         if message.startswith("unrecognized"):
             options = [option.lstrip("-") for option in self._option_string_actions]
             message = tidy(message, dict.fromkeys(options))
+        message = message.removeprefix("argument ")
         raise UsageError(f"{message} (`{self.prog} --help` explains)")
 
 
@@ -45,9 +46,9 @@ def path(text: str) -> Path:
         ArgumentTypeError: It is empty, holds a control character, or names an unknown user.
     """
     try:
-        return user_path(text, "not a path")
+        return user_path(text, "path")
     except UsageError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
+        raise argparse.ArgumentTypeError(str(error).removeprefix("path: ")) from error
 
 
 def source(text: str) -> str:

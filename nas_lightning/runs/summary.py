@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from nas_lightning.errors import UsageError
+from nas_lightning.errors import ContentError, UsageError
 from nas_lightning.runs.metrics import Row, read_metrics
 from nas_lightning.runs.record_file import NAME, read_record
 from nas_lightning.training.epochs import reached
@@ -19,10 +19,14 @@ def run_summary(run_dir: Path) -> dict[str, Any]:
 
     Raises:
         UsageError: The folder holds no record.
+        ContentError: The record lists no start, or one that says too little.
     """
     record = read_record(run_dir)
     if not record:
         raise UsageError(f"{run_dir} holds no run: there is no {NAME} that can be read")
+    for start in record["starts"][-1:] or [{}]:
+        if "environment" not in start:
+            raise ContentError("the last start has no environment", "$.starts", str(run_dir / NAME))
     last = _last(read_metrics(run_dir))
     return {
         **record,

@@ -7,13 +7,18 @@ import csv
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from statistics import fmean
 
 from nas_lightning.architecture import Genotype
 from nas_lightning.errors import DataError, GenotypeError, UsageError
 from nas_lightning.spaces.nas_bench_201 import NasBench201Space, from_string, to_string
+from nas_lightning.text import one_line, shown
+from nas_lightning.text_files import read_text
 
+LINE = 300
+"""Characters of a list of columns."""
 COLUMN = "cifar10_test"
 KEY = "arch"
 PICKLES = (".pth", ".pbz2", ".pickle", ".pkl")
@@ -71,11 +76,11 @@ class GroundTruth:
                 f"{path} holds pickles, and reading them would run any code that they name: export "
                 f"them to a CSV file, as docs/methods/nas_bench_201.md shows"
             )
+        rows = csv.DictReader(StringIO(read_text(path, error=DataError), newline=""))
         try:
-            with path.open(encoding="utf-8", newline="") as file:
-                return cls(_read(csv.DictReader(file), path, column or COLUMN), str(path))
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise DataError(f"cannot read the table {path}: {error}") from error
+            return cls(_read(rows, path, column or COLUMN), str(path))
+        except csv.Error as error:
+            raise DataError(f"{path}, line {rows.line_num}: not valid CSV: {error}") from error
 
     def __len__(self) -> int:
         """Return the number of cells."""
@@ -131,8 +136,9 @@ def _read(rows: csv.DictReader[str], path: Path, column: str) -> dict[str, float
     if KEY not in (rows.fieldnames or ()):
         raise DataError(f"{path} is not a table of accuracies: it has no column {KEY!r}")
     if column not in columns:
+        known = one_line(", ".join(columns), LINE) or f"{KEY!r} only"
         raise UsageError(
-            f"{path} has no column {column!r}: choose one by --column; it has {', '.join(columns)}"
+            f"{path} has no column {shown(column)}: choose one by --column; it has {known}"
         )
     table: dict[str, float] = {}
     for row in rows:
@@ -157,6 +163,6 @@ def _entry(cell: str | None, percent: str | None, where: str) -> tuple[str, floa
     except ValueError:
         accuracy = math.nan
     if not 0 <= accuracy <= 1:
-        raise DataError(f"{where}: expected an accuracy of 0 to 100 %, found {percent!r}")
+        raise DataError(f"{where}: expected an accuracy of 0 to 100 %, found {shown(percent)}")
     assert cell is not None
     return cell, accuracy

@@ -108,7 +108,7 @@ def read_study(folder: Path) -> Study:
     path = folder / NAME
     if not os.path.lexists(path):
         raise UsageError(f"{folder} holds no study: there is no {NAME}")
-    data = read_json(path, UsageError)
+    data = read_json(path)
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise UsageError(f"{path} is not the plan of a study")
     if data.get("version") != VERSION:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 from torch import Tensor
 
 from nas_lightning.errors import CheckpointError, ContentError
+from nas_lightning.hparams import INSTANTIATOR
 from nas_lightning.schema import read_value
 from nas_lightning.text import shown
 
+IMPORT_PATH = re.compile(r"([A-Za-z_]\w*\.)+[A-Za-z_]\w*")
 Check = Callable[[Any, str], None]
 
 
@@ -30,7 +33,8 @@ def check_content(checkpoint: Mapping[str, Any], path: Path | str, key: str) -> 
     optional: dict[str, Check] = {
         "epoch": _count,
         "global_step": _count,
-        "hyper_parameters": _texts_as_keys,
+        "pytorch-lightning_version": _version,
+        "hyper_parameters": _hyperparameters,
         "callbacks": _callbacks,
         "loops": _loops,
         "optimizer_states": _optimizers,
@@ -57,7 +61,8 @@ def _description(found: Any, path: str) -> None:
         if name not in found:
             raise ContentError(f"the key {name!r} is missing", path)
         read_value(str, found[name], f"{path}.{name}")
-    read_value(dict[str, Any], found.get("data", {}), f"{path}.data")
+    for name in ("data", "parts"):
+        read_value(dict[str, Any], found.get(name, {}), f"{path}.{name}")
 
 
 def _texts_as_keys(found: Any, path: str) -> None:
@@ -65,6 +70,23 @@ def _texts_as_keys(found: Any, path: str) -> None:
     for name in found:
         if not isinstance(name, str):
             raise ContentError(f"expected a text as key, found {shown(name)}", path)
+
+
+def _version(found: Any, path: str) -> None:
+    if not re.match(r"\d+\.\d", read_value(str, found, path)):
+        raise ContentError(f"expected a version, found {shown(found)}", path)
+
+
+def _hyperparameters(found: Any, path: str) -> None:
+    """Check the names of the class and of the function that builds the module."""
+    _texts_as_keys(found, path)
+    for name in ("_class_path", "_instantiator"):
+        if name in found and not IMPORT_PATH.fullmatch(read_value(str, found[name], path)):
+            reason = f"expected an import path, found {shown(found[name])}"
+            raise ContentError(reason, f"{path}.{name}")
+    if found.get("_instantiator", INSTANTIATOR) != INSTANTIATOR:
+        reason = f"expected {INSTANTIATOR}, found {shown(found['_instantiator'])}"
+        raise ContentError(reason, f"{path}._instantiator")
 
 
 def _tensors(found: Any, path: str) -> None:

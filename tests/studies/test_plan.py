@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nas_lightning.architecture import Genotype, random_genotype
-from nas_lightning.errors import UsageError
+from nas_lightning.errors import NASError, UsageError
 from nas_lightning.spaces import PUBLISHED, get_space
 from nas_lightning.studies.plan import (
     Method,
@@ -52,7 +52,7 @@ def test_it_is_read_as_it_was_written(study: Study, tmp_path: Path) -> None:
 def test_another_folder_is_refused(text: str | None, reason: str, tmp_path: Path) -> None:
     if text is not None:
         (tmp_path / "study.json").write_text(text)
-    with pytest.raises(UsageError, match=reason):
+    with pytest.raises(NASError, match=reason):
         read_study(tmp_path)
 
 
