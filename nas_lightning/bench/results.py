@@ -6,10 +6,10 @@ import datetime
 import json
 import platform
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TypedDict
 
 import lightning
 import torch
@@ -17,8 +17,10 @@ import torch
 from nas_lightning import __version__
 from nas_lightning.bench.case import Step
 from nas_lightning.bench.counters import Counts
-from nas_lightning.errors import DataError
+from nas_lightning.errors import ContentError, DataError, UsageError
 from nas_lightning.files import write_text
+from nas_lightning.schema import read_value
+from nas_lightning.text_files import read_json
 
 FORMAT = 1
 COMPARED = ("device", "torch", "threads")
@@ -62,6 +64,15 @@ class Row:
     ratio: float
     full_seconds: float | None = None
     counts: Counts | None = None
+
+    def __post_init__(self) -> None:
+        """Check that there is a time.
+
+        Raises:
+            UsageError: There is none.
+        """
+        if not self.seconds or min(self.seconds) <= 0:
+            raise UsageError("expected at least one time, each above 0")
 
     @property
     def median(self) -> float:
@@ -120,23 +131,29 @@ class Results:
         Raises:
             DataError: The file is missing, or `nas bench` did not write it.
         """
+        content = read_json(path, DataError)
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if content["format"] != FORMAT:
-                raise DataError(f"{path} has format {content['format']}, not {FORMAT}")
-            rows = tuple(map(_row, content["rows"]))
-            return cls(rows, content["machine"], tuple(content["command"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            found = read_value(_File, content)
+            if found["format"] != FORMAT:
+                raise ContentError(f"expected {FORMAT}, found {found['format']}", "$.format")
+            names = {field.name for field in fields(Row)}
+            rows = [{name: row[name] for name in row if name in names} for row in found["rows"]]
+            return cls(read_value(tuple[Row, ...], rows, "$.rows"), found["machine"],
+                       tuple(found["command"]))  # fmt: skip
+        except ContentError as error:
             raise DataError(
-                f"{path} is not a file that `nas bench --json` wrote: {error}"
+                f"{path} is not a file that `nas bench --json` wrote: at {error.path}: "
+                f"{error.reason}"
             ) from error
 
 
-def _row(content: dict[str, Any]) -> Row:
-    given = {name: content[name] for name in Row.__dataclass_fields__}
-    counts = given.pop("counts")
-    seconds = tuple(map(float, given.pop("seconds")))
-    return Row(**given, seconds=seconds, counts=None if counts is None else Counts(**counts))
+class _File(TypedDict):
+    """The content of a file."""
+
+    format: int
+    command: list[str]
+    machine: dict[str, Any]
+    rows: list[dict[str, Any]]
 
 
 def here(accelerator: str) -> dict[str, Any]:

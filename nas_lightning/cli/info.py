@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from nas_lightning.cli.verb_parser import VerbParser, positive, source
+from nas_lightning.text import one_line
 
 
 def run(arguments: list[str]) -> None:
@@ -29,7 +30,10 @@ def run(arguments: list[str]) -> None:
     if args.json:
         print(json.dumps(result))
         return
+    result["genotype"] = one_line(args.genotype, 120)
     for name, value in result.items():
+        if value is None:  # a size that the network does not have
+            continue
         print(f"{name.replace('_', ' '):<28} {f'{value:,}' if isinstance(value, int) else value}")
 
 

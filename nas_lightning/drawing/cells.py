@@ -100,7 +100,7 @@ def save_drawing(genotype: Genotype, path: Path | str) -> Path:
         with _saving, mpl.rc_context(SETTINGS):
             figure.savefig(target, format=ending[1:], dpi=200, metadata=METADATA[ending])
     except OSError as error:
-        raise NASError(f"cannot write the drawing {target}: {error}") from error
+        raise NASError(f"cannot write the drawing {target}: {error.strerror or error}") from error
     return target
 
 

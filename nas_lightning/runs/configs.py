@@ -46,11 +46,12 @@ def find_config(name: str) -> Path:
         UsageError: There is none; the message names the nearest.
     """
     given = user_path(name, "--config")
-    for path in (given, given.with_name(f"{given.name}.yaml")):
+    with_ending = Path(f"{given}.yaml")
+    if given.is_dir() and not with_ending.is_file():
+        raise UsageError(f"--config {given} is a folder: name a configuration in it")
+    for path in (given, with_ending):
         if path.is_file():
             return path
-        if path.is_dir():
-            raise UsageError(f"--config {path} is a folder: name a configuration in it")
     near = [path.name for path in Path().glob("*.yaml")]
     return _find((name, f"{name}.yaml"), {**shipped(), **overlays()}, near)
 

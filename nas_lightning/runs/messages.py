@@ -26,6 +26,11 @@ TYPES = {
     "dict": "a mapping",
 }
 REQUIRED = "is required"
+PYTHON = re.compile(
+    r"argument of type '|object (is|has|cannot|does) |NoneType|not (iterable|subscriptable|call)"
+    r"|unexpected keyword|indices must be|\(\) (takes|got|missing) "
+)
+"""Messages of Python itself, for a value of a wrong kind."""
 INNER = re.compile(r"([a-z_][\w.\[\]]*): (.+)")  # the message of an inner parser
 MANY = 25
 
@@ -108,6 +113,10 @@ def _other(key: str, reason: str, types: Mapping[str, Any]) -> str:
         return f"{key}: name its class by class_path, one of {names}"
     if found := re.search(r"module '([\w.]+)' has no attribute '(\w+)'", reason):
         return f"{key}: {found[0]}; {nearest(found[2], dir(importlib.import_module(found[1])))}"
+    if PYTHON.search(reason) or reason.endswith(":"):
+        return f"{key or 'a value'}: of the wrong kind; name a class by class_path and its " + (
+            "arguments by init_args"
+        )
     text = re.sub(r"\. Got value: (.{60}).+", r", found \1…", reason)
     return _join(key, "") + f": {text}" if key else text
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from argparse import SUPPRESS, Action
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import yaml
@@ -44,6 +45,22 @@ def _load(text: str) -> Any:
 
 # of every value of the command line and of every file that jsonargparse opens by itself
 set_loader("yaml", _load, (yaml.YAMLError, ValueError))
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Turn errors of the parser that it does not report itself into one of the command line.
+
+    Raises:
+        UsageError: A value of the command line or of a configuration cannot be read.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        raise UsageError(
+            "the command line or a configuration has a value of a kind that its key does not "
+            "take, such as an empty text where a class is named"
+        ) from error
 
 
 class PackagedConfig(ActionConfigFile):

@@ -26,6 +26,8 @@ def expand_paths(config: Namespace) -> None:
         UsageError: A path is empty, holds a control character or names an unknown user, or
             another text holds a NUL character.
     """
+    if config.run_dir is None:
+        raise UsageError("run_dir: the path is empty")
     _expanded(config, "")
 
 

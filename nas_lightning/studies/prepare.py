@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from nas_lightning.architecture import Genotype, random_genotype
 from nas_lightning.errors import UsageError
@@ -26,19 +27,29 @@ from nas_lightning.studies.plan import (
 )
 
 
-def prepare(folder: Path, study: Study) -> Study:
-    """Check every configuration, and write the plan and the random cells.
+class Prepared(NamedTuple):
+    """A study that may begin.
 
     Args:
-        folder: The study's folder.
+        study: Its completed plan.
+        cells: The random cells, by number.
+    """
+
+    study: Study
+    cells: list[Genotype]
+
+
+def prepare(study: Study) -> Prepared:
+    """Check every configuration; write nothing.
+
+    Args:
         study: The plan from the command line.
 
     Returns:
-        The completed plan.
+        The completed plan, and the random cells.
 
     Raises:
-        UsageError: A configuration is wrong, they do not fit together, or the folder holds another
-            study.
+        UsageError: A configuration is wrong, or they do not fit together.
         NASError: The table is missing or broken.
     """
     searches = [_parsed(method, study.search_options) for method in study.methods]
@@ -64,15 +75,24 @@ def prepare(folder: Path, study: Study) -> Study:
         metric=metric,
         higher_is_better=higher_is_better,
     )
+    return Prepared(complete, cells)
+
+
+def begin(folder: Path, prepared: Prepared) -> Study:
+    """Write the plan and the random cells into the study's folder, and return the plan.
+
+    Raises:
+        UsageError: The folder holds another study.
+    """
     if (folder / NAME).exists():
-        check_same(folder, read_study(folder), complete)
-    for number, cell in enumerate(cells):
+        check_same(folder, read_study(folder), prepared.study)
+    for number, cell in enumerate(prepared.cells):
         path = random_cell(folder, number)
         path.parent.mkdir(exist_ok=True)
         if not path.exists():
             cell.save(path)
-    write_study(folder, complete)
-    return complete
+    write_study(folder, prepared.study)
+    return prepared.study
 
 
 def _parsed(method: Method, options: tuple[str, ...], *more: str) -> PlanCLI:

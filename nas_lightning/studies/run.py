@@ -20,7 +20,7 @@ from nas_lightning.slurm.batch_script import Request
 from nas_lightning.studies.job_array import submit_lines
 from nas_lightning.studies.lines import run_line
 from nas_lightning.studies.plan import Study
-from nas_lightning.studies.prepare import prepare
+from nas_lightning.studies.prepare import begin, prepare
 from nas_lightning.studies.processes import ProcessesStoppedError, run_in_processes
 from nas_lightning.studies.progress import Line, Progress, count, lines
 from nas_lightning.studies.results import Results, read_results
@@ -55,8 +55,9 @@ def run_study(
         UsageError: The plan is wrong, or the folder holds another study or is in use.
     """
     quiet()
+    prepared = prepare(study)  # before the folder is made
     with _claim(folder):
-        study = prepare(folder, study)
+        study = begin(folder, prepared)
         left = [line for line in lines(study) if _is_left(folder, study, line, retry_failed)]
         if slurm is not None and left:
             print(submit_lines(folder, left, retry_failed, slurm, at_once))

@@ -26,7 +26,8 @@ def test_an_error_of_a_study_is_not_taken_for_its_lock(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("nas_lightning.studies.run.prepare", fail)
+    monkeypatch.setattr("nas_lightning.studies.run.prepare", lambda _: None)
+    monkeypatch.setattr("nas_lightning.studies.run.begin", fail)
     given = read(["--config", "search.yaml", "--retrain", "retrain.yaml", "--dir", "s"])
     with pytest.raises(OSError) as raised:  # noqa: PT011 (it is compared below)
         run_study(*given)

@@ -16,7 +16,7 @@ from nas_lightning.architecture import Genotype
 from nas_lightning.cli.study import read
 from nas_lightning.search import SearchModule
 from nas_lightning.search.discretize import one_hot
-from nas_lightning.studies.prepare import prepare
+from nas_lightning.studies.prepare import begin, prepare
 from nas_lightning.studies.processes import ProcessesStoppedError
 from nas_lightning.studies.results import Run, read_results
 from tests.cli.conftest import RETRAIN, SEARCH, Nas
@@ -242,7 +242,7 @@ def test_errors_are_reported_before_anything_runs(
     line = "--config search.yaml --retrain retrain.yaml --seeds 1 --random 2 --dir s"
     given = read(line.split())
     given.folder.mkdir()
-    assert prepare(given.folder, given.study).metric == "accuracy"
+    assert begin(given.folder, prepare(given.study)).metric == "accuracy"
     result = nas(f"study {line} {more}")
     assert result.code == 2
     assert reason in result.err
