@@ -178,7 +178,7 @@ def test_scores_of_cells(tested: NASCLI, searched: Path) -> None:
     [
         ("lookup --table table.csv", "name a genotype to look up"),
         ("lookup DARTS_V2", "required: --table"),
-        ("lookup --table other.csv DARTS_V2", "cannot read the table other.csv"),
+        ("lookup --table other.csv DARTS_V2", "cannot read other.csv"),
         ("lookup --table table.csv DARTS_V2", "of the space 'nas_bench_201'"),
         ("lookup --table table.csv nothing.json", "no genotype 'nothing.json'"),
         ("lookup --table table.csv empty", "empty holds no genotype.json"),
