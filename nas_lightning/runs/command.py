@@ -44,7 +44,7 @@ from nas_lightning.runs.loggers import make_loggers
 from nas_lightning.runs.monitors import check_monitors
 from nas_lightning.runs.options import add_options
 from nas_lightning.runs.own_callbacks import leave_nothing, own_callbacks
-from nas_lightning.runs.parser import NASArgumentParser, PackagedConfig, readable
+from nas_lightning.runs.parser import NASArgumentParser, PackagedConfig
 from nas_lightning.runs.paths import expand_paths
 from nas_lightning.runs.quiet import quiet
 from nas_lightning.runs.save_config import SaveConfig
@@ -147,8 +147,7 @@ class NASCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Read the configuration and complete it."""
-        with readable():
-            super().parse_arguments(parser, args)
+        super().parse_arguments(parser, args)
         config = self.config[self.config.subcommand]
         expand_paths(config)
         self.complete(config)

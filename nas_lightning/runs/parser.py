@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from argparse import SUPPRESS, Action
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import yaml
@@ -45,22 +44,6 @@ def _load(text: str) -> Any:
 
 # of every value of the command line and of every file that jsonargparse opens by itself
 set_loader("yaml", _load, (yaml.YAMLError, ValueError))
-
-
-@contextmanager
-def readable() -> Iterator[None]:
-    """Turn errors of the parser that it does not report itself into one of the command line.
-
-    Raises:
-        UsageError: A value of the command line or of a configuration cannot be read.
-    """
-    try:
-        yield
-    except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        raise UsageError(
-            "the command line or a configuration has a value of a kind that its key does not "
-            "take, such as an empty text where a class is named"
-        ) from error
 
 
 class PackagedConfig(ActionConfigFile):
@@ -110,6 +93,20 @@ class PrintPlan(Action):
 
 class NASArgumentParser(LightningArgumentParser):
     """Lightning's parser with readable messages."""
+
+    def parse_args(self, *args: Any, **kwargs: Any) -> Any:
+        """Parse the command line.
+
+        Raises:
+            UsageError: It, or a configuration that it names, is wrong.
+        """
+        try:
+            return super().parse_args(*args, **kwargs)
+        except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
+            raise UsageError(  # of jsonargparse itself, which does not expect such a value
+                "the command line or a configuration has a value of a kind that its key does not "
+                "take, such as an empty text where a class is named"
+            ) from error
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Report an error in the command line or a configuration.
