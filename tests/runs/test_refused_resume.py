@@ -133,6 +133,11 @@ def test_the_saved_configuration_holds_nothing_of_a_single_start(nas: Nas, retra
     assert nas(RETRAIN).code == 0
     saved = retrained / "config.yaml"
     assert "\nckpt_path: null\n" in saved.read_text("utf-8")
+    # releases before stored the checkpoint of the last start, and ended without an epoch
+    text = saved.read_text("utf-8")
+    assert text.startswith("# nas-lightning")
+    last = f"ckpt_path: {retrained}/checkpoints/last.ckpt"
+    saved.write_text(text.replace("ckpt_path: null", last), "utf-8")
     again = nas(f"fit --config {saved} --run_dir runs/again")
     assert "epoch 1/2" in again.out
     assert json.loads(Path("runs/again/run.json").read_text())["starts"][0]["checkpoint"] is None
