@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import StochasticWeightAveraging, WeightAveraging
 
 from nas_lightning.data import ImageFolder
 from nas_lightning.errors import DataError, UsageError
-from nas_lightning.search import SearchStrategy
+from nas_lightning.search import SearchModule, SearchStrategy
 from nas_lightning.training.checkpoints import recorded_meaning
 from nas_lightning.training.meaning import CLASSES, meaning
 from nas_lightning.training.spec import checked_spec
@@ -54,10 +55,11 @@ def _name_classes(data: LightningDataModule, checkpoint: Mapping[str, Any]) -> N
     data.class_names = tuple(names)
 
 
-def refuse_strategies(trainer: Trainer) -> None:
-    """Refuse search strategies among the trainer's callbacks.
+def refuse_callbacks(trainer: Trainer, model: LightningModule) -> None:
+    """Refuse search strategies among the trainer's callbacks, and averaged weights in a search.
 
-    Lightning would silently drop one if the search has a strategy of its class.
+    Lightning would silently drop a strategy if the search has one of its class. Averaged weights
+    would include α, which checkpoints would then have and the genotype not.
 
     Raises:
         UsageError: There is one.
@@ -67,4 +69,10 @@ def refuse_strategies(trainer: Trainer) -> None:
             raise UsageError(
                 f"trainer.callbacks: {type(callback).__name__} is a search strategy: list it under "
                 f"model.strategies of a SearchModule"
+            )
+        averages = isinstance(callback, WeightAveraging | StochasticWeightAveraging)
+        if averages and isinstance(model, SearchModule):
+            raise UsageError(
+                f"trainer.callbacks: {type(callback).__name__} is for retraining: remove it from "
+                f"the search"
             )

@@ -25,7 +25,7 @@ from nas_lightning.callbacks import (
 )
 from nas_lightning.data.workers import shielded_workers
 from nas_lightning.errors import UsageError
-from nas_lightning.runs.checks import data_spec, refuse_strategies
+from nas_lightning.runs.checks import data_spec, refuse_callbacks
 from nas_lightning.runs.directory import (
     Claim,
     Start,
@@ -50,6 +50,7 @@ from nas_lightning.runs.quiet import quiet
 from nas_lightning.runs.save_config import SaveConfig
 from nas_lightning.runs.shared_settings import write_stages
 from nas_lightning.runs.trainer_settings import check_length, check_settings
+from nas_lightning.runs.uncopied import Uncopied
 from nas_lightning.signals import Stopped
 from nas_lightning.slurm.environment import check_environment, trainer_arguments
 from nas_lightning.slurm.job import active_job
@@ -57,7 +58,7 @@ from nas_lightning.training.checkpoints import WholeCheckpoints
 from nas_lightning.yaml_text import parse_mapping
 
 
-class NASCLI(LightningCLI):
+class NASCLI(Uncopied, LightningCLI):
     """LightningCLI with a run directory, and with loggers and callbacks for every run.
 
     Args:
@@ -201,7 +202,7 @@ class NASCLI(LightningCLI):
         if self.subcommand == "fit":
             kwargs["enable_autolog_hparams"] = False  # SaveConfig logs them, once the run is taken
         trainer = super().instantiate_trainer(**kwargs)
-        refuse_strategies(trainer)
+        refuse_callbacks(trainer, self.model)
         self._hand_over_checkpoint(trainer)
         prepare_distribution(trainer, self.model)
         leave_nothing(trainer)

@@ -14,6 +14,7 @@ from jsonargparse._actions import ActionConfigFile
 from lightning.pytorch.cli import LightningArgumentParser
 
 from nas_lightning.errors import UsageError
+from nas_lightning.runs import dump
 from nas_lightning.runs.configs import find_config
 from nas_lightning.runs.messages import REQUIRED, tidy
 from nas_lightning.text_files import read_text
@@ -89,6 +90,9 @@ class PrintPlan(Action):
 
     def __call__(self, *_: object, **__: object) -> None:
         """Do nothing."""
+
+
+dump.install()
 
 
 class NASArgumentParser(LightningArgumentParser):

@@ -32,6 +32,10 @@ KEY = "nas_lightning"
 NO_MEMORY = os.strerror(errno.ENOMEM)
 
 
+HANDED_OVER = ".temp.ckpt"
+"""File in which Lightning hands the weights of forked processes to the first process."""
+
+
 def stamp(
     checkpoint: dict[str, Any],
     kind: str,
@@ -143,6 +147,9 @@ class WholeCheckpoints(TorchCheckpointIO):
             CheckpointError: It is missing, damaged or from another program.
             CheckpointUnreadableError: The system could not read it.
         """
+        if Path(path).name == HANDED_OVER:
+            found: dict[str, Any] = super().load_checkpoint(path, weights_only=True)
+            return found
         return self._read.pop(Path(path), None) or read_checkpoint(path)
 
     def save_checkpoint(
