@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
+import traceback
 from typing import Any
 
 from nas_lightning.errors import UsageError
@@ -24,13 +26,32 @@ def import_object(path: str) -> Any:
     if not module:
         raise UsageError(f"cannot import {path}: write its module, too, such as my_ops.{path}")
     try:
-        return getattr(importlib.import_module(module), name)
+        found = importlib.import_module(module)
     except Exception as error:
-        reason = " ".join(str(error).split())
-        raise UsageError(
-            f"cannot import {path} ({reason}): install its package, or set PYTHONPATH to the "
-            f"folder that holds it"
-        ) from error
+        raise UsageError(f"cannot import {path}: {_reason(module, error)}") from error
+    if hasattr(found, name):
+        return getattr(found, name)
+    near = difflib.get_close_matches(name, vars(found), 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    where = getattr(found, "__file__", None) or "a folder"
+    raise UsageError(
+        f"cannot import {path}: module {module!r} has no attribute {name!r} ({where}){hint}"
+    )
+
+
+def _reason(module: str, error: Exception) -> str:
+    """Return why a module cannot be imported, and what to do."""
+    text = " ".join(str(error).split()) or "it gives no reason"
+    if isinstance(error, ModuleNotFoundError):
+        wanted = error.name or ""
+        if wanted == module or module.startswith(f"{wanted}."):
+            return f"{text}: install its package, or set PYTHONPATH to the folder that holds it"
+        return f"{text}, which {module} needs: install it"
+    if isinstance(error, SyntaxError):
+        return f"{text}: mend the file"
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    return f"it fails while it is imported: {text}{place}"
 
 
 def public_path(found: Any) -> str:

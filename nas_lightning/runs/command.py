@@ -40,6 +40,7 @@ from nas_lightning.runs.failures import explained
 from nas_lightning.runs.fit_callbacks import fit_callbacks
 from nas_lightning.runs.header import header
 from nas_lightning.runs.held_logger import hold
+from nas_lightning.runs.kept_genotype import kept_genotype
 from nas_lightning.runs.loggers import make_loggers
 from nas_lightning.runs.monitors import check_monitors
 from nas_lightning.runs.options import add_options
@@ -228,6 +229,11 @@ class NASCLI(Uncopied, LightningCLI):
             read = {} if path is None or content is None else {path: content}
             trainer.strategy.checkpoint_io = WholeCheckpoints(read)
         self.start = replace(self.start, content=None)
+
+    def instantiate_classes(self) -> None:
+        """Build data, model and trainer."""
+        with kept_genotype(self.config[self.config.subcommand], self.start.content):
+            super().instantiate_classes()
 
     def before_instantiate_classes(self) -> None:
         """Set the number of threads."""

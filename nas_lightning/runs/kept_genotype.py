@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from jsonargparse import Namespace
 
 from nas_lightning.architecture import Genotype
 from nas_lightning.errors import NASError
@@ -14,8 +17,31 @@ from nas_lightning.spaces import load_genotype
 from nas_lightning.text_files import read_text
 from nas_lightning.yaml_text import parse_mapping
 
+KEY = "model.init_args.genotype"
 
-def kept_genotype(source: object, checkpoint: Mapping[str, Any], run_dir: Path) -> Any:
+
+@contextmanager
+def kept_genotype(config: Namespace, checkpoint: Mapping[str, Any] | None) -> Iterator[None]:
+    """Let a configuration have the genotype of its checkpoint, if its file is gone or has changed.
+
+    After the context it names the file again.
+
+    Args:
+        config: Configuration of a run.
+        checkpoint: Content of the checkpoint that it loads, if any.
+    """
+    source = config.get(KEY)
+    if source is None or checkpoint is None:
+        yield
+        return
+    config[KEY] = genotype_source(source, checkpoint, Path(config.run_dir))
+    try:
+        yield
+    finally:
+        config[KEY] = source
+
+
+def genotype_source(source: object, checkpoint: Mapping[str, Any], run_dir: Path) -> Any:
     """Return what a retraining takes its genotype from.
 
     The weights of a checkpoint belong to the genotype that it holds. That one is taken, with a
@@ -54,9 +80,7 @@ def kept_genotype(source: object, checkpoint: Mapping[str, Any], run_dir: Path) 
 def _recorded(run_dir: Path) -> object:
     """Return `model.genotype` of the configuration in a run directory, if there is one."""
     try:
-        config = parse_mapping(
-            read_text(run_dir / CONFIG, "the configuration"), "the configuration"
-        )
+        config = parse_mapping(read_text(run_dir / CONFIG), CONFIG)
         return config["model"]["init_args"]["genotype"]
     except (NASError, LookupError, TypeError):
         return None

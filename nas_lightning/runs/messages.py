@@ -17,6 +17,9 @@ from abc import ABC
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from nas_lightning.errors import UsageError
+from nas_lightning.imports import import_object
+
 TYPES = {
     "int": "a whole number",
     "float": "a number",
@@ -50,6 +53,8 @@ def tidy(message: str, types: Mapping[str, Any]) -> str:
         return f"{found[1]} follows the run directory: set --run_dir"
     text, _, shown = text.partition("Given value type:")
     given = shown.partition("Given value: ")[2]
+    if reason := _unimportable(key, text, _value(given)):
+        return reason
     reasons = _reasons(text)
     if inner := next(filter(None, map(INNER.fullmatch, reasons)), None):
         where, what = inner.groups()
@@ -80,6 +85,41 @@ def _reasons(text: str) -> list[str]:
     listed = re.findall(r"^ {4}- (.+)$", text, re.MULTILINE)
     dull = ("Expected a <class 'NoneType'>", "Not a valid subclass of")
     return [reason for reason in listed if not reason.startswith(dull)] or listed[:1]
+
+
+def _unimportable(key: str, text: str, given: Any) -> str | None:
+    """Return where and why a class that the given value names cannot be imported, if that is so."""
+    named = re.findall(r"given class_path '([\w.]+)'", text)
+    listed = {path: way for way, path in _class_paths(given)}
+    for path in dict.fromkeys((*named, *listed)):
+        try:
+            import_object(path)
+        except UsageError as error:
+            found = next((way for way, item in _texts(given) if item == path), "")
+            way = listed.get(path, found)
+            return f"{_join(key, way)}: {error}"
+    return None
+
+
+def _class_paths(value: Any) -> Iterator[tuple[str, str]]:
+    """Yield the import paths in a value that stand under `class_path`, after their own keys."""
+    for way, text in _texts(value):
+        where, _, last = way.rpartition(".")
+        if last == "class_path" and re.fullmatch(r"[^\W\d]\w*(\.\w+)+", text):
+            yield where, text
+
+
+def _texts(value: Any, way: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the texts in a value after their keys."""
+    if isinstance(value, str):
+        yield way, value
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            inner = way if name == "init_args" else _join(way, str(name).rstrip("+"))
+            yield from _texts(item, inner)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _texts(item, f"{way}[{index}]")
 
 
 def _expected(reason: str) -> str | None:
