@@ -49,6 +49,9 @@ class Mood(Enum):
     BAD = 2
 
 
+MARK = object()
+
+
 class Collector(Callback):
     """A callback with arguments that are no plain data."""
 
@@ -59,7 +62,7 @@ class Collector(Callback):
         mood: Mood = Mood.GOOD,
         text_or_mood: str | Mood = Mood.BAD,
         device: torch.device = torch.device("cpu"),  # noqa: B008 (on purpose)
-        other: object = Path,
+        other: object = MARK,
         wait: timedelta = timedelta(minutes=5),
     ) -> None:
         self.seen.append((mood, device, other, wait))
