@@ -34,7 +34,7 @@ from nas_lightning.runs.directory import (
     find_checkpoint,
     find_start,
 )
-from nas_lightning.runs.distribution import prepare_distribution
+from nas_lightning.runs.distribution import prepare_distribution, stop_others
 from nas_lightning.runs.ending import print_ending, print_tables
 from nas_lightning.runs.failures import explained
 from nas_lightning.runs.fit_callbacks import fit_callbacks
@@ -83,17 +83,11 @@ class NASCLI(Uncopied, LightningCLI):
             with explained(self), shielded_workers(), signals.attended():
                 self._run(arguments)
         except Stopped:
-            self._stop_others()
+            stop_others(getattr(self, "trainer", None))
             raise
         finally:
             if self.claim is not None:
                 self.claim.release()
-
-    def _stop_others(self) -> None:
-        """Stop the processes that Lightning started on this machine, if any."""
-        trainer = getattr(self, "trainer", None)
-        for process in getattr(trainer and trainer.strategy.launcher, "procs", ()):
-            process.terminate()
 
     def _run(self, arguments: list[str]) -> None:
         super().__init__(
@@ -232,7 +226,7 @@ class NASCLI(Uncopied, LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Build data, model and trainer."""
-        with kept_genotype(self.config[self.config.subcommand], self.start.content):
+        with kept_genotype(self.config[self.verb], self.start.content):
             super().instantiate_classes()
 
     def before_instantiate_classes(self) -> None:
@@ -262,8 +256,8 @@ class NASCLI(Uncopied, LightningCLI):
             UsageError: There was no batch to train on.
         """
         if self.ended:
-            epochs = self.trainer.max_epochs
             if self.trainer.is_global_zero:
+                epochs = self.trainer.max_epochs
                 print(
                     f"nothing to do: {epochs} of {epochs} epochs are done; to train on, set "
                     f"--trainer.max_epochs to more than {epochs}"
@@ -296,8 +290,7 @@ class NASCLI(Uncopied, LightningCLI):
 
     def plain_config(self) -> dict[str, Any]:
         """Return the configuration of the run as plain data."""
-        parser = self._parser(self.subcommand)
-        text = parser.dump(self.config[str(self.subcommand)], skip_none=False)
+        text = self._parser(self.subcommand).dump(self.config[self.verb], skip_none=False)
         return parse_mapping(text, "the configuration")
 
 

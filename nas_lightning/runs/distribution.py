@@ -28,3 +28,9 @@ def prepare_distribution(trainer: Trainer, module: LightningModule) -> None:
         strategy.leaves_parameters_unused for strategy in module.strategies
     ):
         find_unused_parameters(trainer)
+
+
+def stop_others(trainer: Trainer | None) -> None:
+    """Stop the processes that Lightning started on this machine, if any."""
+    for process in getattr(trainer and trainer.strategy.launcher, "procs", ()):
+        process.terminate()
