@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from lightning import Trainer
+from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 
 from nas_lightning.architecture import Cell, CellGenotype, Genotype
+from nas_lightning.callbacks import DataReport
 from nas_lightning.errors import UsageError
 from nas_lightning.runs.command import NASCLI
 from nas_lightning.search import SearchModule
@@ -73,8 +74,10 @@ def _within(cell: Cell, genotype: CellGenotype) -> bool:
 
 @contextmanager
 def _silent(trainer: Trainer) -> Iterator[None]:
-    """Disable loggers and progress bars: these tests are too many to be shown one by one."""
+    """Disable loggers, bars and reports: these tests are too many to be shown one by one."""
     loggers, trainer.loggers = trainer.loggers, []
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined] # set by a connector
+    trainer.callbacks = [x for x in callbacks if not isinstance(x, DataReport)]  # type: ignore[attr-defined] # set by a connector
     bars = [callback for callback in trainer.callbacks if isinstance(callback, ProgressBar)]  # type: ignore[attr-defined] # set by a connector
     for bar in bars:
         bar.disable()
@@ -82,5 +85,6 @@ def _silent(trainer: Trainer) -> Iterator[None]:
         yield
     finally:
         trainer.loggers = loggers
+        trainer.callbacks = callbacks  # type: ignore[attr-defined] # set by a connector
         for bar in bars:
             bar.enable()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import sys
+from contextlib import redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -67,9 +69,10 @@ def _supernet(search: Path, batches: int | None) -> NASCLI:
     if batches is not None:
         given += ["--trainer.limit_test_batches", str(batches)]
     quiet = ["--verbose", "false", "--trainer.logger", "false"]
-    return run(
-        ["test", "--config", str(run_dir / CONFIG), "--run_dir", str(run_dir), *quiet, *given]
-    )
+    with redirect_stdout(sys.stderr):  # it says what data it found; stdout is the result's
+        return run(
+            ["test", "--config", str(run_dir / CONFIG), "--run_dir", str(run_dir), *quiet, *given]
+        )
 
 
 def describe_ranking(found: dict[str, Any]) -> str:
