@@ -109,7 +109,8 @@ def _start(environment: Mapping[str, str]) -> ProcessPoolExecutor:
     """Return a pool of one process, which starts with its first item."""
     # spawned, not forked: torch and CUDA do not survive a fork
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(1, context, _begin, (dict(environment),))
+    with signals.blocked(spawn=True):  # its queues start the resource tracker of Python
+        return ProcessPoolExecutor(1, context, _begin, (dict(environment),))
 
 
 def _end(processes: Iterable[ProcessPoolExecutor]) -> None:

@@ -98,6 +98,30 @@ def test_sigterm_ends_the_processes_too(tmp_path: Path) -> None:
     assert signal.getsignal(signal.SIGTERM) is handler
 
 
+def test_a_signal_to_all_of_a_group_ends_without_noise(tmp_path: Path) -> None:
+    script = tmp_path / "endless.py"
+    script.write_text(
+        ENDLESS.replace(
+            "    run_in_processes(", "    with suppress(Exception): run_in_processes("
+        ).replace("import sys\n", "import sys\nfrom contextlib import suppress\n")
+    )
+    root = str(Path(__file__).parents[2])
+    parent = subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": root},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    until = time.monotonic() + 120
+    while not all((tmp_path / item).exists() for item in "ab"):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    os.killpg(parent.pid, signal.SIGHUP)  # the resource tracker of Python gets it too
+    _, err = parent.communicate(timeout=60)
+    assert err == ""
+
+
 def test_processes_do_not_outlive_a_parent_that_is_killed(tmp_path: Path) -> None:
     script = tmp_path / "endless.py"
     script.write_text(ENDLESS)
