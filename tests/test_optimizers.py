@@ -221,7 +221,7 @@ class Flawed(SGD):
         (Flawed, "Flawed cannot take a step: no luck"),
         (wrong_argument, "unexpected keyword argument 'rate'"),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", None) or str(value),
 )
 def test_optimizers_that_cannot_work_are_refused(make: Any, text: str) -> None:
     with pytest.raises(UsageError, match=rf"^model\.optimizer: .*{text}") as caught:

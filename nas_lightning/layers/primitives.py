@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,22 @@ class Zero(nn.Module):
         return torch.zeros_like(x[:, :, :: self.stride, :: self.stride])
 
 
+class StridedPointwise(nn.Conv2d):
+    """A 1x1 convolution with a stride.
+
+    In the channels-last format it reads its pixels before it convolves. The weight gradient of
+    oneDNN (that of torch 2.15, with AVX-512) writes past its memory otherwise, at 8 channels.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, outputs, ceil(H / stride), ceil(W / stride)) for x (B, inputs, H, W)."""
+        # a shifted view of a channels-last tensor is not contiguous, but has its strides
+        if x.stride(1) != 1:
+            return super().forward(x)
+        rows, columns = self.stride
+        return F.conv2d(x[:, :, ::rows, ::columns], self.weight, self.bias)
+
+
 class FactorizedReduce(nn.Module):
     """Halve height and width by two stride-2 1x1 convolutions, the second shifted by one pixel.
 
@@ -64,8 +81,8 @@ class FactorizedReduce(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, norm: NormRule) -> None:
         super().__init__()
-        self.conv0 = nn.Conv2d(inputs, outputs // 2, 1, stride=2, bias=False)
-        self.conv1 = nn.Conv2d(inputs, outputs - outputs // 2, 1, stride=2, bias=False)
+        self.conv0 = StridedPointwise(inputs, outputs // 2, 1, stride=2, bias=False)
+        self.conv1 = StridedPointwise(inputs, outputs - outputs // 2, 1, stride=2, bias=False)
         self.norm = norm(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -130,7 +147,8 @@ def _conv_7x1_1x7(channels: int, stride: int, norm: NormRule) -> nn.Module:
 def _nor_conv(channels: int, stride: int, norm: NormRule, kernel: int) -> nn.Module:
     """Return ReLU, convolution, batch norm (NAS-Bench-201); with a bias if batch norm has none."""
     padding = (kernel - 1) // 2
-    conv = nn.Conv2d(channels, channels, kernel, stride, padding, bias=not norm.affine)
+    kind = StridedPointwise if kernel == 1 and stride > 1 else nn.Conv2d
+    conv = kind(channels, channels, kernel, stride, padding, bias=not norm.affine)
     return nn.Sequential(nn.ReLU(), conv, norm(channels))
 
 

@@ -48,7 +48,7 @@ def images(config: Path) -> dict[str, Any]:
         "in_channels": channels,
         "num_classes": classes,
         "image_size": pixels,
-        "train_size": 16,
+        "train_size": max(16, 2 * classes),  # every class must have samples
         "test_size": 4,
         "batch_size": 4,
         "arch_fraction": 0.5,

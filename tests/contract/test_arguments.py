@@ -57,6 +57,10 @@ ZERO = {
 """Arguments that may be 0."""
 NEGATIVE = {"start"}
 """Arguments that may be negative."""
+WITHOUT_RANGE = {
+    ("RunCheckpoint", name) for name in ("save_top_k", "every_n_train_steps", "every_n_epochs")
+}
+"""Arguments that are refused whatever their value, see tests/callbacks/test_run_checkpoint.py."""
 
 
 def classes() -> Iterator[type]:
@@ -91,7 +95,9 @@ def numbers() -> Iterator[tuple[type, str, bool]]:
     for cls in classes():
         for name, hint in hints(cls).items():
             parts = [hint, *typing.get_args(hint)]
-            if name != "return" and (int in parts or float in parts):
+            if name == "return" or (cls.__name__, name) in WITHOUT_RANGE:
+                continue
+            if int in parts or float in parts:
                 yield cls, name, float not in parts
 
 

@@ -11,7 +11,7 @@ from nas_lightning.search import SearchModule
 from nas_lightning.strategies import WarmUp
 from tests.conftest import quiet_trainer
 from tests.methods import METHODS_AND_MONITORS, WITHOUT_BETA, fresh, rest_long
-from tests.recorded import EXACT, Save, recorded, run, same, search
+from tests.recorded import EXACT, GradientCheck, Save, recorded, run, same, search
 
 
 def assert_equal(one: SearchModule, other: SearchModule) -> None:
@@ -49,7 +49,8 @@ def test_weights_without_a_gradient_are_announced(name: str) -> None:
 def test_resume_equals_straight_bit_for_bit(name: str, tmp_path: Path) -> None:
     """From a checkpoint after the first of three batches of the second epoch."""
     whole = recorded(name)
-    again = search(fresh(name), seed=99)  # other weights, to be replaced
+    # the checkpoint's strategies; other weights, to be replaced
+    again = search([*fresh(name), GradientCheck()], seed=99)
     again.double()  # before the checkpoint is read: Lightning would read it in single precision
     trainer = quiet_trainer(default_root_dir=tmp_path, **EXACT)
     trainer.fit(again, datamodule=whole.data, ckpt_path=whole.middle, weights_only=True)

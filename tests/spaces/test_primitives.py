@@ -5,7 +5,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nas_lightning.layers.primitives import PRIMITIVES, RETRAIN_NORM, FactorizedReduce, NormRule
+from nas_lightning.layers.primitives import (
+    PRIMITIVES,
+    RETRAIN_NORM,
+    FactorizedReduce,
+    NormRule,
+    StridedPointwise,
+)
 from nas_lightning.spaces import DARTS_PRIMITIVES
 
 SEARCH_NORM = NormRule(affine=False, after_pool=True, running_stats=False)
@@ -205,3 +211,22 @@ def test_without_running_statistics_evaluation_uses_the_batch() -> None:
     search, retrain = (rule(4) for rule in (SEARCH_NORM, RETRAIN_NORM))
     torch.testing.assert_close(search.eval()(x), F.batch_norm(x, None, None, training=True))
     torch.testing.assert_close(retrain.eval()(x), x / (1 + 1e-5) ** 0.5)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("shift", [0, 1])
+def test_a_strided_pointwise_convolution_in_either_format(
+    layout: torch.memory_format, shift: int
+) -> None:
+    """In single precision and with these sizes oneDNN's own gradient ends some processes."""
+    conv = StridedPointwise(8, 4, 1, stride=2, bias=False).to(memory_format=layout)
+    x = torch.randn(4, 8, 56, 56).contiguous(memory_format=layout).requires_grad_()
+    conv(x[:, :, shift:, shift:]).square().sum().backward()
+    exact, kernel = (value.detach().double().requires_grad_() for value in (x, conv.weight))
+    picked = exact[:, :, shift::2, shift::2]
+    wanted_out = torch.einsum("bihw,oi->bohw", picked, kernel[..., 0, 0])
+    wanted_out.square().sum().backward()  # type: ignore[no-untyped-call]
+    for found, wanted in ((x.grad, exact.grad), (conv.weight.grad, kernel.grad)):
+        assert found is not None
+        assert wanted is not None
+        assert torch.allclose(found.double(), wanted, rtol=1e-4, atol=1e-3)
