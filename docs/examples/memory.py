@@ -105,7 +105,7 @@ def case(size: Size, method: str, batch: int) -> Case:
     def make() -> Parts:
         lightning.seed_everything(0, verbose=False)
         single = method in SINGLE_LEVEL
-        data = size.data(batch_size=batch, train_size=4 * batch, single_level=single)
+        data = size.data(batch_size=batch, train_size=max(4 * batch, 20), single_level=single)
         strategies = [*KNOWN[method](), *([ReferenceCell()] if size.reference else [])]
         return Parts(SearchModule(data.data_spec, size.supernet(), strategies=strategies), data)
 

@@ -25,6 +25,8 @@ class Amount(Range):
 
     def __contains__(self, value: object) -> bool:
         """Return True if a value is allowed."""
+        if isinstance(value, float) and value > 1 and value.is_integer():
+            value = int(value)  # as Lightning reads it
         allowed = Range(high=1, above=True) if isinstance(value, float) else at_least(1)
         return value in allowed or (self.or_none and value == 0 and value is not False)
 

@@ -199,7 +199,7 @@ class SearchModule(SupernetStage):
 
         These are the strategies and the writer of `genotype.json`.
         """
-        if self.trainer.state.fn == "fit":
+        if self._trainer is not None and self.trainer.state.fn == "fit":
             check_trainer(self.trainer, search=True)
         return [*self.strategies, GenotypeWriter(self.genotype)]
 

@@ -133,7 +133,7 @@ MALFORMED: dict[str, tuple[Change, str]] = {
     ),
     "argument of another type": (
         lambda d: d["space"]["init_args"].update(nodes="four"),
-        "$.space.init_args",
+        "$.space.init_args.nodes",
     ),
     "space is a number": (lambda d: d.update(space=3), "$.space"),
     "no cells": (lambda d: d.pop("cells"), "$.cells"),
@@ -270,7 +270,7 @@ def test_a_space_without_a_subclass_is_recorded_by_its_cells(tmp_path: Path) -> 
     data["space"]["init_args"]["cells"][0].pop("edges")
     with pytest.raises(GenotypeError) as error:
         Genotype.from_dict(data)
-    assert error.value.path == "$.space.init_args"
+    assert error.value.path == "$.space.init_args.cells[0]"
 
 
 def test_text_form() -> None:

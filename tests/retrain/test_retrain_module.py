@@ -133,7 +133,8 @@ def test_a_checkpoint_outlives_the_genotype_file(
     trainer.save_checkpoint(path)
     file.unlink()
     again = RetrainModule.load_from_checkpoint(path, weights_only=True)
-    assert torch.equal(outputs(again), outputs(module))
+    # the training stores channels last, which rounds differently
+    assert torch.allclose(outputs(again), outputs(module), rtol=1e-4, atol=1e-6)
     assert again.genotype == PUBLISHED["PC_DARTS_CIFAR"]
     assert repr(again.task) == "Classification(label_smoothing=0.1)"
     assert repr(again.schedule) == "LinearSchedule(tail_epochs=2, warmup_epochs=0)"
@@ -191,9 +192,9 @@ def averaged(name: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("kwargs", "reason"),
     [
-        ({"genotype": "DARTS_V1"}, "another network: network.cells"),
+        ({"genotype": "DARTS_V1"}, "another genotype: set model.genotype"),
         ({"genotype": averaged("DARTS_V2")}, "another genotype"),
-        ({"channels": 8}, "another network: network.stem"),
+        ({"channels": 8}, "another network: model.network.channels is 4 in the .* and 8 now"),
         ({"layers": 4}, "another network"),
     ],
 )
