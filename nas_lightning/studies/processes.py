@@ -121,10 +121,11 @@ def _end(processes: Iterable[ProcessPoolExecutor]) -> None:
 
 def _begin(environment: dict[str, str]) -> None:
     """Prepare this process before its first item."""
+    # while signals are blocked: one that this thread received would not wake the main thread
+    threading.Thread(target=_follow, daemon=True).start()
     signals.begin(Inbox(at_once=False, requeue=False))  # the parent requeues the job
     printing.protect()
     os.environ.update(environment)
-    threading.Thread(target=_follow, daemon=True).start()
 
 
 def _attend(work: Callable[[Item], None], item: Item) -> None:

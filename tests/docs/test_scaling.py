@@ -245,7 +245,7 @@ def test_measured_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 def test_steps_of_another_search_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"holds no search step of cifar_darts, .*--config NAME"):
         scaling.main(["--json", written(tmp_path, "quick")])
-    with pytest.raises(DataError, match="missing.json: No such file"):
+    with pytest.raises(DataError, match=r"missing\.json: No such file"):
         scaling.main(["--json", str(tmp_path / "missing.json")])
 
 

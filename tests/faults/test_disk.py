@@ -44,7 +44,7 @@ def test_a_full_disk_ends_the_run_which_goes_on_when_there_is_room(
     tmp_path: Path, mount: Mount
 ) -> None:
     (tmp_path / "search.yaml").write_text(SEARCH, encoding="utf-8")
-    mount("size=1m")  # for a few epochs
+    mount("size=600k")  # for a few epochs
     line = f"{SETTINGS} --run_dir disk/run"
     code, err = nas(tmp_path, line)
     assert code == 1, err

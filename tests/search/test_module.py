@@ -232,7 +232,7 @@ def test_a_checkpoint_of_another_supernet_is_refused(
     trainer.fit(make_search([PartialChannels(2)]), datamodule=search_data)
     trainer.save_checkpoint(tmp_path / "a.ckpt")
     with pytest.raises(
-        CheckpointError, match="model.strategies is PartialChannels in .* empty now"
+        CheckpointError, match=r"model.strategies is PartialChannels in .* empty now"
     ):
         make_trainer(max_epochs=2).fit(
             make_search([]), datamodule=search_data, ckpt_path=tmp_path / "a.ckpt"
