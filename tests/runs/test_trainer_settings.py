@@ -38,7 +38,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"overfit_batches": 2}, "overfit_batches cannot be set: .* use trainer.limit_train_batches"),
     *[({"limit_train_batches": v}, "limit_train_batches must be")
       for v in (0, 0.0, -1, 1.5, True, float("nan"))],
-    *[({"limit_val_batches": v}, "limit_val_batches must be") for v in (-1, -0.5, 2.0)],
+    *[({"limit_val_batches": v}, "limit_val_batches must be") for v in (-1, -0.5, 2.5)],
     *[({"val_check_interval": v}, "val_check_interval must be")
       for v in (0, 0.0, -2, 1.5, "00:00:10", timedelta(1), {"hours": 1})],
     *[({"check_val_every_n_epoch": v}, "check_val_every_n_epoch must be") for v in (0, -1)],
@@ -55,6 +55,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 TAKEN: list[dict[str, Any]] = [
     {},
     {"limit_val_batches": 0, "limit_train_batches": 0.5, "num_sanity_val_steps": -1},
+    {"limit_train_batches": 2.0},
     {"val_check_interval": 2, "check_val_every_n_epoch": None, "log_every_n_steps": 0},
     {"min_epochs": 3, "gradient_clip_val": 0, "threads": 1, "seed_everything": False},
     {"fast_dev_run": True, "max_epochs": None},
