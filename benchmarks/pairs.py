@@ -38,7 +38,7 @@ KEPT: Any = contextlib.nullcontext
 
 def harness(setting: Setting, step: str, batch: int, precision: str = "32-true") -> Harness:
     """Set up a step of a setting with fast cells."""
-    wanted = Wanted(steps=(step,), cells=("fast",), precisions=(precision,), batch=batch)  # type: ignore[arg-type]
+    wanted = Wanted(steps=(step,), cells=("fast",), precisions=(precision,), batch=batch)  # type: ignore[arg-type] # names, not literals
     (group,) = groups(setting, wanted)
     return Harness(group.cases[0], "cpu")
 
@@ -90,7 +90,7 @@ def arch(rounds: int) -> Iterator[Row]:
         peaks = [count(one, there, made.device, 0).peak_bytes / 2**20 for one in ways]
         yield row(f"architecture step, {name}", alternate(ways, rounds))
         sizes = [f"{peak:,.1f} MiB" for peak in peaks]
-        yield f"its peak, {name}", *sizes, f"{peaks[0] / peaks[1]:.2f}"  # type: ignore[misc]
+        yield f"its peak, {name}", *sizes, f"{peaks[0] / peaks[1]:.2f}"  # type: ignore[misc] # two of them
     bilevel.frozen = FROZEN
 
 

@@ -81,7 +81,7 @@ class GracefulStop(Callback):
         self._announce(trainer, "nas: stopping before the first batch")
         # handlers of Lightning communicate with other processes; it offers no other way to do
         # without them
-        trainer._signal_connector.register_signal_handlers = _nothing  # type: ignore[method-assign]
+        trainer._signal_connector.register_signal_handlers = _nothing  # type: ignore[method-assign] # no option does it
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException

@@ -50,7 +50,7 @@ class ImageFolder(ImageData):
         broken_images: Number of different unreadable images that may be skipped before the run
             stops, counted per process and separately for the training and the test set. With 0,
             the first one stops the run. The next image of the same class replaces a skipped one.
-        background: Grey level behind transparent pixels, from 0 (black) to 255 (white).
+        background: Grey level that shows through transparent pixels, from 0 (black) to 255 (white).
         white: Value of white in grey images of more than 8 bits, 0 being black; `None` means the
             largest value of 16 bits. It is needed for images of 32 bits.
         kwargs: Arguments of all data sets, see `ImageData`.

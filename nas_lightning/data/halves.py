@@ -95,7 +95,7 @@ class HalvedData(ResumableData, ABC, Generic[S]):
 
     @property
     def meaning(self) -> dict[str, Any]:
-        """What else a checkpoint must agree with, see `nas_lightning.training.meaning`."""
+        """More that must agree with a checkpoint, see `nas_lightning.training.meaning`."""
         return {}
 
     @abstractmethod

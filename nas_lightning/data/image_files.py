@@ -24,7 +24,7 @@ class ImageFiles:
         labels: Classes of the files, counted from 0.
         allowed: Number of different unreadable images that may be skipped. The loader processes
             of a process share the count.
-        background: Grey level behind transparent pixels, see `to_rgb`.
+        background: Grey level that shows through transparent pixels, see `to_rgb`.
         white: Value of white in grey images of more than 8 bits, see `to_rgb`.
     """
 

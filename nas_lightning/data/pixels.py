@@ -11,7 +11,7 @@ from PIL import Image, TiffImagePlugin
 from nas_lightning.errors import DataError
 
 WHITE = 255
-"""Grey level behind transparent pixels, unless another one is set."""
+"""Grey level that shows through transparent pixels, unless another one is set."""
 _FULL = 65535.0  # white of 16 bits
 _DARK = 1 / 16  # of the range: values of 12 bits in 16 leave 16 of the 256 grey levels
 _ORIENTATION, _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 0x0112, 258, 262, 339  # tags of Exif and TIFF
@@ -33,7 +33,7 @@ def to_rgb(image: Image.Image, background: int = WHITE, white: float | None = No
 
     Args:
         image: Image of any mode.
-        background: Grey level behind transparent pixels, from 0 (black) to 255 (white).
+        background: Grey level that shows through transparent pixels, from 0 (black) to 255 (white).
         white: Grey value that becomes 255 in images of more than 8 bits; 0 is black. `None` means
             the largest value of 16 bits, or of 12 bits in a TIFF file that states them. It must be
             given for images of 32 bits, whose range no file states. It does not apply to PGM files,

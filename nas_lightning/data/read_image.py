@@ -36,7 +36,7 @@ def read_image(path: Path, background: int = WHITE, white: float | None = None) 
 
     Args:
         path: The file; links are followed.
-        background: Grey level behind transparent pixels.
+        background: Grey level that shows through transparent pixels.
         white: Value of white in grey images of more than 8 bits.
 
     Raises:

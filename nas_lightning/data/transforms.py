@@ -42,7 +42,7 @@ class ToRGB(nn.Module):
     """Converts an upright PIL image of any mode to RGB, see `nas_lightning.data.pixels.to_rgb`.
 
     Args:
-        background: Grey level behind transparent pixels, from 0 (black) to 255 (white).
+        background: Grey level that shows through transparent pixels, from 0 (black) to 255 (white).
         white: Value of white in grey images of more than 8 bits; `None` means the largest one.
     """
 

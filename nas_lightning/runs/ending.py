@@ -1,4 +1,4 @@
-"""What a run says at its end: the result, where it lies, what it cost, and the next command."""
+"""The last lines of a run: the result, where it lies, what it cost, and the next command."""
 
 from __future__ import annotations
 
