@@ -32,7 +32,7 @@ FAILURE = "failure.json"
 
 
 class Result(TypedDict):
-    """What the results of all runs have.
+    """The facts that the results of all runs have.
 
     Attributes:
         seconds: Time of the run, over all its starts.

@@ -169,7 +169,7 @@ def test_finished_epochs_stay_above_the_bar_in_a_terminal(
     assert lines.count("a word from elsewhere") == 3
     assert [line for line in lines if re.match(r"epoch 3/3  batch ./4  ━+", line)]
     assert not [line for line in lines if "epoch 0" in line.lower()]
-    # the echo of Ctrl-C has room after the bar: a line that wraps would leave its remains on the screen
+    # the echo of Ctrl-C has room after the bar: a line that wraps leaves its remains on the screen
     below = [
         line for line in re.split("[\r\n]+", text) if re.match(r"epoch ./3  batch|  train", line)
     ]

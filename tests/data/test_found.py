@@ -1,4 +1,4 @@
-"""What data modules say at the start of a run, and files that are no ordinary ones."""
+"""The words of data modules at the start of a run, and files that are no ordinary ones."""
 
 import os
 from pathlib import Path

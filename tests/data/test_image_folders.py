@@ -1,4 +1,4 @@
-"""What `ImageFolder` finds: its sets, what it says about them, and what it refuses."""
+"""`ImageFolder`: its sets, what it says about them, and what it refuses."""
 
 import os
 import shutil
@@ -42,7 +42,7 @@ def folder(root: Path, mode: Any = "retrain", **more: Any) -> ImageFolder:
 
 
 def found(data: ImageData, stage: str) -> dict[str, str]:
-    """What a data module says at the start of a run."""
+    """The words of a data module at the start of a run."""
     data.setup(stage)
     root = getattr(data, "root", "\n")
     return {name: text.replace(root, "ROOT") for name, text in data.summary()}
