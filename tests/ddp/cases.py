@@ -97,9 +97,11 @@ def config(name: str, **settings: Any) -> Case:
         arguments = [f"--model.{part}.{key}={value}" for key, value in small.items()]
         arguments += [f"--stages.{k}={small[k]}" for k in given.get("stages", {}) if k in small]
         arguments += [f"--data.batch_size={BATCH}"]
-        arguments += [] if text else [f"--data.train_size={SIZE}"]
         configs = [CONFIGS[name], synthetic(CONFIGS[name], folder)]
-        images = yaml.safe_load(configs[1].read_text())["data"]["class_path"] == "Synthetic"
+        data = yaml.safe_load(configs[1].read_text())["data"]
+        size = max(SIZE, 2 * data["init_args"].get("num_classes", 0))  # every class has samples
+        arguments += [] if text else [f"--data.train_size={size}"]
+        images = data["class_path"] == "Synthetic"
         if images and not needs_room(CONFIGS[name]):
             arguments += ["--data.image_size=8"]
         if part == "network":
