@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 LONGEST = 1000
 """Characters of a message. A longer one is cut in the middle: its end may hold the advice."""
@@ -11,6 +12,8 @@ WORD = 256
 """Characters without a blank that are cut: longer than most paths."""
 SHOWN = 60
 """Characters of a value that a message repeats."""
+FEW = 5
+"""Names that a message repeats."""
 
 
 def one_line(text: str, longest: int = LONGEST) -> str:
@@ -38,6 +41,12 @@ def shown(value: object) -> str:
     # a long value is cut first: its whole representation may take minutes
     text = repr(value[: 2 * SHOWN] if isinstance(value, str | bytes | list | tuple) else value)
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
+
+
+def few(texts: Sequence[str]) -> str:
+    """Join the first `FEW` texts by commas, and count the others."""
+    more = f" and {len(texts) - FEW:,} more" if len(texts) > FEW else ""
+    return ", ".join(texts[:FEW]) + more
 
 
 def path_problem(text: str) -> str | None:

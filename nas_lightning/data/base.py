@@ -93,6 +93,13 @@ class ImageData(HalvedData[LabelledImages], ABC):
             if part in self._sets:
                 yield name, self.labels(self._sets[part])
 
+    def take_class_names(self, names: Sequence[str] | None) -> None:
+        """Take the class names that a checkpoint records, if the data itself has none.
+
+        Args:
+            names: The names; `None` if the checkpoint is of a release that recorded none.
+        """
+
     def labels(self, loaded: LabelledImages) -> Sequence[int]:
         """Return the class of each image."""
         return loaded.labels

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from nas_lightning.errors import DataError
-
-FEW = 5
-"""Largest number of classes that are named."""
+from nas_lightning.text import few
 
 
 def absent_classes(labels: Sequence[int], num_classes: int, where: str) -> list[int]:
@@ -60,21 +58,16 @@ def refuse_absent(absent: Sequence[int], num_classes: int, names: Sequence[str] 
 def named(classes: Sequence[int], names: Sequence[str] | None) -> str:
     """Return some classes in words, such as `class cat` or `the classes 3, 4`."""
     texts = [printable(names[c]) if names else str(c) for c in classes]
-    return f"{'class' if len(classes) == 1 else 'the classes'} {_few(texts)}"
+    return f"{'class' if len(classes) == 1 else 'the classes'} {few(texts)}"
 
 
 def listed(num_classes: int, names: Sequence[str] | None) -> str:
     """Return the number of classes and the first names, such as `3: cat, dog, emu`."""
     if not names:
         return str(num_classes)
-    return f"{num_classes}: {_few([printable(name) for name in names])}"
+    return f"{num_classes}: {few([printable(name) for name in names])}"
 
 
 def printable(name: str) -> str:
     """Return a name that may contain anything as text of one line, which a terminal can show."""
     return name if name.isprintable() else repr(name)
-
-
-def _few(texts: Sequence[str]) -> str:
-    more = f" and {len(texts) - FEW} more" if len(texts) > FEW else ""
-    return ", ".join(texts[:FEW]) + more

@@ -84,6 +84,21 @@ class ImageFolder(ImageData):
         self.class_names = training_classes(train) if train.is_dir() else None
         self._notes: list[tuple[str, str]] = []
 
+    def take_class_names(self, names: Sequence[str] | None) -> None:
+        """Take the class names that a checkpoint records, if there is no training set.
+
+        Raises:
+            DataError: There are no names.
+        """
+        if self.class_names is not None:
+            return
+        if not names:
+            raise DataError(
+                f"There is no folder 'train' in {self.root!r}, and the checkpoint, of an earlier "
+                "release, does not name its classes: set --data.root to a folder with both."
+            )
+        self.class_names = tuple(names)
+
     @property
     def data_spec(self) -> dict[str, int]:
         """The sizes: three channels, one class per folder in `root/train`, `image_size` pixels."""

@@ -8,8 +8,8 @@ from typing import Any
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import StochasticWeightAveraging, WeightAveraging
 
-from nas_lightning.data import ImageFolder
-from nas_lightning.errors import DataError, UsageError
+from nas_lightning.data.base import ImageData
+from nas_lightning.errors import UsageError
 from nas_lightning.search import SearchModule, SearchStrategy
 from nas_lightning.training.checkpoints import recorded_meaning
 from nas_lightning.training.meaning import CLASSES, meaning
@@ -29,8 +29,8 @@ def data_spec(
         DataError: The data is missing, or the checkpoint does not name its classes.
         UsageError: The data module does not have them, or they are malformed.
     """
-    if checkpoint is not None:
-        _name_classes(data, checkpoint)
+    if checkpoint is not None and isinstance(data, ImageData):
+        data.take_class_names(recorded_meaning(checkpoint).get(CLASSES))
     spec = getattr(data, "data_spec", None)
     if spec is None:
         raise UsageError(
@@ -41,18 +41,6 @@ def data_spec(
     found = dict(checked_spec(spec, type(data).__name__))
     meaning(data)  # raises if its other attributes are malformed
     return found
-
-
-def _name_classes(data: LightningDataModule, checkpoint: Mapping[str, Any]) -> None:
-    if not isinstance(data, ImageFolder) or data.class_names is not None:
-        return
-    names = recorded_meaning(checkpoint).get(CLASSES)
-    if not names:
-        raise DataError(
-            f"There is no folder 'train' in {data.root!r}, and the checkpoint, of an earlier "
-            "release, does not name its classes: set --data.root to a folder with both."
-        )
-    data.class_names = tuple(names)
 
 
 def refuse_callbacks(trainer: Trainer, model: LightningModule) -> None:

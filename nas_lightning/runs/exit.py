@@ -119,9 +119,7 @@ def report(error: BaseException) -> int:
         return error.exit_code
     text = explain(error)
     if text is None:
-        text = (
-            f"an unexpected error: {unexpected(error)}; NAS_DEBUG=1 before the command shows where"
-        )
+        text = f"an unexpected error: {unexpected(error)}; {WHERE}"
     print(f"nas: {one_line(text)}", file=sys.stderr)
     return error.exit_code if isinstance(error, NASError) else 1
 

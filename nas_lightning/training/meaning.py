@@ -21,14 +21,13 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_warn
 
 from nas_lightning.errors import CheckpointMismatchError, UsageError
+from nas_lightning.text import few
 from nas_lightning.training.checkpoints import KEY, recorded_meaning
 from nas_lightning.training.spec import checked_spec, plain
 
 CONDITIONS = ("image_size", "noise")
 """Parts that may differ: a network can be evaluated at other sizes and other noise."""
 WORDS, CLASSES = "words", "class_names"
-FEW = 5
-"""Largest number of names in a message."""
 
 
 def meaning(data: object) -> dict[str, Any]:
@@ -178,8 +177,7 @@ def _words(before: str, now: str, owner: str) -> str:
 
 
 def _named(names: Sequence[str]) -> str:
-    more = f" and {len(names) - FEW:,} more" if len(names) > FEW else ""
-    return ", ".join(f"{name!r:.60}" for name in names[:FEW]) + more
+    return few([f"{name!r:.60}" for name in names])
 
 
 def _flat(found: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
