@@ -8,6 +8,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from nas_lightning.errors import UsageError
+from nas_lightning.text import shown
 
 LARGEST = 1e30
 """Largest number: squares of larger ones overflow in single precision."""
@@ -104,15 +105,6 @@ def check_value(name: str, value: object, wanted: Range) -> None:
     """
     if value is not None and value not in wanted:
         raise UsageError(f"{name} {wanted.why_not(value)}")
-
-
-def shown(value: object) -> str:
-    """Return a value as text of limited length."""
-    try:
-        text = repr(value)
-    except ValueError:  # Python refuses to print thousands of digits
-        return "a larger number"
-    return text if len(text) <= 40 else f"{text[:37]}…"
 
 
 def _float(value: Any) -> float:

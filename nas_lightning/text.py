@@ -30,6 +30,11 @@ def one_line(text: str, longest: int = LONGEST) -> str:
     return f"{line[: longest - end - 3]} … {line[-end:]}"
 
 
+def reason(error: BaseException) -> str:
+    """Return the text of an error on one line, without an end, which a sentence can go on after."""
+    return one_line(str(error)).rstrip(":. ")
+
+
 def is_control(character: str) -> bool:
     """Return True for control characters, marks of text direction, and halves of characters."""
     # Cc: control; Cf: format, such as marks of direction; Cs: bytes that are not UTF-8
@@ -39,7 +44,10 @@ def is_control(character: str) -> bool:
 def shown(value: object) -> str:
     """Return the representation of a value for a message, cut after `SHOWN` characters."""
     # a long value is cut first: its whole representation may take minutes
-    text = repr(value[: 2 * SHOWN] if isinstance(value, str | bytes | list | tuple) else value)
+    try:
+        text = repr(value[: 2 * SHOWN] if isinstance(value, str | bytes | list | tuple) else value)
+    except ValueError:  # Python refuses to print thousands of digits
+        return "a larger number"
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
 
 

@@ -15,7 +15,7 @@ from nas_lightning.errors import NASError
 from nas_lightning.runs.failures import explain, root_cause
 from nas_lightning.signals import REQUEUE, RunInterruptedError, RunRequeuedError, Stopped
 from nas_lightning.slurm.job import active_job, requeue
-from nas_lightning.text import one_line
+from nas_lightning.text import one_line, reason
 
 WHERE = "NAS_DEBUG=1 before the command shows where"
 """Advice for an error that nobody expected."""
@@ -126,7 +126,7 @@ def report(error: BaseException) -> int:
 
 def unexpected(error: BaseException) -> str:
     """Return the text of an error that no function explains; never empty, and without a colon."""
-    text = one_line(str(error)).rstrip(":. ")
+    text = reason(error)
     return f"no key {text}" if isinstance(error, KeyError) else text or "it has no text"
 
 

@@ -8,7 +8,8 @@ from typing import Any
 from jsonargparse import Namespace
 
 from nas_lightning.errors import UsageError
-from nas_lightning.ranges import NOT_NEGATIVE, Range, at_least, check_value, shown
+from nas_lightning.ranges import NOT_NEGATIVE, Range, at_least, check_value
+from nas_lightning.text import shown
 
 LARGEST_SEED = 2**32 - 1
 

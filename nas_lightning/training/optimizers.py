@@ -13,6 +13,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from nas_lightning.errors import UsageError
 from nas_lightning.ranges import LARGEST
+from nas_lightning.text import reason
 
 KINDS = (SGD, Adam, AdamW)
 LATE = {"amsgrad": "max_exp_avg_sq", "centered": "grad_avg", "momentum": "momentum_buffer"}
@@ -38,7 +39,7 @@ def check_optimizer(name: str, make: Callable[[Any], Optimizer], parameters: Seq
         make(parameters)
         trial = make(groups)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise UsageError(f"{name}: {one_line(error)}") from error
+        raise UsageError(f"{name}: {reason(error)}") from error
     kind = type(trial).__name__
     closure = inspect.signature(trial.step).parameters.get("closure")
     if closure is not None and closure.default is closure.empty:
@@ -53,12 +54,7 @@ def check_optimizer(name: str, make: Callable[[Any], Optimizer], parameters: Seq
     try:
         trial.step()
     except Exception as error:  # an optimizer may be anybody's
-        raise UsageError(f"{name}: {kind} cannot take a step: {one_line(error)}") from error
-
-
-def one_line(error: Exception) -> str:
-    """Return the text of an error on one line, without an end."""
-    return " ".join(str(error).split()).rstrip(":. ")
+        raise UsageError(f"{name}: {kind} cannot take a step: {reason(error)}") from error
 
 
 def prepare(optimizer: Optimizer) -> Optimizer:

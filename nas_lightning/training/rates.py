@@ -13,7 +13,8 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from nas_lightning.errors import UsageError
 from nas_lightning.ranges import Range, check_value
-from nas_lightning.training.optimizers import one_line, settings_of
+from nas_lightning.text import reason
+from nas_lightning.training.optimizers import settings_of
 
 CHECKED = 10_000
 """Largest number of epochs whose rates are computed before a run starts."""
@@ -61,7 +62,7 @@ class EpochRates(LRScheduler):
         except Exception as error:  # a scheduler may be anybody's
             raise UsageError(
                 f"{type(self._inner).__name__} gives no learning rate after epoch "
-                f"{self.last_epoch + 1}: {one_line(error)}"
+                f"{self.last_epoch + 1}: {reason(error)}"
             ) from error
         self.last_epoch += 1
         self._read()
