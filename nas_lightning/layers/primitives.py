@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nas_lightning.layers.half import DepthwiseConv2d
+
 
 @dataclass(frozen=True)
 class NormRule:
@@ -101,7 +103,7 @@ def relu_conv_norm(inputs: int, outputs: int, norm: NormRule) -> nn.Sequential:
 def _depthwise(channels: int, kernel: int, stride: int, dilation: int) -> list[nn.Module]:
     """Return ReLU, depthwise kernel x kernel and pointwise 1x1; stride 1 keeps H and W."""
     padding = dilation * (kernel - 1) // 2
-    depthwise = nn.Conv2d(
+    depthwise = DepthwiseConv2d(
         channels, channels, kernel, stride, padding, dilation, groups=channels, bias=False
     )
     return [nn.ReLU(), depthwise, nn.Conv2d(channels, channels, 1, bias=False)]

@@ -212,7 +212,7 @@ class RetrainModule(Stage):
     def configure_callbacks(self) -> list[Callback]:
         """Check the trainer, before anything is written, and return no callbacks."""
         if self.trainer.state.fn == "fit":
-            check_trainer(self.trainer, search=False)
+            check_trainer(self.trainer, self, search=False)
         return []
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LRScheduler]]:

@@ -200,7 +200,7 @@ class SearchModule(SupernetStage):
         These are the strategies and the writer of `genotype.json`.
         """
         if self._trainer is not None and self.trainer.state.fn == "fit":
-            check_trainer(self.trainer, search=True)
+            check_trainer(self.trainer, self, search=True)
         return [*self.strategies, GenotypeWriter(self.genotype)]
 
     @property

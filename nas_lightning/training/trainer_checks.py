@@ -11,8 +11,10 @@ from lightning.pytorch.callbacks import (
     StochasticWeightAveraging,
     WeightAveraging,
 )
+from torch import nn
 
 from nas_lightning.errors import UsageError
+from nas_lightning.layers.half import check_dilated
 from nas_lightning.ranges import NOT_NEGATIVE, at_least, check_value
 
 FINDERS: dict[type[Callback], str] = {
@@ -33,11 +35,12 @@ BY_HAND: dict[type[Callback], str] = {
 """Callbacks that a search does not support, and the reason and alternative."""
 
 
-def check_trainer(trainer: Trainer, search: bool) -> None:
+def check_trainer(trainer: Trainer, network: nn.Module, search: bool) -> None:
     """Check the settings of a trainer before a fit.
 
     Args:
         trainer: The trainer.
+        network: What is trained.
         search: True for a search, which steps its two optimizers itself.
 
     Raises:
@@ -60,6 +63,8 @@ def check_trainer(trainer: Trainer, search: bool) -> None:
         raise UsageError(
             f"trainer.precision {trainer.precision} loses small steps of α: use bf16-mixed"
         )
+    if "bf16" in str(trainer.precision) and trainer.strategy.root_device.type == "cpu":
+        check_dilated(network)
     refused = {**FINDERS, **BY_HAND} if search else FINDERS
     for callback in trainer.callbacks:  # type: ignore[attr-defined] # set by a connector
         for kind, reason in refused.items():

@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import (
     LearningRateFinder,
     StochasticWeightAveraging,
 )
+from torch import nn
 
 from nas_lightning.errors import UsageError
 from nas_lightning.training.trainer_checks import check_trainer
@@ -38,7 +39,7 @@ CALLBACKS: list[tuple[Callable[[], Callback], str, bool]] = [
 
 def refused(trainer: Trainer, search: bool, text: str) -> None:
     with pytest.raises(UsageError, match=text) as caught:
-        check_trainer(trainer, search)
+        check_trainer(trainer, nn.Identity(), search)
     assert "\n" not in str(caught.value)
     assert not str(caught.value).endswith(":")
 
@@ -51,7 +52,7 @@ def test_settings_that_cannot_work_are_refused(
     if both:
         refused(quiet_trainer(**settings), False, text)
     else:
-        check_trainer(quiet_trainer(**settings), search=False)
+        check_trainer(quiet_trainer(**settings), nn.Identity(), search=False)
 
 
 @pytest.mark.parametrize(("make", "text", "both"), CALLBACKS)
@@ -62,7 +63,7 @@ def test_callbacks_that_cannot_work_are_refused(
     if both:
         refused(quiet_trainer(callbacks=[make()]), False, text)
     else:
-        check_trainer(quiet_trainer(callbacks=[make()]), search=False)
+        check_trainer(quiet_trainer(callbacks=[make()]), nn.Identity(), search=False)
 
 
 def test_a_search_is_refused_before_lightning_does(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas_lightning.layers.drop_path import DropPath
+from nas_lightning.layers.half import DepthwiseConv2d
 from nas_lightning.layers.primitives import FactorizedReduce
 from nas_lightning.supernet.fast.cpu import thresholds
 from nas_lightning.supernet.fast.cpu.dilated import convolve
@@ -53,7 +54,10 @@ def batchable(op: nn.Module) -> bool:
     return all(type(layer) in _KNOWN for layer in layers(op))
 
 
-_KNOWN = {nn.ReLU, nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d, FactorizedReduce}
+_KNOWN = {
+    *(nn.ReLU, nn.Conv2d, DepthwiseConv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d),
+    FactorizedReduce,
+}
 
 
 def segments(

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nas_lightning.layers.half import computed_in
 from nas_lightning.supernet.fast.cpu import precision, thresholds
 
 
@@ -38,7 +39,7 @@ def by_single_precision(x: Tensor, kernel: Tensor, stride: tuple[int, int]) -> b
         kernel: (C, 1, height, width).
         stride: Vertical and horizontal stride.
     """
-    low = precision.computed_in(x) == torch.bfloat16 and precision.fast(x)
+    low = computed_in(x) == torch.bfloat16 and precision.fast(x)
     return low and stride != (1, 1) and _is_depthwise(x, kernel)
 
 

@@ -5,14 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nas_lightning.layers.half import computed_in
 from nas_lightning.supernet.fast.cpu import thresholds
-
-
-def computed_in(x: Tensor) -> torch.dtype:
-    """Return the type in which a convolution of x is computed, under autocast or without."""
-    if x.dtype == torch.float64 or not torch.is_autocast_enabled("cpu"):
-        return x.dtype
-    return torch.get_autocast_dtype("cpu")
 
 
 def fast(x: Tensor) -> bool:
