@@ -150,6 +150,11 @@ class SearchSpace:
         """Return the cell of a kind."""
         return self.cells[self.kinds.index(kind)]
 
+    @cached_property
+    def single_edges(self) -> bool:
+        """True if every node has one candidate edge, so that only operations are searched."""
+        return all(fan_in == 1 for cell in self.cells for fan_in in cell.fan_in)
+
     def title(self, kind: str) -> str:
         """Return the title of a drawn cell, such as `Layer 03 reduce cell`."""
         words = kind.replace("_", " ").capitalize()

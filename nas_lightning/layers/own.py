@@ -119,6 +119,14 @@ def build_primitive(name: str, channels: int, stride: int, norm: NormRule) -> nn
     return OwnOperation(op, name, channels, stride, norm)
 
 
+def use_batch_statistics(network: nn.Module) -> None:
+    """Let every batch norm use the statistics of each batch, and keep no running ones."""
+    for module in network.modules():
+        if isinstance(module, _BatchNorm) and module.track_running_stats:
+            module.track_running_stats = False
+            module.running_mean = module.running_var = module.num_batches_tracked = None
+
+
 class OwnOperation(nn.Module):
     """A user-defined operation on an edge, which checks the shape of its output.
 
@@ -139,10 +147,7 @@ class OwnOperation(nn.Module):
         super().__init__()
         self.op, self.name, self.channels, self.stride = op, name, channels, stride
         if not norm.running_stats:
-            for module in op.modules():
-                if isinstance(module, _BatchNorm) and module.track_running_stats:
-                    module.track_running_stats = False
-                    module.running_mean = module.running_var = module.num_batches_tracked = None
+            use_batch_statistics(op)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, C, ceil(H / stride), ceil(W / stride)) for x (B, C, H, W).

@@ -107,7 +107,7 @@ class SearchModule(SupernetStage):
         check(self, auxiliary_weight=NOT_NEGATIVE)
         self.strategies = list(strategies or ())
         self.factory = supernet
-        self.space = supernet.space
+        self.space = supernet.space_of(data_spec)
         self.plan = plan = SearchPlan(self.space, self.strategies, arch_optimizer)
         k, execution = plan[slots.PARTIAL_CHANNELS], plan[slots.CELL_EXECUTION]
         self.supernet = supernet.build(data_spec, k, auxiliary_weight > 0, execution)

@@ -122,11 +122,13 @@ class SearchPlan:
                 f"conflicting strategies: {name} and {type(by).__name__} both decide the "
                 f"{slot.name}; keep one of them"
             )
+        self._check_edges(slot, by)
         self._values[slot] = value
         self._filled[slot] = by
 
     def wrap(self, slot: Slot[T], wrapper: Callable[[T], T], by: Planner) -> None:
         """Apply `wrapper` to the final value of a slot."""
+        self._check_edges(slot, by)
         self._wrapped.setdefault(slot, []).append((wrapper, by))
 
     def add_penalty(self, penalty: Penalty, by: Planner) -> None:
@@ -137,7 +139,20 @@ class SearchPlan:
         """Return the sum of all penalties."""
         return sum((penalty(arch) for penalty, _ in self._penalties), start=0.0)
 
+    def _check_edges(self, slot: Slot[Any], by: Planner) -> None:
+        """Check that a strategy that weighs edges has several of them to weigh.
+
+        Raises:
+            UsageError: Every node of the space has a single edge.
+        """
+        if slot is EDGE_RELAXATION and self.space.single_edges:
+            raise UsageError(
+                f"{type(by).__name__} weighs the edges into a node, but each choice of "
+                f"{self.space.name} is a single edge: remove it"
+            )
+
     def _require(self, slot: Slot[Any], by: Planner) -> None:
+        self._check_edges(slot, by)
         if slot not in self._filled:
             name = type(by).__name__
             raise UsageError(f"{name} needs a strategy that decides the {slot.name}: {slot.hint}")

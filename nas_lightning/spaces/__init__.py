@@ -2,6 +2,15 @@
 
 from nas_lightning.layers.own import register_primitive
 from nas_lightning.moved import missing
+from nas_lightning.spaces.choice import (
+    Choice,
+    ChoiceNetwork,
+    ChoiceSpace,
+    ChoiceSupernet,
+    FrozenNetwork,
+    MixedNetwork,
+    freeze,
+)
 from nas_lightning.spaces.darts import (
     DARTS_PRIMITIVES,
     CellNetwork,
@@ -62,14 +71,20 @@ __all__ = [
     "RECURRENT_PRIMITIVES",
     "CellNetwork",
     "CellSupernet",
+    "Choice",
+    "ChoiceNetwork",
+    "ChoiceSpace",
+    "ChoiceSupernet",
     "DartsNetwork",
     "DartsSpace",
     "DartsSupernet",
     "DiscreteCell",
     "DiscreteLanguageModel",
     "DiscreteReconstruction",
+    "FrozenNetwork",
     "IndividualDartsSpace",
     "MixedLanguageModel",
+    "MixedNetwork",
     "MixedReconstruction",
     "NasBench201Network",
     "NasBench201Space",
@@ -91,6 +106,7 @@ __all__ = [
     "default_network",
     "families",
     "family_of",
+    "freeze",
     "from_string",
     "get_space",
     "layer_kinds",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 # importing a shipped space registers its family
+import nas_lightning.spaces.choice
 import nas_lightning.spaces.darts
 import nas_lightning.spaces.nas_bench_201
 import nas_lightning.spaces.reconstruction

@@ -45,6 +45,14 @@ class SupernetFactory(ABC):
     def space(self) -> SearchSpace:
         """The search space of the supernet."""
 
+    def space_of(self, data_spec: Mapping[str, Any]) -> SearchSpace:
+        """Return the search space for data of these sizes; the same for all data by default.
+
+        Args:
+            data_spec: Sizes of the data, from the data module.
+        """
+        return self.space
+
     @abstractmethod
     def build(
         self,
