@@ -15,9 +15,11 @@ from nas_lightning.errors import UsageError
 
 def computed_in(x: Tensor) -> torch.dtype:
     """Return the type in which a convolution of x is computed, under autocast or without."""
-    if x.dtype == torch.float64 or not torch.is_autocast_enabled(x.device.type):
+    kind = x.device.type
+    known = torch.amp.is_autocast_available(kind)  # not for `meta`, on which networks are counted
+    if x.dtype == torch.float64 or not known or not torch.is_autocast_enabled(kind):
         return x.dtype
-    return torch.get_autocast_dtype(x.device.type)
+    return torch.get_autocast_dtype(kind)
 
 
 class DepthwiseConv2d(nn.Conv2d):

@@ -72,3 +72,9 @@ def test_dilated_convolutions_of_the_user_are_refused(make_trainer: TrainerFacto
     make_trainer(precision="32-true", max_epochs=1, limit_train_batches=1).fit(
         module, datamodule=images
     )
+
+
+def test_networks_are_counted_on_the_meta_device() -> None:
+    """That device knows no autocast."""
+    conv = DepthwiseConv2d(8, 8, 3, 1, 2, 2, groups=8, device="meta")
+    assert conv(torch.empty(1, 8, 6, 6, device="meta")).shape == (1, 8, 6, 6)
