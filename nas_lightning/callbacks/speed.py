@@ -200,7 +200,7 @@ def _no_graphs(trainer: Trainer, module: SearchModule) -> str | None:
 
 
 def _check_method(module: SearchModule) -> None:
-    if module.arch.ops.one_hot:
+    if module.arch.ops.runs_few:
         raise UsageError(
             "Speed: this search runs different operations in every step, and each choice would be "
             "compiled again: set compile to false"

@@ -63,9 +63,9 @@ class Losses:
 
         Args:
             batch: The weight half.
-            arch_fixed: If True, the loss does not depend on α, β.
+            arch_fixed: If True, the loss is that of the weight step: it does not depend on α, β.
         """
-        mixing = self.arch.sample()
+        mixing = self.arch.sample("weight" if arch_fixed else "arch")
         output, auxiliary = self.supernet.with_auxiliary(
             self.streams.inputs("weight", batch), mixing.detach() if arch_fixed else mixing
         )
@@ -82,7 +82,7 @@ class Losses:
             half: The half `outer_half` of a batch.
         """
         inputs = self.streams.inputs(self.outer_stream, half)
-        output = self.supernet(inputs, self.arch.sample())
+        output = self.supernet(inputs, self.arch.sample("arch"))
         task_loss = self.task.loss(output, half)
         return Pass(output, task_loss, task_loss + self.plan.penalty(self.arch))
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from nas_lightning.ranges import POSITIVE, check
 from nas_lightning.search import OP_SAMPLING, SearchModule, SearchPlan, SearchStrategy
-from nas_lightning.supernet import OpRelaxation
+from nas_lightning.supernet import OpRelaxation, Sample, Step
 from nas_lightning.training.schedules import planned_epochs
 
 if TYPE_CHECKING:
@@ -60,7 +60,11 @@ class GumbelSoftmax(OpRelaxation):
         """Return the probabilities p (E, O)."""
         return self.inner.weights(alpha)
 
-    def sample(self, alpha: Tensor, generator: torch.Generator) -> Tensor:
+    def sample(self, cell: Cell, alpha: Tensor, generator: torch.Generator, step: Step) -> Sample:
+        """Draw weights whose rows sum to one; differentiable in α, and alike in both steps."""
+        return Sample(self.draw(alpha, generator))
+
+    def draw(self, alpha: Tensor, generator: torch.Generator) -> Tensor:
         """Draw a sample (E, O) whose rows sum to one; differentiable in α."""
         logits = self.weights(alpha).clamp_min(SMALLEST).log()
         return ((logits + gumbel(logits, generator)) / self.temperature).softmax(dim=-1)
@@ -73,11 +77,16 @@ class GumbelSoftmax(OpRelaxation):
 class HardGumbel(GumbelSoftmax):
     """One-hot weights of the largest entry of a Gumbel softmax sample, with the soft gradient."""
 
-    one_hot = True
+    runs_few = True
 
-    def sample(self, alpha: Tensor, generator: torch.Generator) -> Tensor:
+    def sample(self, cell: Cell, alpha: Tensor, generator: torch.Generator, step: Step) -> Sample:
+        """Draw one-hot rows; the operation of weight one runs."""
+        weights = self.draw(alpha, generator)
+        return Sample(weights, tuple((m,) for m in weights.argmax(dim=1).tolist()))
+
+    def draw(self, alpha: Tensor, generator: torch.Generator) -> Tensor:
         """Draw one-hot rows (E, O) with the gradient of the soft sample (straight-through)."""
-        soft = super().sample(alpha, generator)
+        soft = super().draw(alpha, generator)
         hard = F.one_hot(soft.argmax(dim=-1), soft.shape[-1]).to(soft)
         # in this order the difference is exactly zero, so the values are exactly one-hot
         return hard + (soft - soft.detach())

@@ -12,9 +12,11 @@ from nas_lightning.supernet.relaxation import (
     EqualEdges,
     NodewiseSoftmax,
     OpRelaxation,
+    Sample,
     SimplexEdges,
     SimplexOps,
     SoftmaxOps,
+    Step,
 )
 from nas_lightning.supernet.simplex import onto_simplex
 
@@ -27,9 +29,11 @@ __all__ = [
     "Mixing",
     "NodewiseSoftmax",
     "OpRelaxation",
+    "Sample",
     "SimplexEdges",
     "SimplexOps",
     "SoftmaxOps",
+    "Step",
     "Supernet",
     "SupernetFactory",
     "fast_cell",

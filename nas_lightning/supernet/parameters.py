@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from nas_lightning.architecture import SearchSpace
 from nas_lightning.supernet.mixing import Mixing
-from nas_lightning.supernet.relaxation import EdgeRelaxation, OpRelaxation
+from nas_lightning.supernet.relaxation import EdgeRelaxation, OpRelaxation, Sample, Step
 
 
 class ArchitectureParameters(nn.Module):
@@ -43,30 +43,30 @@ class ArchitectureParameters(nn.Module):
 
     def forward(self) -> Mixing:
         """Return the mixing weights of the present parameters."""
-        return self._mixing({kind: self.ops.weights(alpha) for kind, alpha in self.alpha.items()})
-
-    def sample(self) -> Mixing:
-        """Return mixing weights for a training step, sampled if the method samples."""
         return self._mixing(
-            {kind: self.ops.sample(alpha, self.generator) for kind, alpha in self.alpha.items()},
-            self.ops.one_hot,
+            {kind: Sample(self.ops.weights(alpha)) for kind, alpha in self.alpha.items()}
         )
 
-    def _mixing(self, ops: dict[str, Tensor], one_hot: bool = False) -> Mixing:
+    def sample(self, step: Step) -> Mixing:
+        """Return mixing weights for a training step, sampled if the method samples."""
+        return self._mixing(
+            {
+                kind: self.ops.sample(self.space.cell(kind), alpha, self.generator, step)
+                for kind, alpha in self.alpha.items()
+            }
+        )
+
+    def _mixing(self, samples: dict[str, Sample]) -> Mixing:
         device = next(self.parameters()).device
-        edges = {
-            cell.kind: self.edges.weights(self.beta.get(cell.kind), cell, device)
-            for cell in self.space.cells
-        }
-        active = {}
+        ops, edges, active = {}, {}, {}
         for cell in self.space.cells:
+            sample = samples[cell.kind]
+            ops[cell.kind] = sample.weights
+            edges[cell.kind] = self.edges.weights(self.beta.get(cell.kind), cell, device)
             pruned = self.edges.pruned(cell)
-            if one_hot:
-                best = ops[cell.kind].argmax(dim=1).tolist()
-                running: list[tuple[int, ...]] = [(m,) for m in best]
-            else:
-                running = [tuple(range(len(cell.primitives)))] * len(cell.edges)
-            if one_hot or pruned:
+            if sample.active is not None or pruned:
+                everything = (tuple(range(len(cell.primitives))),) * len(cell.edges)
+                running = everything if sample.active is None else sample.active
                 active[cell.kind] = tuple(
                     () if i in pruned else chosen for i, chosen in enumerate(running)
                 )

@@ -3,22 +3,43 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from nas_lightning.architecture import Cell
+from nas_lightning.supernet.mixing import Active
 from nas_lightning.supernet.simplex import onto_simplex
+
+Step = Literal["weight", "arch"]
+"""The step of a search that weights are sampled for. The architecture step may evaluate several
+losses, all on the same sample; `arch` stands for each of them."""
 
 INITIAL_SCALE = 1e-3
 """Standard deviation of initial α and β in the released code of DARTS and PC-DARTS."""
 
 
+@dataclass(frozen=True)
+class Sample:
+    """The weights of a cell's operations for one training step.
+
+    Attributes:
+        weights: (E, O).
+        active: For each edge, the operations that run; `None` if all do. The weights of the others
+            are zero.
+    """
+
+    weights: Tensor
+    active: Active | None = None
+
+
 class OpRelaxation(ABC):
     """Relaxation of operations: α of a cell (E, O) → weights of its operations (E, O)."""
 
-    one_hot: bool = False
-    """A sample has one nonzero weight on each edge, so only that operation needs to run."""
+    runs_few: bool = False
+    """True if a sample runs some of the operations of each edge, others in each step."""
 
     @abstractmethod
     def initial(self, cell: Cell, generator: torch.Generator) -> Tensor:
@@ -28,16 +49,18 @@ class OpRelaxation(ABC):
     def weights(self, alpha: Tensor) -> Tensor:
         """Return the weights of the operations (E, O) for validation and discretisation."""
 
-    def sample(self, alpha: Tensor, generator: torch.Generator) -> Tensor:
-        """Return the weights of the operations (E, O) for a training step.
+    def sample(self, cell: Cell, alpha: Tensor, generator: torch.Generator, step: Step) -> Sample:
+        """Return the weights of the operations for a training step.
 
-        Methods that sample override this; by default it returns `weights`.
+        Methods that sample override this; by default all operations run with `weights`.
 
         Args:
+            cell: The cell.
             alpha: (E, O).
             generator: A generator on the CPU, in the same state on every process.
+            step: The step that the sample is for.
         """
-        return self.weights(alpha)
+        return Sample(self.weights(alpha))
 
     def project_(self, alpha: Tensor) -> None:  # noqa: B027 (most relaxations are unconstrained)
         """Project α (E, O) onto its domain, in place. Called after every change of α."""

@@ -38,7 +38,7 @@ def copy_weights(source: nn.Module, target: nn.Module) -> None:
 def output_and_gradients(module: SearchModule) -> list[Tensor]:
     images = torch.randn(6, 3, 8, 8, dtype=torch.float64, generator=torch.manual_seed(1))
     module.arch.generator.manual_seed(3)
-    out = module.supernet(images, module.arch.sample())
+    out = module.supernet(images, module.arch.sample("arch"))
     parameters = [*module.supernet.parameters(), *module.arch.parameters()]
     gradients = torch.autograd.grad(out.square().sum(), parameters, materialize_grads=True)
     return [out.detach(), *gradients]

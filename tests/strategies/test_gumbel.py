@@ -40,7 +40,7 @@ def test_the_largest_entry_is_drawn_by_its_probability(
     """Chi-square with four degrees of freedom: 18.5 is exceeded once in a thousand seeds."""
     probabilities = ALPHA.softmax(0)
     alpha = ALPHA if isinstance(inner, SoftmaxOps) else probabilities
-    draws = kind(inner, temperature).sample(alpha.expand(20_000, 5), seeded())
+    draws = kind(inner, temperature).draw(alpha.expand(20_000, 5), seeded())
     counts = torch.bincount(draws.argmax(dim=1), minlength=5)
     expected = 20_000 * probabilities
     assert float(((counts - expected).square() / expected).sum()) < 18.5
@@ -50,7 +50,7 @@ def test_a_soft_draw_is_of_the_concrete_distribution() -> None:
     """Of two operations the log odds of a draw, times τ, are those of p plus logistic noise."""
     tau, number = 0.7, 20_000
     alpha = torch.tensor([0.4, -0.8], dtype=torch.float64)
-    draws = GumbelSoftmax(SoftmaxOps(), tau).sample(alpha.expand(number, 2), seeded())
+    draws = GumbelSoftmax(SoftmaxOps(), tau).draw(alpha.expand(number, 2), seeded())
     noise = tau * torch.logit(draws[:, 0]) - 1.2
     found = noise.sort().values.sigmoid()  # the logistic distribution function
     uniform = (torch.arange(number) + 0.5) / number
@@ -60,10 +60,10 @@ def test_a_soft_draw_is_of_the_concrete_distribution() -> None:
 
 def test_a_low_temperature_gives_the_hard_draw() -> None:
     alpha = ALPHA.expand(1000, 5)
-    hard = HardGumbel(SoftmaxOps(), 1.0).sample(alpha, seeded())
+    hard = HardGumbel(SoftmaxOps(), 1.0).draw(alpha, seeded())
     gaps = []
     for tau in (1.0, 0.1, 1e-3):
-        soft = GumbelSoftmax(SoftmaxOps(), tau).sample(alpha, seeded())
+        soft = GumbelSoftmax(SoftmaxOps(), tau).draw(alpha, seeded())
         gaps.append(float((soft - hard).abs().sum(dim=1).mean()))
     assert gaps[0] > gaps[1] > gaps[2]
     assert gaps[2] < 0.01  # the rest are near ties
@@ -75,8 +75,8 @@ def test_a_hard_draw_is_exactly_one_hot_with_the_gradient_of_the_soft_one(
 ) -> None:
     alpha = ALPHA.to(dtype).repeat(200, 1).requires_grad_()
     cotangent = torch.randn(200, 5, generator=seeded(1)).to(dtype)
-    soft = GumbelSoftmax(SoftmaxOps(), 0.5).sample(alpha, seeded())
-    hard = HardGumbel(SoftmaxOps(), 0.5).sample(alpha, seeded())
+    soft = GumbelSoftmax(SoftmaxOps(), 0.5).draw(alpha, seeded())
+    hard = HardGumbel(SoftmaxOps(), 0.5).draw(alpha, seeded())
     assert torch.equal(hard.detach().sort(dim=1).values, torch.eye(5, dtype=dtype)[[4] * 200])
     assert torch.equal(hard.argmax(dim=1), soft.argmax(dim=1))
     (of_soft,) = torch.autograd.grad(soft, alpha, cotangent)
@@ -87,7 +87,7 @@ def test_a_hard_draw_is_exactly_one_hot_with_the_gradient_of_the_soft_one(
 def test_the_weight_of_the_drawn_operation_teaches_all_of_its_edge() -> None:
     """Only its output enters the loss; the released code adds the others' zeros as constants."""
     alpha = ALPHA.repeat(50, 1).requires_grad_()
-    weights = HardGumbel(SoftmaxOps(), 1.0).sample(alpha, seeded())
+    weights = HardGumbel(SoftmaxOps(), 1.0).draw(alpha, seeded())
     drawn = weights.detach().argmax(dim=1, keepdim=True)
     (gradient,) = torch.autograd.grad(weights.gather(1, drawn).sum(), alpha)
     assert gradient.abs().min() > 0
@@ -102,7 +102,7 @@ def test_extreme_parameters_give_finite_draws_and_gradients(
     kind: type[GumbelSoftmax], scale: float, temperature: float
 ) -> None:
     alpha = (scale * torch.randn(500, 5, generator=seeded())).requires_grad_()
-    weights = kind(SoftmaxOps(), temperature).sample(alpha, seeded(1))
+    weights = kind(SoftmaxOps(), temperature).draw(alpha, seeded(1))
     (gradient,) = torch.autograd.grad(weights, alpha, torch.randn(500, 5, generator=seeded(2)))
     assert weights.isfinite().all()
     assert gradient.isfinite().all()
