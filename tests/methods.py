@@ -15,6 +15,7 @@ from nas_lightning.strategies import (
     SNAS,
     AmendedGradient,
     Backtracking,
+    BinaryGates,
     DartsPlus,
     EdgeNormalization,
     ExponentiatedGradient,
@@ -66,6 +67,8 @@ METHODS: dict[str, tuple[SearchStrategy, ...]] = {
     "gaea_gdas": (GDAS(), ExponentiatedGradient()),
     "gdas_second_order": (GDAS(), Unrolled()),
     "gdas_amended": (GDAS(), AmendedGradient(exact=True)),
+    "binary_gates": (BinaryGates(),),
+    "binary_gates_second_order": (BinaryGates(), Unrolled()),
     "fair_darts": (FairDARTS(),),
     "two_stage": (EdgeNormalization(), TwoStage(1)),
     "amended_gaea_two_stage": (
@@ -89,6 +92,7 @@ METHODS_AND_MONITORS = {**METHODS, **MONITORS}
 WITHOUT_BETA = {
     *("darts", "amended", "darts_second_order", "neumann", "gaea_darts"),
     *("snas", "gdas", "gaea_gdas", "gdas_second_order", "gdas_amended", "fair_darts"),
+    *("binary_gates", "binary_gates_second_order"),
     *MONITORS,
 }
 

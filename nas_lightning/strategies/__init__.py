@@ -2,6 +2,7 @@
 
 from nas_lightning.strategies.amended import AmendedGradient
 from nas_lightning.strategies.backtracking import Backtracking
+from nas_lightning.strategies.binary_gates import BinaryGates
 from nas_lightning.strategies.cell_execution import CheckpointCells, ReferenceCell
 from nas_lightning.strategies.darts_plus import DartsPlus
 from nas_lightning.strategies.edge_normalization import EdgeNormalization
@@ -24,6 +25,7 @@ __all__ = [
     "SNAS",
     "AmendedGradient",
     "Backtracking",
+    "BinaryGates",
     "CheckpointCells",
     "DartsPlus",
     "EdgeNormalization",
