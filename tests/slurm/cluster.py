@@ -53,15 +53,26 @@ def missing() -> str:
     return f"not installed: {', '.join(absent)}" if absent else ""
 
 
-def wait_for(done: Callable[[], bool], what: str, limit: float = 300) -> None:
+def wait_for(
+    done: Callable[[], bool],
+    what: str,
+    limit: float = 300,
+    evidence: Callable[[], str] = lambda: "",
+) -> None:
     """Wait until something is so.
+
+    Args:
+        done: It is so.
+        what: Its words.
+        limit: Longest time, in seconds.
+        evidence: More words for the error.
 
     Raises:
         AssertionError: It has not come about in time.
     """
     deadline = time.monotonic() + limit
     while not done():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        assert time.monotonic() < deadline, f"waited in vain for {what}\n{evidence()}"
         time.sleep(0.2)
 
 
@@ -82,6 +93,7 @@ class Cluster:
             "PYTHONPATH": str(ROOT),
             "OMP_NUM_THREADS": "1",
             "GLOO_SOCKET_IFNAME": "lo",
+            "PYTHONFAULTHANDLER": "1",  # see `evidence`
         }
 
     @contextlib.contextmanager
@@ -145,7 +157,22 @@ class Cluster:
             assert state in states or not ended, f"job {job}: {state}"
             return state in states
 
-        wait_for(there, f"job {job} to be {' or '.join(states)}")
+        wait_for(
+            there, f"job {job} to be {' or '.join(states)}", evidence=lambda: self.evidence(job)
+        )
+
+    def evidence(self, job: str) -> str:
+        """Where a job hangs: what SLURM knows of it, and its log, with a stack of each thread."""
+        told = [
+            self.attempt(*command).stdout
+            for command in (("scontrol", "show", "job", job), ("squeue", "-l"), ("sinfo", "-lNR"))
+        ]
+        self.attempt("scancel", "--signal=ABRT", job)
+        time.sleep(5)
+        log = re.search(r"StdOut=(\S+)", told[0])
+        found = Path(log[1]) if log else None
+        text = found.read_text(errors="replace")[-20_000:] if found and found.exists() else ""
+        return "\n".join([*told, text])
 
     def wait_for_return(self, job: str) -> None:
         """Wait until a job is in the queue again, and let it start soon.

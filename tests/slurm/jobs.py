@@ -80,7 +80,8 @@ class Job:
             assert self.cluster.field(self.number, "JobState") not in ends, self.log()
             return all(mark.exists() for mark in marks)
 
-        wait_for(there, f"{self.run_dir.name} to be in the middle")
+        where = f"{self.run_dir.name} to be in the middle"
+        wait_for(there, where, evidence=lambda: self.cluster.evidence(self.number))
 
     def wait_at_the_start(self, ranks: int) -> None:
         """Wait until all ranks wait before their first batch, as `hold_the_start` made them."""
