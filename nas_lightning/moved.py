@@ -15,7 +15,7 @@ ROOT = "nas_lightning"
 MODULES = {
     "checkpoints": ("training.checkpoints",),
     "genotype": ("architecture", "spaces", "spaces.nas_bench_201"),
-    "genotype.types": ("architecture.genotype",),
+    "genotype.types": ("architecture.genotype", "architecture.genotype_cells"),
     "optimizers": ("training.optimizers",),
     "recovery": ("training.recovery",),
     "reports.metrics": ("runs.metrics",),

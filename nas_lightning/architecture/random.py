@@ -2,7 +2,8 @@
 
 import random
 
-from nas_lightning.architecture.genotype import CellGenotype, Genotype, NodeInput
+from nas_lightning.architecture.genotype import Genotype
+from nas_lightning.architecture.genotype_cells import CellGenotype, NodeInput
 from nas_lightning.architecture.space import Cell, SearchSpace
 
 

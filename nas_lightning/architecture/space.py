@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from nas_lightning.errors import UsageError
 from nas_lightning.hparams import init_args, to_config
@@ -124,7 +124,13 @@ class SearchSpace:
         known_primitives: Operations that a genotype may contain; by default those of the cells.
             Set it if published cells use operations that are not searched.
         excluded: Operations that a genotype never contains.
+
+    Attributes:
+        of_choices: True if each cell is one edge, a choice. Genotypes are then written and drawn as
+            the name of a candidate for each choice.
     """
+
+    of_choices: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -159,6 +165,10 @@ class SearchSpace:
         """Return the title of a drawn cell, such as `Layer 03 reduce cell`."""
         words = kind.replace("_", " ").capitalize()
         return words if kind == "cell" else f"{words} cell"
+
+    def is_skip(self, kind: str, primitive: str) -> bool:
+        """Return True if an operation of a cell kind returns its input."""
+        return primitive == "skip_connect"
 
     def to_config(self) -> dict[str, Any]:
         """Return the import path and arguments from which the space can be built again."""

@@ -13,16 +13,18 @@ from torchmetrics import MetricCollection
 
 from nas_lightning.architecture import Cell, Genotype, state_name
 from nas_lightning.drawing.cells import draw_genotype
+from nas_lightning.drawing.choices import weight_maps
 from nas_lightning.drawing.heatmap import draw_weights
 from nas_lightning.search import SearchModule
 from nas_lightning.supernet import Mixing
 
-SKIP = "skip_connect"
 HEAT_MAPS_EVERY = 5
 """Number of epochs between heat maps, each of which takes most of a second to draw."""
 SUBSCRIPTS = dict(zip("k-0123456789_{}", [*"ₖ₋₀₁₂₃₄₅₆₇₈₉", "", "", ""], strict=True))
 MANY = 4
 """Largest number of cell kinds of which everything is shown: every α and β, and all pictures."""
+MANY_CHOICES = 50
+"""The same for the choices of a network, each of which has the α of one edge."""
 GROUP = "weights_"
 """Start of the names of single α and β in TensorBoard, which sorts groups by name: the last."""
 
@@ -56,6 +58,10 @@ class SearchMonitor(Callback):
     A search of more than four cell kinds, such as one that searches every cell separately, shows
     less: no α and β, the drawn cells at every fifth epoch and the last, and heat maps at the last
     epoch only.
+
+    In a network with choices the values of single choices are left out, as are α if there are more
+    than 50. The skip connections are the candidates that are `nn.Identity`. A heat map shows all
+    choices with the same candidates, one in each row.
 
     The file `genotype.json` is written by the search itself, see `GenotypeWriter`.
 
@@ -99,7 +105,7 @@ class SearchMonitor(Callback):
                 lines = str(genotype).splitlines()
                 board.add_text("genotype", "\n".join(f"    {line}" for line in lines), step)
             if self.pictures:
-                _heat_maps(board, step, pl_module, mixing)
+                _show_weights(board, step, pl_module, mixing)
             if self.pictures and genotype != self._drawn and self._draws_cells(pl_module):
                 board.add_figure("overview/picture_cells", draw_genotype(genotype), step)
         self._told = genotype
@@ -115,21 +121,24 @@ class SearchMonitor(Callback):
         skips: dict[str, float] = {}
         values: dict[str, Tensor | float] = {}
         entropies = []
-        for cell in module.space.cells:
+        space = module.space
+        for cell in space.cells:
             kind = cell.kind
-            if SKIP in cell.primitives:
-                skips[f"search/skips_{kind}"] = float(genotype.count(SKIP, kind))
+            if any(space.is_skip(kind, primitive) for primitive in cell.primitives):
+                skips[f"search/skips_{kind}"] = float(genotype.skips(kind))
             entropies.append(entropy(mixing.ops[kind]))
             values[f"search/entropy_{kind}"] = entropies[-1].detach()
             by_node = [entropy(mixing.edges[kind][cell.incoming(node)]) for node in cell.nodes]
             values[f"search/edge_entropy_{kind}"] = torch.stack(by_node).mean().detach()
+        total = sum(skips.values())
+        has_skips, few = bool(skips), _few(module)
+        if space.of_choices:  # each kind is a single edge: only the sums are worth a curve
+            values, skips, few = {}, {}, False
         values["search/entropy"] = torch.stack(entropies).mean().detach()
-        few = _few(module)
         # equal on all processes: nothing to reduce
         module.log_dict(values, rank_zero_only=True)
         module.log_dict(skips, prog_bar=few, rank_zero_only=True)
-        if skips:
-            total = sum(skips.values())
+        if has_skips:
             module.log("search/skips", total, prog_bar=not few, rank_zero_only=True)
 
     def _parameters(self, trainer: Trainer, values: dict[str, float], step: int) -> None:
@@ -142,9 +151,28 @@ class SearchMonitor(Callback):
                     logger.experiment.add_scalar(GROUP + name, value, step)
 
 
+def _show_weights(board: SummaryWriter, step: int, module: SearchModule, mixing: Mixing) -> None:
+    """Add the heat maps that are due in this epoch."""
+    if not (_last(module) or (_few(module) and _some(module))):
+        return
+    if module.space.of_choices:
+        _choice_maps(board, step, module, mixing)
+    else:
+        _heat_maps(board, step, module, mixing)
+
+
+def _choice_maps(board: SummaryWriter, step: int, module: SearchModule, mixing: Mixing) -> None:
+    rows = {kind: ops[0].tolist() for kind, ops in mixing.ops.items()}
+    title = f"Weights of the candidates, epoch {module.current_epoch + 1}"
+    for number, part in enumerate(weight_maps(module.space, rows), start=1):
+        shown = part.weights, part.choices, part.candidates, title
+        figure = draw_weights(*shown, blank=part.joined)
+        board.add_figure(f"weights/candidates_{number}", figure, step)
+
+
 def _heat_maps(board: SummaryWriter, step: int, module: SearchModule, mixing: Mixing) -> None:
     epoch = module.current_epoch + 1
-    for cell in module.space.cells if _last(module) or (_few(module) and _some(module)) else ():
+    for cell in module.space.cells:
         kind, edges, of = cell.kind, _edge_names(cell), f"{cell.kind} cell, epoch {epoch}"
         title = f"Operation weights, {of}"
         figure = draw_weights(mixing.ops[kind].tolist(), edges, cell.primitives, title)
@@ -167,7 +195,7 @@ def _some(module: SearchModule) -> bool:
 
 def _few(module: SearchModule) -> bool:
     """Return True if everything about every cell kind is shown."""
-    return len(module.space.cells) <= MANY
+    return len(module.space.cells) <= (MANY_CHOICES if module.space.of_choices else MANY)
 
 
 def _parameters(module: SearchModule) -> dict[str, float]:
@@ -194,7 +222,14 @@ def _layout(module: SearchModule) -> Charts:
             for name in ("loss", *qualities)
         }
     }
-    for cell in module.space.cells if _few(module) else ():
+    if not _few(module):
+        return charts
+    if module.space.of_choices:
+        charts["alpha"] = {
+            kind: ["Multiline", [rf"^{GROUP}alpha/{kind}/"]] for kind in module.space.kinds
+        }
+        return charts
+    for cell in module.space.cells:
         names = dict(zip(cell.edges, _edge_names(cell), strict=True))
         charts[f"alpha, {cell.kind} cell"] = {
             f"edge {name}": ["Multiline", [rf"^{GROUP}alpha/{cell.kind}/{edge}/"]]

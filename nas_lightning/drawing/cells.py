@@ -15,30 +15,26 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
-from matplotlib.patches import FancyBboxPatch, PathPatch, Polygon
+from matplotlib.patches import PathPatch, Polygon
 from matplotlib.path import Path as Outline
 
 from nas_lightning.architecture import CellGenotype, Genotype
-from nas_lightning.drawing.layout import (
-    ARROW,
+from nas_lightning.drawing.choices import draw_choices
+from nas_lightning.drawing.layout import ARROW, CellLayout, Curve, layout, short_name, state_label
+from nas_lightning.drawing.shapes import (
     CHARACTER,
+    GREY,
+    INK,
     LABEL_POINTS,
-    Box,
-    CellLayout,
-    Curve,
-    layout,
-    short_name,
-    state_label,
+    TITLE_POINTS,
+    draw_box,
+    draw_text,
 )
 from nas_lightning.errors import NASError, UsageError
 
-TITLE_POINTS = 11.0
 TITLE_HEIGHT = 0.34  # inches, as below
 LEGEND_HEIGHT = 0.36
 SAMPLE = 0.3  # length of the line before a legend entry
-INK = "#222222"
-GREY = "#a8a8a8"
 
 # Okabe and Ito's palette: distinct with any colour vision
 FAMILIES = {
@@ -60,7 +56,6 @@ METADATA: dict[str, dict[str, Any]] = {
 # SVG keeps text as text; PDF embeds fonts that publishers accept
 SETTINGS: Any = {"svg.fonttype": "none", "svg.hashsalt": "nas-lightning", "pdf.fonttype": 42}
 
-_FONT = FontProperties(family="DejaVu Sans", size=LABEL_POINTS)
 _saving = threading.Lock()  # SETTINGS are global to the process: one thread at a time
 
 
@@ -70,7 +65,9 @@ def draw_cell(cell: CellGenotype, title: str) -> Figure:
 
 
 def draw_genotype(genotype: Genotype) -> Figure:
-    """Draw the cells of a genotype, stacked vertically."""
+    """Draw the cells of a genotype, stacked vertically, or its choices as a column of layers."""
+    if genotype.space.of_choices:
+        return draw_choices(genotype)
     title = genotype.space.title
     return _draw([(title(kind), layout(cell)) for kind, cell in genotype.cells.items()])
 
@@ -137,14 +134,14 @@ def _draw(cells: Sequence[tuple[str, CellLayout]]) -> Figure:
     axes.set_ylim(0, height)
     top = height
     for title, cell in cells:
-        _text(axes, 0.12, top - 0.22, title, TITLE_POINTS, ha="left", weight="bold")
+        draw_text(axes, 0.12, top - 0.22, title, TITLE_POINTS, ha="left", weight="bold")
         top -= TITLE_HEIGHT + cell.height
         _draw_cell(axes, cell, ((width - cell.width) / 2, top))
     x = (width - sum(entries)) / 2 + 0.1
     for name, entry in zip(legend, entries, strict=True):
         line = Outline([(x, 0.17), (x + SAMPLE, 0.17)])
         axes.add_patch(PathPatch(line, fill=False, edgecolor=FAMILIES[name], linewidth=2.2))
-        _text(axes, x + SAMPLE + 0.06, 0.17, name, LABEL_POINTS, ha="left")
+        draw_text(axes, x + SAMPLE + 0.06, 0.17, name, LABEL_POINTS, ha="left")
         x += entry
     return figure
 
@@ -155,14 +152,16 @@ def _draw_cell(axes: Axes, cell: CellLayout, origin: tuple[float, float]) -> Non
     for curve in cell.curves:
         if curve.primitive is not None and curve.label is not None:
             colour = FAMILIES[family(curve.primitive)]
-            _draw_box(axes, curve.label, origin, (colour, 0.8), "white", 0.09)
+            draw_box(axes, curve.label, origin, (colour, 0.8), "white", 0.09)
             text = short_name(curve.primitive)
-            _text(axes, origin[0] + curve.label.x, origin[1] + curve.label.y, text, LABEL_POINTS)
+            draw_text(
+                axes, origin[0] + curve.label.x, origin[1] + curve.label.y, text, LABEL_POINTS
+            )
     for state, box in enumerate(cell.nodes):
         inner = cell.inputs <= state < len(cell.nodes) - 1
-        _draw_box(axes, box, origin, (INK, 1.0), "#fff3d6" if inner else "#e6e9ed", 0.1)
+        draw_box(axes, box, origin, (INK, 1.0), "#fff3d6" if inner else "#e6e9ed", 0.1)
         text = state_label(state, len(cell.nodes), cell.inputs)
-        _text(axes, origin[0] + box.x, origin[1] + box.y, text, 10, math=not inner)
+        draw_text(axes, origin[0] + box.x, origin[1] + box.y, text, 10, math=not inner)
 
 
 def _draw_curve(axes: Axes, curve: Curve, origin: tuple[float, float]) -> None:
@@ -179,56 +178,3 @@ def _draw_curve(axes: Axes, curve: Curve, origin: tuple[float, float]) -> None:
     axes.add_patch(PathPatch(line, fill=False, edgecolor=colour, linewidth=1.4, zorder=2))
     head = [(x, y), (x - ARROW, y + 0.4 * ARROW), (x - ARROW, y - 0.4 * ARROW)]
     axes.add_patch(Polygon(head, closed=True, facecolor=colour, edgecolor="none", zorder=2))
-
-
-def _draw_box(
-    axes: Axes,
-    box: Box,
-    origin: tuple[float, float],
-    edge: tuple[str, float],
-    fill: str,
-    rounding: float,
-) -> None:
-    corner = (origin[0] + box.x - box.width / 2, origin[1] + box.y - box.height / 2)
-    axes.add_patch(
-        FancyBboxPatch(
-            corner,
-            box.width,
-            box.height,
-            boxstyle=f"round,pad=0,rounding_size={rounding}",
-            edgecolor=edge[0],
-            linewidth=edge[1],
-            facecolor=fill,
-            zorder=3,
-        )
-    )
-
-
-def _text(
-    axes: Axes,
-    x: float,
-    y: float,
-    text: str,
-    size: float,
-    *,
-    ha: str = "center",
-    weight: str = "normal",
-    math: bool = False,
-) -> None:
-    """Write text at a point; dollar signs are plain text unless `math` is set."""
-    font = _FONT.copy()
-    font.set_size(size)
-    font.set_weight(weight)
-    axes.text(
-        x,
-        y,
-        text,
-        fontproperties=font,
-        color=INK,
-        horizontalalignment=ha,
-        verticalalignment="center_baseline",
-        parse_math=math,
-        math_fontfamily="dejavusans",
-        usetex=False,
-        zorder=4,
-    )

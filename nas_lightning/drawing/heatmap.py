@@ -36,6 +36,8 @@ def draw_weights(
     rows: Sequence[str],
     columns: Sequence[str],
     title: str,
+    *,
+    blank: bool = False,
 ) -> Figure:
     """Draw mixing weights as a heat map from 0 to their maximum, with the value in every box.
 
@@ -44,6 +46,7 @@ def draw_weights(
         rows: Names of the E edges.
         columns: Names of the O primitives.
         title: Title above the map.
+        blank: Write nothing where a value is not finite, since the row has no such column.
 
     Raises:
         ValueError: The names do not match the shape, or the weights are empty.
@@ -70,7 +73,7 @@ def draw_weights(
         axes.text(
             column + 0.5,
             row + 0.5,
-            f"{value:.2f}",
+            "" if blank and not math.isfinite(value) else f"{value:.2f}",
             fontproperties=_FONT,
             color="black" if light else "white",
             horizontalalignment="center",

@@ -15,33 +15,15 @@ from itertools import pairwise
 
 from nas_lightning.architecture import CellGenotype, state_name
 from nas_lightning.drawing.columns import PORT, Columns, Item, order, place, straighten
+from nas_lightning.drawing.shapes import CHARACTER, Box
 
-LABEL_POINTS = 8.0
 ARROW = 0.1  # length of an arrow head
-CHARACTER = 0.6 * LABEL_POINTS / 72  # the mean advance of DejaVu Sans, rounded up
 LABEL_HEIGHT = 0.2
 NODE = 0.36
 OUTER = 0.62  # width of the cell's inputs and its output
 MARGIN = 0.12
 
 Point = tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Box:
-    """A rectangle around the centre `(x, y)`."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-
-    def overlaps(self, other: Box) -> bool:
-        """Return True if the two boxes have an inner point in common."""
-        return (
-            2 * abs(self.x - other.x) < self.width + other.width
-            and 2 * abs(self.y - other.y) < self.height + other.height
-        )
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,13 @@ def _search(trainer: Trainer, run_dir: Path, config: Mapping[str, Any]) -> Itera
 
 
 def in_words(genotype: Genotype) -> Iterator[str]:
-    """Yield the cells, one line a node; of more than four kinds, the number of each operation."""
+    """Yield the cells, one line a node; of more than four kinds, the number of each operation.
+
+    Choices have a line each, with the weight of the candidate.
+    """
+    if genotype.space.of_choices:
+        yield from _choices(genotype)
+        return
     if len(genotype.cells) <= MANY:
         yield from str(genotype).splitlines()
         return
@@ -98,6 +104,14 @@ def in_words(genotype: Genotype) -> Iterator[str]:
     yield f"{len(genotype.cells)} cells, each with its own operations"
     for primitive, number in counts.most_common():
         yield f"  {primitive:<{WIDTH - 2}} on {number} edges"
+
+
+def _choices(genotype: Genotype) -> Iterator[str]:
+    lines = str(genotype).splitlines()
+    width = max(map(len, lines))
+    for line, cell in zip(lines, genotype.space.cells, strict=True):
+        column = cell.primitives.index(genotype.cells[cell.kind].nodes[0][0].primitive)
+        yield f"{line:<{width}}  {genotype.mixing[cell.kind]['ops'][0][column]:.2f}"
 
 
 def _drawn(genotype: Genotype, path: Path) -> Path | None:

@@ -7,14 +7,16 @@ from typing import Any, Literal, final
 import torch
 from lightning import LightningModule, Trainer
 
+from nas_lightning.architecture import Genotype, SearchSpace
 from nas_lightning.errors import UsageError
 from nas_lightning.ranges import at_least, check
 from nas_lightning.search import ArchStep, SearchModule, SearchPlan
 from nas_lightning.strategies.stopping import EarlyStop
 
-SKIP = "skip_connect"
-WITHOUT_WEIGHTS = frozenset({"none", SKIP, "max_pool_3x3", "avg_pool_3x3"})
+WITHOUT_WEIGHTS = frozenset({"none", "skip_connect", "max_pool_3x3", "avg_pool_3x3"})
 """Operations without weights, which are not ranked."""
+NORMAL = "normal"
+"""Kind of the cell in which skip connections are counted by default."""
 
 
 @final
@@ -24,6 +26,9 @@ class DartsPlus(EarlyStop):
     The criterion is checked at the end of every epoch in which α was stepped, so not during a
     warm-up. The genotype is that of the epoch in which the search stops. Hooks:
     `on_after_arch_step` and `on_train_epoch_end`. Cost: none; saves the remaining epochs.
+
+    In a network with choices, the candidates that are `nn.Identity` are the skip connections. They
+    are counted over all choices, so `kind` is not set, and all other candidates are ranked.
 
     Logs, with `criterion: ranking`, the number of epochs without a change
     (`darts_plus/unchanged`).
@@ -38,7 +43,8 @@ class DartsPlus(EarlyStop):
         stable_epochs: Number of successive epochs in which the ranking must not change.
 
     Raises:
-        UsageError: A number is below 1, or the space has no cell of that kind.
+        UsageError: A number is below 1, the space has no cell of that kind, or no choice has a skip
+            connection.
     """
 
     logs = ("darts_plus/",)
@@ -48,7 +54,7 @@ class DartsPlus(EarlyStop):
         self,
         criterion: Literal["skips", "ranking"] = "skips",
         skips: int = 2,
-        kind: str = "normal",
+        kind: str = NORMAL,
         stable_epochs: int = 10,
     ) -> None:
         super().__init__()
@@ -62,11 +68,16 @@ class DartsPlus(EarlyStop):
         self._stepped = False
 
     def configure(self, plan: SearchPlan) -> None:
-        """Check that the space has a cell of kind `kind`."""
-        if self.criterion == "skips" and self.kind not in plan.space.kinds:
+        """Check that the space has skip connections, in cells of kind `kind`."""
+        space = plan.space
+        if self.criterion != "skips":
+            return
+        if space.of_choices:
+            _check_choices(space, self.kind)
+        elif self.kind not in space.kinds:
             raise UsageError(
-                f"DartsPlus counts in the {self.kind} cell, but the space {plan.space.name!r} "
-                f"has {', '.join(plan.space.kinds)}: set kind"
+                f"DartsPlus counts in the {self.kind} cell, but the space {space.name!r} "
+                f"has {', '.join(space.kinds)}: set kind"
             )
 
     def on_after_arch_step(self, module: SearchModule, step: ArchStep) -> None:
@@ -78,11 +89,15 @@ class DartsPlus(EarlyStop):
         assert isinstance(pl_module, SearchModule)
         if self._stepped and not self.stopped:
             if self.criterion == "skips":
-                self.stopped = pl_module.genotype().count(SKIP, self.kind) >= self.skips
+                self.stopped = self._count(pl_module.genotype()) >= self.skips
             else:
                 self._look_at_ranking(pl_module)
         self._stepped = False
         super().on_train_epoch_end(trainer, pl_module)
+
+    def _count(self, genotype: Genotype) -> int:
+        space = genotype.space
+        return sum(genotype.skips(k) for k in (space.kinds if space.of_choices else [self.kind]))
 
     def _look_at_ranking(self, module: SearchModule) -> None:
         ranking = rank(module)
@@ -117,7 +132,22 @@ def rank(module: SearchModule) -> list[list[int]]:
     ranking: list[list[int]] = []
     mixing = module.arch()
     for cell in module.space.cells:
-        learn = [m for m, name in enumerate(cell.primitives) if name not in WITHOUT_WEIGHTS]
+        learn = [
+            m
+            for m, name in enumerate(cell.primitives)
+            if not module.space.is_skip(cell.kind, name)
+            and (module.space.of_choices or name not in WITHOUT_WEIGHTS)
+        ]
         columns = mixing.ops[cell.kind][:, learn]
         ranking += columns.argsort(dim=1, descending=True, stable=True).tolist()
     return ranking
+
+
+def _check_choices(space: SearchSpace, kind: str) -> None:
+    if kind != NORMAL:
+        raise UsageError(f"DartsPlus counts over all choices of {space.name}: leave kind out")
+    if not any(space.is_skip(cell.kind, name) for cell in space.cells for name in cell.primitives):
+        raise UsageError(
+            f"DartsPlus counts the candidates that are nn.Identity, but {space.name} has none: set "
+            f"criterion: ranking"
+        )

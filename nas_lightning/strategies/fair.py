@@ -17,6 +17,7 @@ from nas_lightning.search import (
     SearchStrategy,
     no_sampling,
 )
+from nas_lightning.search.discretize import strongest_edges
 from nas_lightning.supernet import ArchitectureParameters, Mixing, OpRelaxation
 
 if TYPE_CHECKING:
@@ -39,10 +40,11 @@ class SigmoidOps(OpRelaxation):
 class FairDARTS(SearchStrategy):
     """Weight operations by independent sigmoids, pushed towards 0 or 1 (Chu et al., ECCV 2020).
 
-    Cells are discretised by a threshold, so a node keeps any number of inputs, perhaps none. The
-    paper searches without `none`: leave it out of the supernet's primitives. Fills: operation
-    relaxation, operation sampling (with no sampling, since the weights are not probabilities) and
-    discretizer. Adds a penalty: -weight · mean over all α of (σ(α) - 1/2)² or of |σ(α) - 1/2|.
+    Cells are discretised by a threshold, so a node keeps any number of inputs, perhaps none. A
+    `Choice` in a network keeps its best candidate, whatever the threshold. The paper searches
+    without `none`: leave it out of the supernet's primitives. Fills: operation relaxation,
+    operation sampling (with no sampling, since the weights are not probabilities) and discretizer.
+    Adds a penalty: -weight · mean over all α of (σ(α) - 1/2)² or of |σ(α) - 1/2|.
     Cost: none.
 
     Args:
@@ -92,6 +94,8 @@ class FairDARTS(SearchStrategy):
         The threshold applies to the weight of the operation alone. Strength is this weight times
         that of the edge, if there are edge weights. Ties go to the lower index.
         """
+        if space.of_choices:
+            return strongest_edges(space, mixing)
         cells = {}
         for cell in space.cells:
             ops, edges = mixing.ops[cell.kind].tolist(), mixing.edges[cell.kind].tolist()

@@ -151,7 +151,8 @@ def check_same(folder: Path, before: Study, now: Study) -> None:
 
 def digest(genotype: Genotype) -> str:
     """Return a short name that distinguishes cells: twelve hexadecimal digits."""
-    text = json.dumps([genotype.space.name, genotype.to_dict()["cells"]], sort_keys=True)
+    form = genotype.to_dict()
+    text = json.dumps([genotype.space.name, form.get("cells", form.get("choices"))], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

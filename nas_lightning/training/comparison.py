@@ -20,6 +20,8 @@ Parts = Mapping[str, Any]
 """Setting, as it is named on the command line → class name, list of class names, or value."""
 
 FACTORIES = ("supernet", "network")
+NONE = "absent"
+"""Text of an entry that one of two mappings lacks."""
 
 
 def record(parts: Mapping[str, object]) -> dict[str, Any]:
@@ -137,12 +139,23 @@ def changed_optimizer(saved: Mapping[str, Any], optimizer: Optimizer) -> str | N
 
 
 def _differing(before: object, now: object, *names: str) -> Iterator[str]:
-    """Yield `name is OLD in the checkpoint and NEW now` for the entries that both have."""
+    """Yield `name is OLD in the checkpoint and NEW now` for the entries that both have.
+
+    Of an entry that is a mapping, such as the choices of a network, its entries are compared.
+    """
     if not isinstance(before, Mapping) or not isinstance(now, Mapping):
         return
     for name in names or now:
-        if name in before and name in now and before[name] != now[name]:
-            yield f"{name} is {_shown(before[name])} in the checkpoint and {_shown(now[name])} now"
+        if name not in before or name not in now or before[name] == now[name]:
+            continue
+        old, new = before[name], now[name]
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            for key in {**old, **new}:
+                one, two = old.get(key, NONE), new.get(key, NONE)
+                if one != two:
+                    yield f"{name}.{key} is {_shown(one)} in the checkpoint and {_shown(two)} now"
+        else:
+            yield f"{name} is {_shown(old)} in the checkpoint and {_shown(new)} now"
 
 
 def _arguments(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,8 @@ from nas_lightning.architecture import (
     state_name,
 )
 from nas_lightning.drawing.cells import draw_cell, draw_genotype, family, save_drawing
-from nas_lightning.drawing.layout import Box, Curve, Point, layout, short_name
+from nas_lightning.drawing.layout import Curve, Point, layout, short_name
+from nas_lightning.drawing.shapes import Box
 from nas_lightning.errors import NASError, UsageError
 from nas_lightning.spaces import PUBLISHED, DartsSpace, NasBench201Space, RecurrentSpace
 

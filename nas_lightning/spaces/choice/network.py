@@ -9,11 +9,12 @@ from typing import Any, final
 from torch import nn
 
 from nas_lightning.architecture import Genotype
+from nas_lightning.architecture.genotype_cells import chosen_candidates
 from nas_lightning.architecture.network import NetworkFactory, RetrainNetwork
 from nas_lightning.errors import UsageError
 from nas_lightning.layers.choice import frozen_copy
 from nas_lightning.spaces.choice.build import build_network
-from nas_lightning.spaces.choice.space import ChoiceSpace, chosen_candidates
+from nas_lightning.spaces.choice.space import ChoiceSpace
 
 
 def freeze(network: nn.Module, genotype: Genotype | Mapping[str, str] | str | Path) -> nn.Module:

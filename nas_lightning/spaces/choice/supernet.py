@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, final
 
@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from nas_lightning.errors import UsageError
-from nas_lightning.layers.choice import choices_of
+from nas_lightning.layers.choice import Choice, choices_of
 from nas_lightning.layers.own import use_batch_statistics
 from nas_lightning.spaces.choice.build import build_network, check_choices
 from nas_lightning.spaces.choice.space import ChoiceSpace
@@ -85,8 +85,10 @@ class ChoiceSupernet(SupernetFactory):
         with torch.device("meta"):
             network = build_network(self.network, self.arguments or {}, data_spec)
         check_choices(network, data_spec)
-        choices = {name: list(group[0].names) for name, group in choices_of(network).items()}
-        return ChoiceSpace(self.network, self.arguments or {}, choices)
+        found = choices_of(network)
+        choices = {name: list(group[0].names) for name, group in found.items()}
+        skips = {name: skips for name, group in found.items() if (skips := _skips(group))}
+        return ChoiceSpace(self.network, self.arguments or {}, choices, skips or None)
 
     def build(
         self,
@@ -112,3 +114,12 @@ class ChoiceSupernet(SupernetFactory):
         if not self.running_stats:
             use_batch_statistics(network)
         return MixedNetwork(network)
+
+
+def _skips(group: Sequence[Choice]) -> list[str]:
+    """Return the candidates that are `nn.Identity` in every choice of a group."""
+    return [
+        name
+        for name in group[0].names
+        if all(isinstance(choice.candidates[name], nn.Identity) for choice in group)
+    ]

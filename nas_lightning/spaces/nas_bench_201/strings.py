@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from nas_lightning.architecture.genotype import CellGenotype, Genotype, NodeInput
+from nas_lightning.architecture.genotype import Genotype
+from nas_lightning.architecture.genotype_cells import CellGenotype, NodeInput
 from nas_lightning.errors import GenotypeError
 from nas_lightning.spaces.nas_bench_201.space import NasBench201Space
 from nas_lightning.text import shown

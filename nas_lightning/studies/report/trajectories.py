@@ -79,6 +79,18 @@ def operation_weights(run: Run, kind: str) -> dict[str, Curve]:
     return {name: Curve(epochs, weights[:, index]) for index, name in enumerate(primitives)}
 
 
+def candidate_weights(run: Run) -> dict[str, Curve]:
+    """Return the mean weight of each candidate over the choices of a network that have it."""
+    found: dict[str, list[Curve]] = {}
+    for kind in run.genotype.cells if run.genotype is not None else ():
+        for name, each in operation_weights(run, kind).items():
+            found.setdefault(name, []).append(each)
+    return {
+        name: Curve(curves[0].epochs, np.mean([each.values for each in curves], axis=0))
+        for name, curves in found.items()
+    }
+
+
 def _names(run: Run) -> list[str]:
     return sorted({name for row in run.history for name in row})
 

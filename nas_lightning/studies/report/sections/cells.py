@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nas_lightning.architecture import Genotype
 from nas_lightning.drawing.cells import draw_genotype
 from nas_lightning.studies.report.agreement import FoundCell
 from nas_lightning.studies.report.analysis import Analysis
@@ -58,7 +59,7 @@ def _picture(a: Analysis, method: str, number: int) -> Picture | None:
     """Draw the cell that a method found most often; of several, that of the lowest seed."""
     own = {cell.digest: [r.seed for r in cell.runs if r.method == method] for cell in a.cells}
     cells = [cell for cell in a.cells if own[cell.digest]]
-    if not cells or len(cells[0].genotype.cells) > MANY:
+    if not cells or _many(cells[0].genotype):
         return None
     best = min(cells, key=lambda cell: (-len(own[cell.digest]), own[cell.digest][0]))
     times = len(own[best.digest])
@@ -66,3 +67,8 @@ def _picture(a: Analysis, method: str, number: int) -> Picture | None:
     figure = draw_genotype(best.genotype)
     title = f"{method} found {best.digest} {often}, first with seed {own[best.digest][0]}"
     return Picture(f"cell_{number}", title, to_svg(figure))
+
+
+def _many(genotype: Genotype) -> bool:
+    """Return True if the picture of a genotype would be too large for a report."""
+    return len(genotype.cells) > MANY and not genotype.space.of_choices

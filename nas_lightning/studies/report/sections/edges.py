@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
 
-from nas_lightning.architecture import state_name
+from nas_lightning.architecture import Genotype, SearchSpace, state_name
 from nas_lightning.drawing.layout import short_name
 from nas_lightning.studies.plan import RANDOM
 from nas_lightning.studies.report.agreement import Agreement
@@ -56,13 +59,17 @@ def section(a: Analysis) -> Section:
              "keep, a mean over nodes and pairs of seeds."]  # fmt: skip
     if RANDOM in found:
         words.append("The agreement of the random cells is due to chance.")
-    if kinds > MANY:
+    space = _genotype(a).space
+    if kinds > MANY and not space.of_choices:
         words.append(f"The maps are left out, since there are {kinds} kinds of cells.")
-    pictures = [
-        _map(method, number, made, shape)
-        for number, (method, made) in enumerate(found.items())
-        for shape in (_shapes(a) if kinds <= MANY else ())
-    ]
+    methods = list(enumerate(found.items()))
+    if space.of_choices:
+        pictures = [_choices(method, number, made, space) for number, (method, made) in methods]
+    else:
+        shapes = _shapes(a) if kinds <= MANY else []
+        pictures = [
+            _map(m, number, made, shape) for number, (m, made) in methods for shape in shapes
+        ]
     return Section(title, reading, (" ".join(words),), tuple(pictures), (_table(found),))
 
 
@@ -78,9 +85,13 @@ def _table(found: dict[str, Agreement]) -> Table:
     )
 
 
+def _genotype(a: Analysis) -> Genotype:
+    return next(run.genotype for run in a.results.runs if run.genotype is not None)
+
+
 def _shapes(a: Analysis) -> list[Shape]:
     """Return the shapes of the genotypes; a space may have been searched with fewer nodes."""
-    genotype = next(run.genotype for run in a.results.runs if run.genotype is not None)
+    genotype = _genotype(a)
     shapes = []
     for kind, cell in genotype.cells.items():
         used = {name for made in a.agreements.values() for _, _, name in made.kept.get(kind, ())}
@@ -102,26 +113,63 @@ def _map(method: str, number: int, made: Agreement, shape: Shape) -> Picture:
             shares[row, -1] += 0 if name == "none" else shares[row, column]
     columns = [*map(short_name, names), "kept"]
     rows = [f"{_state(s, shape.inputs)} → {_state(t, shape.inputs)}" for s, t in edges]
-    with drawing((SMALL[0], 0.95 + ROW * len(edges))) as figure:
+    title = f"How often {method} kept each edge with each operation, {cell_name(shape.kind)}"
+    return _draw(
+        Map(f"edges_{number}_{shape.kind}", title, f"{short(method)}, {cell_name(shape.kind)}"),
+        rows,
+        columns,
+        shares,
+        last=True,
+    )
+
+
+def _choices(method: str, number: int, made: Agreement, space: SearchSpace) -> Picture:
+    """Draw a map with a row for each choice."""
+    names = list(dict.fromkeys(name for cell in space.cells for name in cell.primitives))
+    counts = [[made.kept[kind].get((1, 0, name), 0) for name in names] for kind in space.kinds]
+    title = f"How often {method} chose each candidate"
+    shown = Map(f"edges_{number}_choices", title, short(method))
+    return _draw(shown, space.kinds, names, np.asarray(counts) / made.runs, last=False)
+
+
+@dataclass(frozen=True)
+class Map:
+    """Names of a map.
+
+    Attributes:
+        name: Name of its file.
+        title: Its title in the report.
+        heading: The text above it.
+    """
+
+    name: str
+    title: str
+    heading: str
+
+
+def _draw(
+    shown: Map, rows: Sequence[str], columns: Sequence[str], shares: NDArray[Any], *, last: bool
+) -> Picture:
+    """Draw shares (rows, columns) as boxes; with `last`, the last column is set apart."""
+    with drawing((SMALL[0], 0.95 + ROW * len(rows))) as figure:
         axes = figure.add_subplot()
         axes.grid(visible=False)
-        axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(edges) - 0.5, -0.5))
+        axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
         for (row, column), share in np.ndenumerate(shares):
             if share:
                 opacity = STRONGEST * min(share, 1.0)
                 box = (column - 0.5, row - 0.5)
-                axes.add_patch(_box(box, opacity, last=column == len(columns) - 1))
+                axes.add_patch(_box(box, opacity, last=last and column == len(columns) - 1))
                 text = f"{100 * share:.0f}"
                 axes.text(column, row, text, ha="center", va="center_baseline", fontsize=6.5)
         axes.set_xticks(range(len(columns)), columns, rotation=40, ha="right", parse_math=False)
         for label in axes.get_xticklabels():
             label.set_rotation_mode("anchor")
-        axes.set_yticks(range(len(edges)), rows)
+        axes.set_yticks(range(len(rows)), rows)
         axes.tick_params(length=0, labelsize=6.5)
         axes.spines[:].set_visible(False)
-        axes.set_title(f"{short(method)}, {cell_name(shape.kind)}", parse_math=False, color=INK)
-        title = f"How often {method} kept each edge with each operation, {cell_name(shape.kind)}"
-        return Picture(f"edges_{number}_{shape.kind}", title, to_svg(figure), small=True)
+        axes.set_title(shown.heading, parse_math=False, color=INK)
+        return Picture(shown.name, shown.title, to_svg(figure), small=True)
 
 
 def _box(corner: tuple[float, float], opacity: float, *, last: bool) -> Rectangle:

@@ -16,9 +16,11 @@ from nas_lightning.studies.report.plotting import (
     to_svg,
     whole_numbers,
 )
-from nas_lightning.studies.report.trajectories import kinds, mean_curve
+from nas_lightning.studies.report.trajectories import curve, kinds, mean_curve
 
 PREFIX = "search/entropy_"
+MEAN = "search/entropy"
+"""Name of the mean over all kinds of cells, all that a search of choices logs."""
 
 
 def section(a: Analysis) -> Section:
@@ -29,6 +31,8 @@ def section(a: Analysis) -> Section:
         "the same weight, 0 if each edge has chosen one. Each line is a search."
     )
     found = kinds(a.results.runs, PREFIX)
+    if not found and any(curve(run, MEAN) for run in a.results.runs):
+        return Section(title, reading, pictures=(_picture(a, "all choices", [MEAN], small=False),))
     if not found:
         return Section(title, reading, ("No search has logged its entropy.",))
     if len(found) > MANY:

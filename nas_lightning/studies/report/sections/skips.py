@@ -20,7 +20,7 @@ from nas_lightning.studies.report.trajectories import Curve, curve, kinds
 
 PREFIX = "search/skips_"
 SUM = "search/skips"
-"""Name of the sum over all kinds of cells, for searches of many kinds."""
+"""Name of the sum over all kinds of cells, for searches of many kinds and of choices."""
 
 
 def section(a: Analysis) -> Section:
@@ -59,6 +59,8 @@ def _keys(a: Analysis, method: str) -> list[tuple[str, str]]:
     found = kinds(a.results.of(method), PREFIX)
     if len(found) > MANY:
         return [("all cells", SUM)]
+    if not found and any(curve(run, SUM) for run in a.results.of(method)):
+        return [("all choices", SUM)]
     return [(cell_name(kind), PREFIX + kind) for kind in found]
 
 

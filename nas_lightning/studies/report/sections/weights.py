@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from nas_lightning.drawing.cells import FAMILIES, family
 from nas_lightning.drawing.layout import short_name
 from nas_lightning.studies.report.analysis import Analysis
+from nas_lightning.studies.report.collapse import ALL
 from nas_lightning.studies.report.numbers import cell_name
 from nas_lightning.studies.report.page import Picture, Section
 from nas_lightning.studies.report.plotting import (
@@ -17,7 +18,7 @@ from nas_lightning.studies.report.plotting import (
     to_svg,
     whole_numbers,
 )
-from nas_lightning.studies.report.trajectories import Curve, operation_weights
+from nas_lightning.studies.report.trajectories import Curve, candidate_weights, operation_weights
 
 DASHES: tuple[object, ...] = ("-", (0, (3, 1.5)), (0, (1, 1.2)), (0, (4, 1.2, 1, 1.2)))
 """Line styles of the operations of a family, which share a colour."""
@@ -27,8 +28,9 @@ def section(a: Analysis) -> Section:
     """Plot the mean weights over the edges of a cell, a line for each operation and search."""
     title = "Operation weights over the epochs"
     reading = (
-        "Mean weight of each operation over the edges of a cell: the softmax of α, or α itself if "
-        "the method keeps it on the simplex. Each thin line is a search."
+        "Mean weight of each operation over the edges of a cell, or over the choices of a network: "
+        "the softmax of α, or α itself if the method keeps it on the simplex. Each thin line is a "
+        "search."
     )
     if not any(run.history for run in a.results.runs):
         return Section(title, reading, ("No search has logged its α.",))
@@ -47,6 +49,10 @@ def _curves(a: Analysis, method: str) -> dict[str, list[dict[str, Curve]]]:
     """Return for each kind of cell the curves of each search that logged α."""
     found: dict[str, list[dict[str, Curve]]] = {}
     for run in a.results.of(method):
+        if run.genotype is not None and run.genotype.space.of_choices:
+            if curves := candidate_weights(run):
+                found.setdefault(ALL, []).append(curves)
+            continue
         for kind in run.genotype.cells if run.genotype is not None else ():
             if curves := operation_weights(run, kind):
                 found.setdefault(kind, []).append(curves)
@@ -79,11 +85,17 @@ def _picture(
         axes.set_ylim(bottom=0)
         axes.set_xlabel("epoch")
         axes.set_ylabel("mean weight")
-        axes.set_title(f"{short(method)}, {cell_name(kind)}", parse_math=False)
+        axes.set_title(f"{short(method)}, {_title(kind)}", parse_math=False)
         whole_numbers(axes.xaxis)
         legend(figure, axes)
-        title = f"Operation weights of {method}, {cell_name(kind)}"
-        return Picture(f"weights_{number}_{kind}", title, to_svg(figure), small=True)
+        title = f"Operation weights of {method}, {_title(kind)}"
+        return Picture(
+            f"weights_{number}_{kind.replace(' ', '_')}", title, to_svg(figure), small=True
+        )
+
+
+def _title(kind: str) -> str:
+    return ALL if kind == ALL else cell_name(kind)
 
 
 def _styles(names: Sequence[str]) -> dict[str, tuple[str, object]]:
