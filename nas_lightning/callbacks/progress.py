@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from lightning import LightningModule, Trainer
@@ -13,12 +13,12 @@ from rich.text import Text
 
 from nas_lightning.display import Bar, clock, elapsed, is_terminal, that_fit
 from nas_lightning.training.position import training_position
+from nas_lightning.training.stage import Stage
 
 RATE = 5
 """Refreshes of the bar in a second."""
 REFRESH = 10
 """Batches between two readings of the losses on a device, since reading waits for it."""
-QUALITIES = ("accuracy", "perplexity", "psnr", "ssim")
 
 
 class RunProgressBar(RichProgressBar):
@@ -74,7 +74,8 @@ class RunProgressBar(RichProgressBar):
         if not self.is_enabled or now < self._due or (on_device and self.pace.done % REFRESH):
             return
         self._due = now + 1 / RATE
-        self.values = in_words({**trainer.progress_bar_metrics, **_losses(trainer, "step")})
+        shown = {**trainer.progress_bar_metrics, **_losses(trainer, "step")}
+        self.values = in_words(shown, _metrics_of(pl_module))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print the line of the epoch."""
@@ -84,7 +85,7 @@ class RunProgressBar(RichProgressBar):
             return
         total = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else "?"
         epoch = f"epoch {trainer.current_epoch + 1}/{total}"
-        parts = [epoch, elapsed(self.pace.seconds), *in_words(metrics)]
+        parts = [epoch, elapsed(self.pace.seconds), *in_words(metrics, _metrics_of(pl_module))]
         if not self.terminal:
             print("  ".join(parts), flush=True)
         elif self.progress is not None and self.is_enabled:
@@ -191,11 +192,15 @@ class Pace:
         return now, now + epochs * (each * batches if self._epoch is None else self._epoch)
 
 
-def in_words(metrics: Mapping[str, Any]) -> list[str]:
+def in_words(metrics: Mapping[str, Any], of_task: Collection[str] = ()) -> list[str]:
     """Return metrics as `name value`, each once and without its prefix, by importance.
 
     Losses of training and validation come first, then the metrics of the validation, the loss and
     metrics of the architecture half, and counts of skip connections last.
+
+    Args:
+        metrics: The values, by the name under which they are logged.
+        of_task: Names of the task's metrics.
     """
     shown: dict[str, float] = {}
     for key, value in metrics.items():
@@ -204,13 +209,18 @@ def in_words(metrics: Mapping[str, Any]) -> list[str]:
         shown[name.removesuffix("_step").removesuffix("_epoch")] = float(value)
     return [
         f"{name} {int(shown[name]) if 'skips' in name else format(shown[name], '.4g')}"
-        for name in sorted(shown, key=_importance)
+        for name in sorted(shown, key=lambda name: _importance(name, of_task))
     ]
 
 
-def _importance(name: str) -> tuple[int, str]:
+def _metrics_of(module: LightningModule) -> Collection[str]:
+    """Return the names of the metrics of a module's task."""
+    return module.streams.directions if isinstance(module, Stage) else ()
+
+
+def _importance(name: str, of_task: Collection[str]) -> tuple[int, str]:
     """Return a key that sorts names of metrics by importance."""
-    half, quality = name.startswith("arch_"), name.endswith(QUALITIES)
+    half, quality = name.startswith("arch_"), name.partition("_")[2] in of_task
     if name.endswith("loss"):
         return (2 if half else 0), name
     if "skips" in name:

@@ -13,8 +13,9 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from nas_lightning.errors import CheckpointMismatchError, UsageError
 from nas_lightning.ranges import at_least, check_value
 from nas_lightning.search import SearchModule
+from nas_lightning.tasks.base import Mode
 from nas_lightning.training.checkpoints import Last, WholeCheckpoints
-from nas_lightning.training.monitoring import Mode, mode_of
+from nas_lightning.training.monitoring import mode_of, named_metric
 
 BEST = "best"
 OTHERS = (
@@ -36,7 +37,8 @@ class RunCheckpoint(ModelCheckpoint):
 
     Args:
         dirpath: Folder of the checkpoints.
-        monitor: Name of the metric that chooses `best.ckpt`, such as `retrain/val_accuracy`.
+        monitor: Name of the metric that chooses `best.ckpt`, such as `retrain/val_accuracy`;
+            `main` stands for the task's main metric on the validation data.
         mode: Direction in which it is better, `min` or `max`; by default the metric's own.
         every_batches: Also write `last.ckpt` after every `every_batches` batches of an epoch, for
             epochs that take hours; `None` means only after epochs.
@@ -119,12 +121,13 @@ class RunCheckpoint(ModelCheckpoint):
         return Last(Path(self.dirpath))
 
     def resolve(self, module: LightningModule) -> None:
-        """Set the direction in which the monitored metric of a module is better.
+        """Set the name of the monitored metric of a module, and the direction of better values.
 
         Raises:
             UsageError: It is not known, or not the one that was given.
         """
         if self.monitor is not None:
+            self.monitor = named_metric(module, self.monitor)
             mode = mode_of(module, self.monitor, self.given_mode, "checkpoint.mode")
             if mode != self.mode:
                 self.mode, self.kth_value = mode, -self.kth_value

@@ -6,26 +6,22 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.core.saving import save_hparams_to_yaml
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.tensorboard.summary import hparams
-from torchmetrics import MetricCollection
 
+from nas_lightning.tasks.base import Mode
 from nas_lightning.training.stage import Stage
 
 OVERVIEW = "overview/"
 """Group of the most important values; TensorBoard sorts groups by name and opens the first."""
 TRAINING = "training/"
 """Group of learning rates and of the best values so far."""
-FALLING = ("loss", "perplexity")
-"""Metrics that are better if they are smaller."""
-QUALITIES = ("accuracy", "perplexity", "psnr")
-"""Metrics that may stand for the quality of a network; the first that a task has is shown."""
-VALUE = re.compile(rf"(?:search|retrain)/(train|val)_(loss|{'|'.join(QUALITIES)})(?:_epoch)?")
+VALUE = re.compile(r"(?:search|retrain)/(train|val)_(.+?)(?:_epoch)?")
 SUMS = {
     "search/entropy": f"{OVERVIEW}mean_entropy",
     "search/skips": f"{OVERVIEW}skips",
@@ -34,19 +30,23 @@ SUMS = {
 Settings = Mapping[str, str | int | float]
 
 
-def names(metrics: Mapping[str, float]) -> dict[str, float]:
+def names(metrics: Mapping[str, float], main: str | None = None) -> dict[str, float]:
     """Return metrics under their names in TensorBoard.
 
     The most important are there twice: under their own names, and first, in the group `overview`.
     Groups of other names that would come before it go into the group `training`. The epoch, which
     Lightning counts from 0, is left out: each chart has an axis of steps.
+
+    Args:
+        metrics: The values, by the name under which they are logged.
+        main: Name of the task's main metric, which is among the most important, as the loss is.
     """
     shown: dict[str, float] = {}
     for name, value in metrics.items():
         if name == "epoch":
             continue
         shown[_late(name)] = value
-        if found := VALUE.fullmatch(name):
+        if (found := VALUE.fullmatch(name)) and found[2] in ("loss", main):
             shown[f"{OVERVIEW}{found[2]}_{found[1]}"] = value
         elif name in SUMS:
             shown[SUMS[name]] = value
@@ -80,13 +80,14 @@ class Board(TensorBoardLogger):
             folder, name="", version="", default_hp_metric=False, purge_step=purge_step
         )
         self._best: dict[str, float] = {}
-        for row in before:
-            self._bests(names(row))
+        self._before = before
+        self._main: str | None = None
+        self._falls = False
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Log metrics, under their names here, and the best values so far."""
-        shown = names(metrics)
+        shown = names(metrics, self._main)
         super().log_metrics({**shown, **self._bests(shown)}, step)
 
     def _bests(self, shown: Mapping[str, float]) -> dict[str, float]:
@@ -96,25 +97,32 @@ class Board(TensorBoardLogger):
             if not (name.startswith(OVERVIEW) and name.endswith("_val")):
                 continue
             key = f"{TRAINING}best_{name.removeprefix(OVERVIEW)}"
-            better = min if key.split("_")[1] in FALLING else max
+            falls = self._falls or name == f"{OVERVIEW}loss_val"
+            better = min if falls else max
             value = float(value)
             if math.isfinite(value):
                 self._best[key] = found[key] = better(value, self._best.get(key, value))
         return found
 
     @rank_zero_only
-    def begin(self, settings: Settings, quality: str | None) -> None:
+    def begin(self, settings: Settings, directions: Mapping[str, Mode | None]) -> None:
         """Write the settings for the table HParams, and into `hparams.yaml`.
 
         Args:
             settings: The settings, by name.
-            quality: Metric whose best and last values the table shows beside those of the loss.
+            directions: Direction in which each metric of the task is better. The table shows the
+                best and last values of the first one beside those of the loss.
         """
+        self._main, mode = next(iter(directions.items()), (None, None))
+        self._falls = mode == "min"
+        for row in self._before:
+            self._bests(names(row, self._main))
+        self._before = ()
         self.hparams.update(settings)
         save_hparams_to_yaml(str(Path(self.log_dir) / self.NAME_HPARAMS_FILE), self.hparams)
         shown = [
             f"{group}{name}_val"
-            for name in filter(None, (quality, "loss"))
+            for name in filter(None, (self._main, "loss"))
             for group in (f"{TRAINING}best_", OVERVIEW)
         ]
         metrics = dict.fromkeys([*shown, f"{OVERVIEW}loss_train"], 0.0)
@@ -142,7 +150,8 @@ class ShowSettings(Callback):
         """Give the settings to all loggers but that of `metrics.csv`."""
         for logger in trainer.loggers:
             if isinstance(logger, Board):
-                logger.begin(self.settings, _quality(pl_module))
+                known = pl_module.streams.directions if isinstance(pl_module, Stage) else {}
+                logger.begin(self.settings, known)
             elif not isinstance(logger, CSVLogger):
                 logger.log_hyperparams(dict(self.settings))
 
@@ -151,13 +160,6 @@ class ShowSettings(Callback):
         for logger in trainer.loggers:
             if isinstance(logger, Board):
                 logger.end()
-
-
-def _quality(module: LightningModule) -> str | None:
-    if not isinstance(module, Stage):
-        return None
-    known = cast("MetricCollection", module.streams.metrics["val_metrics"])
-    return next((name for name in QUALITIES if name in known), None)
 
 
 def flat_settings(config: Mapping[str, Any]) -> dict[str, str | int | float]:

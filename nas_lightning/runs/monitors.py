@@ -14,7 +14,7 @@ from nas_lightning.callbacks import RunCheckpoint
 from nas_lightning.callbacks.search_monitor import PREFIXES
 from nas_lightning.errors import UsageError
 from nas_lightning.search import SearchModule
-from nas_lightning.training.monitoring import logged_metrics, mode_of
+from nas_lightning.training.monitoring import logged_metrics, mode_of, named_metric
 
 OURS = ("nas_lightning.", "lightning.pytorch.")
 """Modules whose classes log nothing that is not known here."""
@@ -41,7 +41,8 @@ def check_monitors(trainer: Trainer, module: LightningModule, data: LightningDat
         monitor = getattr(callback, "monitor", None)
         if not isinstance(monitor, str):
             continue
-        own = isinstance(callback, RunCheckpoint)
+        if own := isinstance(callback, RunCheckpoint):
+            monitor = named_metric(module, monitor)
         where = "checkpoint" if own else f"trainer.callbacks: {type(callback).__name__}"
         if monitor in logged_metrics(module, ("val",)):
             _check_validation(trainer, data, f"{where}.monitor {monitor}")

@@ -10,7 +10,6 @@ from typing import NamedTuple
 from nas_lightning.architecture import Genotype, random_genotype
 from nas_lightning.errors import UsageError
 from nas_lightning.retrain import RetrainModule
-from nas_lightning.runs.checks import data_spec
 from nas_lightning.runs.fingerprint import config_hash
 from nas_lightning.runs.preview import PlanCLI
 from nas_lightning.search import SearchModule
@@ -132,9 +131,8 @@ def _digest(cli: PlanCLI) -> str:
 def _metric(cli: PlanCLI, wanted: str) -> tuple[str, bool]:
     """Return the name of the metric that is compared, and True if larger is better."""
     assert isinstance(cli.model, SearchModule | RetrainModule)
-    metrics = cli.model.task.metrics(data_spec(cli.datamodule))
-    known = {str(name): metric for name, metric in metrics.items()}
-    name = wanted or next(iter(known))
+    known = cli.model.streams.directions
+    name = wanted or cli.model.streams.main
     if name not in known:
         raise UsageError(f"--metric {name}: {cli.model.task} has {', '.join(known)}")
-    return name, known[name].higher_is_better is not False
+    return name, known[name] != "min"

@@ -4,13 +4,19 @@ from nas_lightning.layers.text import LanguageOutput, TextInput
 from nas_lightning.tasks.base import Task
 from nas_lightning.tasks.classification import Classification
 from nas_lightning.tasks.language import LanguageModeling
+from nas_lightning.tasks.multi_label import MultiLabel
 from nas_lightning.tasks.reconstruction import Reconstruction
+from nas_lightning.tasks.regression import Regression
+from nas_lightning.tasks.segmentation import Segmentation
 
 __all__ = [
     "Classification",
     "LanguageModeling",
     "LanguageOutput",
+    "MultiLabel",
     "Reconstruction",
+    "Regression",
+    "Segmentation",
     "Task",
     "TextInput",
 ]

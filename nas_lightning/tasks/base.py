@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
-from torchmetrics import MetricCollection
+from torchmetrics import Metric, MetricCollection
 
 from nas_lightning.hparams import describe
+
+Mode = Literal["min", "max"]
+"""Direction in which a metric is better."""
 
 
 class Task(ABC):
@@ -19,11 +22,16 @@ class Task(ABC):
     A subclass keeps every constructor argument under its own name.
 
     Attributes:
+        directions: Direction in which each metric is better, `max` or `min`, by its name in
+            `metrics`. The first that exists is the main metric: the progress bar and TensorBoard
+            show it, studies compare it, and `checkpoint.monitor: main` chooses `best.ckpt` by it.
+            A metric that is missing here has its own direction, `higher_is_better`.
         replayable: True if the task's part of a step may be captured as a CUDA graph. `inputs`,
             `loss`, `regularization` and `detached` must then draw no random numbers outside
             PyTorch, not branch on the values of tensors, and keep no state between batches.
     """
 
+    directions: ClassVar[Mapping[str, Mode]] = {}
     replayable: ClassVar[bool] = False
 
     def mismatch(self, batch: Any, data_spec: Mapping[str, Any], *, targets: bool) -> str | None:
@@ -51,15 +59,15 @@ class Task(ABC):
         """
         return batch
 
-    @abstractmethod
     def inputs(self, batch: Any, carried: Any = None) -> Any:
-        """Return the input of the network for a batch.
+        """Return the input of the network for a batch. The default is its first part.
 
         Args:
             batch: A batch of the data module.
             carried: State that `carry` returned for the previous batch of the same stream; `None`
                 for the first batch.
         """
+        return batch[0]
 
     @abstractmethod
     def loss(self, output: Any, batch: Any) -> Tensor:
@@ -70,12 +78,12 @@ class Task(ABC):
         return 0.0
 
     @abstractmethod
-    def metrics(self, data_spec: Mapping[str, Any]) -> MetricCollection:
+    def metrics(self, data_spec: Mapping[str, Any]) -> MetricCollection | dict[str, Metric]:
         """Return new metrics by the name under which they are logged."""
 
-    @abstractmethod
     def update(self, metrics: MetricCollection, output: Any, batch: Any) -> None:
-        """Update `metrics` with a batch."""
+        """Update `metrics` with a batch. The default compares the output with its second part."""
+        metrics.update(output, batch[1])
 
     @abstractmethod
     def predictions(self, output: Any) -> dict[str, Tensor]:

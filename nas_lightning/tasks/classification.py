@@ -1,7 +1,7 @@
 """Classification of images."""
 
 from collections.abc import Mapping
-from typing import Any, cast, final
+from typing import Any, ClassVar, cast, final
 
 import torch
 from torch import Tensor
@@ -10,17 +10,17 @@ from torchmetrics import MetricCollection
 
 from nas_lightning.errors import DataError, UsageError
 from nas_lightning.ranges import PROBABILITY, check
-from nas_lightning.tasks.base import Task
+from nas_lightning.tasks.base import Mode, Task
 from nas_lightning.tasks.mean import Mean
 from nas_lightning.tasks.parts import (
+    VECTOR,
     as_index,
     as_type,
+    check_output,
     describe_part,
     parts,
-    wrong_numbers,
-    wrong_pair,
+    wrong_images,
     wrong_range,
-    wrong_shape,
 )
 
 TOP = (("accuracy", 1), ("top5_accuracy", 5))
@@ -47,6 +47,7 @@ class Classification(Task):
         UsageError: `label_smoothing` is not in [0, 1).
     """
 
+    directions: ClassVar[Mapping[str, Mode]] = {"accuracy": "max", "top5_accuracy": "max"}
     replayable = True
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
@@ -55,14 +56,10 @@ class Classification(Task):
 
     def mismatch(self, batch: Any, data_spec: Mapping[str, Any], *, targets: bool) -> str | None:
         """Compare images and labels with `in_channels`, `image_size` and `num_classes`."""
-        if wrong := wrong_pair(batch, "images", "labels", targets=targets):
-            return wrong
-        images, *labels = parts(batch) or [batch]
-        size = data_spec.get("image_size")
-        shape = (data_spec.get("in_channels"), size, size)
-        wrong = wrong_shape(images, "images", shape) or wrong_numbers(images, "images")
+        wrong = wrong_images(batch, "labels", data_spec, targets=targets)
         if wrong or not targets:
             return wrong
+        images, *labels = parts(batch) or [batch]
         if labels[0].shape not in ((len(images),), (len(images), 1)):
             return (
                 f"labels must be one class number each, (B,), found {describe_part(labels[0])}: "
@@ -83,16 +80,14 @@ class Classification(Task):
             labels = [labels[0].squeeze(1)]
         return (as_type(found[0], dtype), *map(as_index, labels))
 
-    def inputs(self, batch: Batch, carried: None = None) -> Tensor:
-        """Return the images (B, C, H, W)."""
-        return batch[0]
-
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """Return the mean cross-entropy of logits (B, num_classes), in nats.
 
         Raises:
+            UsageError: The output has another shape.
             DataError: On the CPU, a label is not a class number.
         """
+        check_output(self, output, output.shape[1:2], VECTOR)
         try:
             return F.cross_entropy(output, batch[1], label_smoothing=self.label_smoothing)
         except IndexError as error:  # the first batch alone is compared with num_classes

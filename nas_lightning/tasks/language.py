@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NoReturn, final
+from typing import Any, ClassVar, NoReturn, final
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from torchmetrics import MetricCollection
 from nas_lightning.errors import UsageError
 from nas_lightning.layers.text import LanguageOutput, TextInput
 from nas_lightning.ranges import NOT_NEGATIVE, at_least, check
-from nas_lightning.tasks.base import Task
+from nas_lightning.tasks.base import Mode, Task
 from nas_lightning.tasks.mean import Mean
 from nas_lightning.tasks.parts import as_index, describe_part, parts, wrong_pair, wrong_range
 
@@ -54,6 +54,8 @@ class LanguageModeling(Task):
     Raises:
         UsageError: An argument is out of range.
     """
+
+    directions: ClassVar[Mapping[str, Mode]] = {"perplexity": "min"}
 
     def __init__(self, bptt: int = 35, activation: float = 0.0, slowness: float = 1e-3) -> None:
         self.bptt = bptt

@@ -8,6 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nas_lightning.errors import UsageError
+
+VECTOR = "it needs outputs for each image: leave out head: dense in the supernet or network"
+"""Advice if a network has outputs at each pixel, but the task needs them for each image."""
 FLOATING = (
     "scale them to floating-point numbers, such as by torchvision's v2.ToDtype(torch.float32, "
     "scale=True), and normalise them"
@@ -85,6 +89,48 @@ def wrong_shape(value: Tensor, name: str, shape: Sequence[int | None]) -> str | 
     if len(found) == len(shape) - 1 and shape[0] == 1:
         return f"{text}: add the channel, as by unsqueeze(1)"
     return f"{text}: mend data_spec or the batches"
+
+
+def wrong_images(
+    batch: Any, targets_name: str, data_spec: Mapping[str, Any], *, targets: bool
+) -> str | None:
+    """Return what is wrong with the images (B, C, H, W) of a batch, or `None`.
+
+    Args:
+        batch: A pair of images and targets.
+        targets_name: Name of the targets, such as `labels`.
+        data_spec: Sizes of the data, of which `in_channels` and `image_size` are compared.
+        targets: False if the targets may be missing, as in a prediction.
+    """
+    if wrong := wrong_pair(batch, "images", targets_name, targets=targets):
+        return wrong
+    images, *_ = parts(batch) or [batch]
+    size = data_spec.get("image_size")
+    shape = (data_spec.get("in_channels"), size, size)
+    return wrong_shape(images, "images", shape) or wrong_numbers(images, "images")
+
+
+def check_output(task: object, output: Any, shape: Sequence[int | str], hint: str = "") -> None:
+    """Check the shape of a network's output.
+
+    Args:
+        task: The task, which the message names.
+        output: The output.
+        shape: Its shape without the first dimension B.
+        hint: What to do if the output has another number of dimensions.
+
+    Raises:
+        UsageError: It has another shape.
+    """
+    if isinstance(output, Tensor) and tuple(output.shape[1:]) == tuple(shape):
+        return
+    other = not isinstance(output, Tensor) or output.dim() != len(shape) + 1
+    advice = hint if other and hint else "mend the network or data_spec"
+    wanted = ", ".join(["B", *map(str, shape)])
+    raise UsageError(
+        f"{type(task).__name__} needs a network's output ({wanted}), found "
+        f"{describe_part(output)}: {advice}"
+    )
 
 
 def wrong_range(value: Tensor, name: str, count: int, key: str) -> str | None:

@@ -1,8 +1,7 @@
 """Reconstruction of signals and images from measurements."""
 
 from collections.abc import Mapping
-from copy import deepcopy
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
@@ -11,7 +10,7 @@ from torchmetrics import Metric, MetricCollection
 from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMeasure
 
 from nas_lightning.operators import build_operator
-from nas_lightning.tasks.base import Task
+from nas_lightning.tasks.base import Mode, Task
 from nas_lightning.tasks.parts import as_type, parts, wrong_numbers, wrong_pair, wrong_shape
 
 Batch = tuple[Tensor, Tensor]
@@ -27,6 +26,7 @@ class Reconstruction(Task):
     the peak.
     """
 
+    directions: ClassVar[Mapping[str, Mode]] = {"psnr": "max", "ssim": "max"}
     replayable = True
 
     def mismatch(self, batch: Any, data_spec: Mapping[str, Any], *, targets: bool) -> str | None:
@@ -53,10 +53,6 @@ class Reconstruction(Task):
         """Return measurements and targets in the type of the network."""
         return tuple(as_type(part, dtype) for part in parts(batch) or ())
 
-    def inputs(self, batch: Batch, carried: None = None) -> Tensor:
-        """Return the measurements (B, C, *m)."""
-        return batch[0]
-
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """Return the mean squared error of reconstructions (B, C, *n)."""
         return F.mse_loss(output, batch[1])
@@ -74,10 +70,6 @@ class Reconstruction(Task):
 
     def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
         """Update the metrics with reconstructions (B, C, *n) and targets (B, C, *n)."""
-        for metric in metrics.values():
-            # these update in place, which fails in training on states from inference mode
-            for name, state in metric.metric_state.items():
-                setattr(metric, name, deepcopy(state))
         metrics.update(output.to(batch[1].dtype), batch[1])  # autocast produces bfloat16
 
     def predictions(self, output: Tensor) -> dict[str, Tensor]:

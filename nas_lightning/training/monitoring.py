@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from lightning import LightningModule
 
 from nas_lightning.errors import UsageError
+from nas_lightning.tasks.base import Mode
 from nas_lightning.training.stage import Stage
 
-Mode = Literal["min", "max"]
+MAIN = "main"
+"""Name that stands for the main metric of the task on the validation data."""
 
 
 def logged_metrics(
@@ -22,17 +22,32 @@ def logged_metrics(
         streams: Only these streams; by default all.
 
     Returns:
-        By name the direction in which the metric is better; `None` if it does not say.
+        By name the direction in which the metric is better; `None` if nothing says.
     """
     if not isinstance(module, Stage):
         return {}
-    found: dict[str, bool | None] = {}
+    found: dict[str, Mode | None] = {}
     for stream, prefix in module.prefixes.items():
         if not streams or stream in streams:
             training = stream in module.train_streams
-            found |= module.streams.logged(stream, prefix, training=training)
-    modes: dict[bool | None, Mode | None] = {True: "max", False: "min", None: None}
-    return {name: modes[higher] for name, higher in found.items()}
+            found |= module.streams.logged(prefix, training=training)
+    return found
+
+
+def named_metric(module: LightningModule, monitor: str) -> str:
+    """Return the name of a monitored metric as it is logged: that of the task for `main`.
+
+    Raises:
+        UsageError: The module has no task.
+    """
+    if monitor != MAIN:
+        return monitor
+    if not isinstance(module, Stage):
+        raise UsageError(
+            f"checkpoint.monitor {MAIN}: {type(module).__name__} has no task: name a metric, or "
+            f"set it to null"
+        )
+    return f"{module.prefixes['val']}_{module.streams.main}"
 
 
 def mode_of(module: LightningModule, monitor: str, given: Mode | None, where: str) -> Mode:

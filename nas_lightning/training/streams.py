@@ -11,7 +11,8 @@ from lightning.fabric.utilities import move_data_to_device
 from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
-from nas_lightning.tasks.base import Task
+from nas_lightning.tasks.base import Mode, Task
+from nas_lightning.tasks.directions import collected, directions
 from nas_lightning.tasks.mean import Mean
 
 
@@ -22,6 +23,13 @@ class Streams(nn.Module):
         task: Loss and metrics.
         data_spec: Sizes of the data.
         names: Names of the streams.
+
+    Attributes:
+        directions: Direction in which each metric of the task is better, by name; `None` if
+            nothing says. The main metric comes first.
+
+    Raises:
+        UsageError: The task's metrics, or their directions, are wrong.
     """
 
     def __init__(self, task: Task, data_spec: Mapping[str, Any], names: Sequence[str]) -> None:
@@ -29,10 +37,18 @@ class Streams(nn.Module):
         self.task = task
         self.names = tuple(names)
         # with a suffix, since `train` is a method of every module
-        self.metrics = nn.ModuleDict({f"{name}_metrics": task.metrics(data_spec) for name in names})
+        self.metrics = nn.ModuleDict(
+            {f"{name}_metrics": collected(task, task.metrics(data_spec)) for name in names}
+        )
+        self.directions: dict[str, Mode | None] = directions(task, self._metrics(self.names[0]))
         self.losses = nn.ModuleDict({f"{name}_loss": Mean() for name in names})
         self.means = nn.ModuleDict()
         self.carried: dict[str, Any] = {}
+
+    @property
+    def main(self) -> str:
+        """Name of the task's main metric."""
+        return next(iter(self.directions))
 
     def inputs(self, stream: str, batch: Any) -> Any:
         """Return the input of the network for the next batch of a stream."""
@@ -59,8 +75,10 @@ class Streams(nn.Module):
         loss: Tensor,
     ) -> None:
         """Log the loss as `<name>_loss` and the task's metrics as `<name>_<metric>`."""
-        metrics = cast("MetricCollection", self.metrics[f"{stream}_metrics"])
+        metrics = self._metrics(stream)
         mean = cast("Mean", self.losses[f"{stream}_loss"])
+        for metric in metrics.values():
+            _leave_inference(metric)
         self.task.update(metrics, output, batch)
         size, training = self.task.size(batch), module.trainer.training
         mean(loss.detach(), size)
@@ -69,25 +87,22 @@ class Streams(nn.Module):
         module.log(f"{name}_loss", mean, prog_bar=not training, on_step=training, on_epoch=True,
                    batch_size=size)  # fmt: skip
         for key, metric in metrics.items():
-            module.log(f"{name}_{key}", metric, prog_bar=key in ("accuracy", "perplexity", "psnr"),
+            module.log(f"{name}_{key}", metric, prog_bar=key == self.main,
                        on_step=False, on_epoch=True, batch_size=size)  # fmt: skip
 
-    def logged(self, stream: str, name: str, *, training: bool) -> dict[str, bool | None]:
+    def logged(self, name: str, *, training: bool) -> dict[str, Mode | None]:
         """Return the names under which `report` logs an epoch of a stream.
 
         Args:
-            stream: The stream.
             name: Prefix of the names.
             training: True if the stream has training batches.
 
         Returns:
-            True by name if higher is better, False if lower is better, `None` if the metric does
-            not say.
+            By name the direction in which the metric is better; `None` if nothing says.
         """
         losses = ("loss", "loss_step", "loss_epoch") if training else ("loss",)
-        metrics = cast("MetricCollection", self.metrics[f"{stream}_metrics"])
-        found: dict[str, bool | None] = {f"{name}_{loss}": False for loss in losses}
-        return found | {f"{name}_{key}": item.higher_is_better for key, item in metrics.items()}
+        found: dict[str, Mode | None] = {f"{name}_{loss}": "min" for loss in losses}
+        return found | {f"{name}_{key}": mode for key, mode in self.directions.items()}
 
     def mean(self, module: LightningModule, values: Mapping[str, Tensor | float]) -> None:
         """Log the mean over an epoch of values that are equal on all processes.
@@ -134,6 +149,20 @@ class Streams(nn.Module):
         """Yield the losses and metrics of these streams, and all means, with their names."""
         for stream in streams:
             yield f"{stream}_loss", cast("Mean", self.losses[f"{stream}_loss"])
-            for key, metric in cast("MetricCollection", self.metrics[f"{stream}_metrics"]).items():
+            for key, metric in self._metrics(stream).items():
                 yield f"{stream}_metrics/{key}", metric
         yield from cast("Iterable[tuple[str, Metric]]", self.means.items())
+
+    def _metrics(self, stream: str) -> MetricCollection:
+        return cast("MetricCollection", self.metrics[f"{stream}_metrics"])
+
+
+def _leave_inference(metric: Metric) -> None:
+    """Replace states that were created in inference mode, which training cannot change in place.
+
+    Evaluations reset metrics in inference mode, and many metrics of torchmetrics update in place.
+    """
+    if not torch.is_inference_mode_enabled():
+        for name, state in metric.metric_state.items():
+            if isinstance(state, Tensor) and state.is_inference():
+                setattr(metric, name, state.clone())

@@ -80,10 +80,17 @@ def test_losses_come_first_and_skips_last() -> None:
         "search/train_loss_epoch": 1.2,
         "search/val_loss": 1.4,
     }
-    assert in_words(metrics) == [
+    assert in_words(metrics, ["accuracy"]) == [
         "train_loss 1.2", "val_loss 1.4", "val_accuracy 0.5123", "arch_loss 1.3",
         "train_accuracy 0.4", "edges 0.5", "skips_normal 2",
     ]  # fmt: skip
+
+
+def test_metrics_of_the_task_come_before_others() -> None:
+    """Whatever they are called."""
+    metrics = {"search/other": 1.0, "search/val_dice": 0.5, "search/train_dice": 0.25}
+    assert in_words(metrics, ["dice"]) == ["val_dice 0.5", "train_dice 0.25", "other 1"]
+    assert in_words(metrics) == ["other 1", "train_dice 0.25", "val_dice 0.5"]
 
 
 def test_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,7 +72,7 @@ def test_the_overview_comes_before_all_other_groups() -> None:
         "one_shot/test_accuracy": 0.25,
         "val_loss": 3.0,
     }
-    shown = names(logged)
+    shown = names(logged, "accuracy")
     assert {name: value for name, value in shown.items() if name.startswith("overview/")} == {
         "overview/loss_train": 1.25,
         "overview/accuracy_val": 0.5,
@@ -135,6 +135,7 @@ def test_a_run_and_its_resume_fill_the_table_of_settings(nas: Nas, work: Path) -
 def test_the_best_values_include_those_of_earlier_starts(tmp_path: Path) -> None:
     before = [{"step": 3.0, "search/val_accuracy": 0.75, "search/val_loss": 0.5}]
     board = Board(tmp_path, 4, before)
+    board.begin({}, {"accuracy": "max"})
     board.log_metrics({"search/val_accuracy": 0.5, "search/val_loss": float("nan")}, 7)
     board.log_metrics({"search/val_accuracy": 0.875, "search/val_loss": 0.25}, 11)
     board.finalize("success")
@@ -143,3 +144,20 @@ def test_the_best_values_include_those_of_earlier_starts(tmp_path: Path) -> None
     assert best == [0.75, 0.875]
     assert [item.value for item in found.Scalars("training/best_loss_val")] == [0.25]
     assert isinstance(board, TensorBoardLogger)
+
+
+@pytest.mark.parametrize(("mode", "best"), [("min", 0.5), ("max", 0.75), (None, 0.75)])
+def test_the_best_value_is_the_best_in_the_direction_of_the_metric(
+    mode: Any, best: float, tmp_path: Path
+) -> None:
+    """Whatever it is called, also among the values of earlier starts."""
+    other = {"retrain/val_other": 0.1}
+    board = Board(tmp_path, 4, [{"step": 3.0, "retrain/val_angle": 0.5, **other}])
+    board.begin({}, {"angle": mode, "other": "min"})
+    board.log_metrics({"retrain/val_angle": 0.75, **other}, 7)
+    board.log_metrics({"retrain/val_angle": 0.625, **other}, 8)
+    board.finalize("success")
+    found = read(tmp_path)
+    assert found.Scalars("training/best_angle_val")[-1].value == best
+    assert [item.value for item in found.Scalars("overview/angle_val")] == [0.75, 0.625]
+    assert "overview/other_val" not in found.Tags()["scalars"]
