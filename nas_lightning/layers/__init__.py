@@ -1,7 +1,7 @@
 """Layers of cells and of the networks around them."""
 
 from nas_lightning.layers.auxiliary import AuxiliaryHead
-from nas_lightning.layers.heads import ClassificationHead
+from nas_lightning.layers.heads import ClassificationHead, DenseHead
 from nas_lightning.layers.own import (
     build_primitive,
     primitive_names,
@@ -16,6 +16,7 @@ __all__ = [
     "CellModule",
     "CellStack",
     "ClassificationHead",
+    "DenseHead",
     "NormRule",
     "Place",
     "build_primitive",

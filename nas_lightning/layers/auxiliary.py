@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from torch import Tensor, nn
 
 from nas_lightning.errors import UsageError
@@ -53,18 +51,3 @@ class AuxiliaryHead(nn.Module):
         # one pixel is left at the papers' sizes; the mean also handles larger images
         logits: Tensor = self.head(global_average(self.features(x)))
         return logits
-
-
-def auxiliary_builder(
-    num_classes: int, stem: StemName, size: int | None
-) -> Callable[[int], AuxiliaryHead] | None:
-    """Return a function that builds an auxiliary head from the channels of its features.
-
-    Args:
-        num_classes: Outputs.
-        stem: Name of the network's stem.
-        size: Height and width of the features, in pixels; `None` for no auxiliary head.
-    """
-    if size is None:
-        return None
-    return lambda channels: AuxiliaryHead(channels, num_classes, stem, size)

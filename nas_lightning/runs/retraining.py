@@ -18,6 +18,7 @@ from nas_lightning.yaml_text import read_mapping
 
 Config = Mapping[str, Any]
 CLASSIFICATION = {"class_path": "Classification"}
+HEAD = "classification"
 
 OWN = (
     "mode", "batch_size", "eval_batch_size", "test_batch_size", "arch_batch_size", "arch_fraction",
@@ -61,6 +62,7 @@ def retrain_command(
         "fit", *start,
         "--model.genotype", run_dir / "genotype.json",
         *_network_options(base, family.network_arguments(genotype.space)),
+        *_head_options(config, base),
         *_task_options(config, base),
         *_data_options(data, base.get("data", {}), batches),
         *_trainer_options(config["trainer"], base.get("trainer", {})),
@@ -149,6 +151,13 @@ def _network_options(base: Config, arguments: Mapping[str, Any]) -> Iterator[str
     for name, value in arguments.items():
         if base and given.get(name) != value:
             yield from (f"--model.network.{name}", _text(value))
+
+
+def _head_options(config: Config, base: Config) -> Iterator[str]:
+    """Yield the option for a head of another kind than that of the configuration."""
+    head = _arguments(_arguments(config["model"]).get("supernet")).get("head")
+    if head and head != _arguments(_arguments(base.get("model")).get("network")).get("head", HEAD):
+        yield from ("--model.network.head", head)
 
 
 def _task_options(config: Config, base: Config) -> Iterator[str]:

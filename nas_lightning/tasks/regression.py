@@ -186,5 +186,6 @@ class Regression(Task):
 
 
 def _listed(value: float | Sequence[float]) -> list[float]:
-    listed = isinstance(value, Sequence) and not isinstance(value, str)
-    return list(value) if listed else [value]
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return list(value)
+    return [value]

@@ -49,13 +49,14 @@ ZERO = {
     "activation", "arch_gradient_clip", "auxiliary_weight", "background", "broken_images",
     "coefficient of Backtracking", "cutout", "drop_path", "dropout", "dropout_embedding",
     "dropout_hidden", "dropout_input", "dropout_word", "edge_lr", "entropy", "epochs", "eta_min",
-    "first_epoch", "gradient_clip", "half_probability", "bptt_jitter", "label_smoothing", "lr",
+    "center", "first_epoch", "gradient_clip", "half_probability", "bptt_jitter", "ignore_index",
+    "label_smoothing", "lr",
     "max_extra", "noise", "nonmono", "num_workers", "patience", "rate of Backtracking", "seed",
-    "slowness", "start", "tail_epochs", "terms", "threshold", "val_fraction", "warmup_epochs",
-    "weight",
+    "slowness", "start", "tail_epochs", "terms", "threshold of FairDARTS", "val_fraction",
+    "warmup_epochs", "weight",
 }  # fmt: skip
 """Arguments that may be 0."""
-NEGATIVE = {"start"}
+NEGATIVE = {"center", "ignore_index", "start"}
 """Arguments that may be negative."""
 WITHOUT_RANGE = {
     ("RunCheckpoint", name) for name in ("save_top_k", "every_n_train_steps", "every_n_epochs")

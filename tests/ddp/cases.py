@@ -26,6 +26,7 @@ from tests.configs.shrink import CONFIGS, SMALL, space_of, synthetic
 from tests.conftest import SPEC, quiet_trainer
 from tests.ddp.joint_norm import join_norms
 from tests.methods import METHODS_AND_MONITORS, fresh
+from tests.tasks.pairs import TASKS, Pairs, retraining
 
 BATCH = 8
 """Of all processes together."""
@@ -122,10 +123,24 @@ FAMILIES = [
     *("ptb_recurrent.yaml", "signal_deblur.yaml", "image_inpaint.yaml"),
 ]
 """One search of each family of data, each space and each size of images."""
+
+
+def task(name: str) -> Case:
+    """A retraining with another task than classification, and batch norms without a state."""
+
+    def build(folder: Path) -> Parts:
+        lightning.seed_everything(0, verbose=False)
+        data = Pairs(name, count=SIZE, batch_size=BATCH, mode="retrain", val_fraction=0.5)
+        return retraining(name), data
+
+    return Case(build, {"limit_train_batches": 2})
+
+
 CASES: dict[str, Case] = {
     **{name: method(name) for name in METHODS_AND_MONITORS},
     **{name: config(name) for name in FAMILIES},
     "retrained": config("digits_retrain.yaml"),
+    **{name: task(name) for name in TASKS},
     "averaged weights": config("ptb_recurrent_retrain.yaml", max_epochs=4)._replace(
         callbacks=lambda: [AverageWeights(nonmono=0)]
     ),

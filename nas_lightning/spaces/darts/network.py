@@ -18,9 +18,8 @@ from nas_lightning.architecture import (
     RetrainNetwork,
 )
 from nas_lightning.errors import UsageError
-from nas_lightning.layers.auxiliary import auxiliary_builder
 from nas_lightning.layers.drop_path import with_drop_path
-from nas_lightning.layers.heads import ClassificationHead
+from nas_lightning.layers.heads import HeadName, make_heads
 from nas_lightning.layers.own import build_primitive
 from nas_lightning.layers.primitives import (
     RETRAIN_NORM,
@@ -29,7 +28,7 @@ from nas_lightning.layers.primitives import (
     relu_conv_norm,
 )
 from nas_lightning.layers.stack import CellModule, CellStack, Place
-from nas_lightning.layers.stems import STEMS, StemName, auxiliary_cell, feature_sizes
+from nas_lightning.layers.stems import STEMS, StemName, feature_sizes
 from nas_lightning.ranges import DEPTH, WIDTH, check
 from nas_lightning.spaces.darts.space import cell_kinds, layer_kinds, reductions
 
@@ -108,7 +107,7 @@ def _path(kept: NodeInput, channels: int, reduction: bool) -> nn.Module:
 
 
 class CellNetwork(CellStack, RetrainNetwork):
-    """A stack of a genotype's cells, with a classification head.
+    """A stack of a genotype's cells, with a head.
 
     Args:
         genotype: Genotype with the cells.
@@ -119,6 +118,7 @@ class CellNetwork(CellStack, RetrainNetwork):
         layers: Number of cells.
         stem: Name of the stem.
         auxiliary: Add the auxiliary head after the second reduction cell.
+        head: `classification` for an output for each image, `dense` for one at each pixel.
 
     Raises:
         UsageError: The sizes do not fit together, or a cell has no edges.
@@ -134,6 +134,7 @@ class CellNetwork(CellStack, RetrainNetwork):
         layers: int = 20,
         stem: StemName = "cifar",
         auxiliary: bool = False,
+        head: HeadName = "classification",
     ) -> None:
         kinds = layer_kinds(tuple(genotype.cells), layers)
         roles = cell_kinds(layers)
@@ -148,19 +149,21 @@ class CellNetwork(CellStack, RetrainNetwork):
             return DiscreteCell(genotype.cells[place.kind], *place[1:])
 
         multiplier = 3 if stem == "cifar" else 1
-        size = sizes[auxiliary_cell(layers)] if auxiliary else None
+        heads = make_heads(head, num_classes, image_size, sizes, stem, auxiliary)
         super().__init__(
             STEMS[stem](in_channels, channels, multiplier),
             kinds,
             reductions(roles),
             channels,
             make_cell,
-            functools.partial(ClassificationHead, out_features=num_classes),
-            auxiliary_builder(num_classes, stem, size),
+            *heads,
         )
 
     def forward(self, x: Tensor) -> tuple[Any, Any]:
-        """Return logits (B, num_classes) and, in training with an auxiliary head, its logits."""
+        """Return the head's output and, in training, the auxiliary head's output or `None`.
+
+        They are logits (B, num_classes) or, of a dense head, (B, num_classes, H, W).
+        """
         return self.run(x)
 
 
@@ -172,6 +175,8 @@ class DartsNetwork(NetworkFactory):
         channels: Channels C of the first cell.
         layers: Number of cells. Individually searched cells need exactly their number.
         stem: `cifar` or `imagenet`.
+        head: `classification` for an output for each image, `dense` for one at each pixel, such as
+            in segmentation.
 
     Raises:
         UsageError: A size is out of range.
@@ -179,10 +184,17 @@ class DartsNetwork(NetworkFactory):
 
     channels_last = True
 
-    def __init__(self, channels: int = 36, layers: int = 20, stem: StemName = "cifar") -> None:
+    def __init__(
+        self,
+        channels: int = 36,
+        layers: int = 20,
+        stem: StemName = "cifar",
+        head: HeadName = "classification",
+    ) -> None:
         self.channels = channels
         self.layers = layers
         self.stem: StemName = stem
+        self.head: HeadName = head
         check(self, channels=WIDTH, layers=DEPTH)
 
     def build(
@@ -198,4 +210,5 @@ class DartsNetwork(NetworkFactory):
             self.layers,
             self.stem,
             auxiliary,
+            self.head,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,8 +9,7 @@ from torch import Tensor, nn
 
 from nas_lightning.architecture import SearchSpace
 from nas_lightning.errors import UsageError
-from nas_lightning.layers.auxiliary import auxiliary_builder
-from nas_lightning.layers.heads import ClassificationHead
+from nas_lightning.layers.heads import HeadName, make_heads
 from nas_lightning.layers.primitives import NormRule
 from nas_lightning.layers.stack import CellStack, Place
 from nas_lightning.layers.stems import (
@@ -19,7 +17,6 @@ from nas_lightning.layers.stems import (
     CifarStem,
     ImageNetStem,
     StemName,
-    auxiliary_cell,
     feature_sizes,
 )
 from nas_lightning.ranges import DEPTH, MIXED_WIDTH, NODES, WIDTH, check
@@ -76,7 +73,10 @@ class CellSupernet(CellStack, Supernet):
         self.execution = execution
 
     def forward(self, x: Tensor, mixing: Mixing) -> Any:
-        """Return the head's output, logits (B, num_classes), for images (B, in_channels, H, W)."""
+        """Return the head's output for images (B, in_channels, H, W).
+
+        It is logits (B, num_classes) or, of a dense head, (B, num_classes, H, W).
+        """
         return self.with_auxiliary(x, mixing)[0]
 
     def with_auxiliary(self, x: Tensor, mixing: Mixing) -> tuple[Any, Any]:
@@ -118,6 +118,8 @@ class DartsSupernet(SupernetFactory):
             False, every pass uses the statistics of its own batch, as in the paper.
         individual: Search every cell individually, with its own α and β. If False, all normal
             cells share α and β, and so do all reduction cells.
+        head: `classification` for an output for each image, `dense` for one at each pixel, such as
+            in segmentation.
 
     Raises:
         UsageError: A size is out of range, or an operation is unknown or repeated.
@@ -135,6 +137,7 @@ class DartsSupernet(SupernetFactory):
         primitives: Sequence[str] = DARTS_PRIMITIVES,
         running_stats: bool = False,
         individual: bool = False,
+        head: HeadName = "classification",
     ) -> None:
         self.channels = channels
         self.layers = layers
@@ -143,6 +146,7 @@ class DartsSupernet(SupernetFactory):
         self.nodes = nodes
         self.running_stats = running_stats
         self.individual = individual
+        self.head: HeadName = head
         check(self, channels=MIXED_WIDTH, layers=DEPTH)
         check(self, stem_multiplier=WIDTH, nodes=NODES)
         self._space: DartsSpace | IndividualDartsSpace = (
@@ -180,16 +184,21 @@ class DartsSupernet(SupernetFactory):
         stem = STEMS[self.stem](
             data_spec["in_channels"], self.channels, self.stem_multiplier, self.running_stats
         )
-        classes = data_spec["num_classes"]
-        size = sizes[auxiliary_cell(self.layers)] if auxiliary else None
+        heads = make_heads(
+            self.head,
+            data_spec["num_classes"],
+            data_spec["image_size"],
+            sizes,
+            self.stem,
+            auxiliary,
+        )
         return CellSupernet(
             self.space,
             stem,
             layer_kinds(self.space.kinds, self.layers),
             reductions(roles),
             self.channels,
-            functools.partial(ClassificationHead, out_features=classes),
-            auxiliary_builder(classes, self.stem, size),
+            *heads,
             k,
             norm,
             execution,
