@@ -2,6 +2,7 @@
 
 from nas_lightning.layers.auxiliary import AuxiliaryHead
 from nas_lightning.layers.heads import ClassificationHead, DenseHead
+from nas_lightning.layers.mbconv import MBConv, conv_norm
 from nas_lightning.layers.own import (
     build_primitive,
     primitive_names,
@@ -17,9 +18,11 @@ __all__ = [
     "CellStack",
     "ClassificationHead",
     "DenseHead",
+    "MBConv",
     "NormRule",
     "Place",
     "build_primitive",
+    "conv_norm",
     "primitive_names",
     "primitive_sources",
     "register_primitive",

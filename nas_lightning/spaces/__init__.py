@@ -25,6 +25,7 @@ from nas_lightning.spaces.darts import (
     layer_kinds,
 )
 from nas_lightning.spaces.genotypes import PUBLISHED, load_genotype
+from nas_lightning.spaces.mobile import MOBILE_CANDIDATES, MobileNetwork, MobileSpace
 from nas_lightning.spaces.nas_bench_201 import (
     NAS_BENCH_201_PRIMITIVES,
     NasBench201Network,
@@ -65,6 +66,7 @@ from nas_lightning.spaces.registry import (
 
 __all__ = [
     "DARTS_PRIMITIVES",
+    "MOBILE_CANDIDATES",
     "NAS_BENCH_201_PRIMITIVES",
     "PUBLISHED",
     "RECONSTRUCTION_PRIMITIVES",
@@ -86,6 +88,8 @@ __all__ = [
     "MixedLanguageModel",
     "MixedNetwork",
     "MixedReconstruction",
+    "MobileNetwork",
+    "MobileSpace",
     "NasBench201Network",
     "NasBench201Space",
     "NasBench201Supernet",

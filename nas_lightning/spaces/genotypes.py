@@ -11,6 +11,7 @@ from typing import Any
 # importing a shipped space registers its family
 import nas_lightning.spaces.choice
 import nas_lightning.spaces.darts
+import nas_lightning.spaces.mobile
 import nas_lightning.spaces.nas_bench_201
 import nas_lightning.spaces.reconstruction
 import nas_lightning.spaces.recurrent  # noqa: F401 (see above)

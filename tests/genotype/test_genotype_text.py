@@ -11,7 +11,7 @@ from nas_lightning.spaces import PUBLISHED, load_genotype
 from nas_lightning.spaces.nas_bench_201 import from_string
 
 CELLS = [name for name, genotype in PUBLISHED.items() if "normal" in genotype.cells]
-RECURRENT = [name for name in PUBLISHED if name not in CELLS]
+RECURRENT = [name for name, genotype in PUBLISHED.items() if "recurrent" in genotype.cells]
 NB201 = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|"
 
 

@@ -49,7 +49,8 @@ class ChoiceSupernet(SupernetFactory):
     Args:
         network: Import path of the network, a subclass of `torch.nn.Module`, such as
             `my_net.MyNet`. Its `forward` takes the inputs of the task and returns the output that
-            the task expects.
+            the task expects. Its class may name a subclass of `ChoiceSpace` as `search_space`,
+            whose family then serves its genotypes.
         arguments: Arguments of its constructor. Those that have the name of an entry of the data's
             sizes, such as `in_channels` and `num_classes`, are set from the data.
         running_stats: Batch norms keep running statistics. If False, every pass uses the
@@ -88,7 +89,8 @@ class ChoiceSupernet(SupernetFactory):
         found = choices_of(network)
         choices = {name: list(group[0].names) for name, group in found.items()}
         skips = {name: skips for name, group in found.items() if (skips := _skips(group))}
-        return ChoiceSpace(self.network, self.arguments or {}, choices, skips or None)
+        kind: type[ChoiceSpace] = getattr(type(network), "search_space", ChoiceSpace)
+        return kind(self.network, self.arguments or {}, choices, skips or None)
 
     def build(
         self,
