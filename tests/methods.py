@@ -10,6 +10,7 @@ from _pytest.mark.structures import ParameterSet
 
 import nas_lightning.strategies
 from nas_lightning.search import SearchStrategy
+from nas_lightning.spaces import DartsNetwork
 from nas_lightning.strategies import (
     GDAS,
     SNAS,
@@ -22,6 +23,7 @@ from nas_lightning.strategies import (
     FairDARTS,
     Neumann,
     PartialChannels,
+    ResourcePenalty,
     RobustDARTS,
     SingleLevel,
     TwoStage,
@@ -34,6 +36,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "PartialChannels": {"k": 2},
     "TwoStage": {"edge_epochs": 1},
     "Backtracking": {"start": -10, "rate": 0.1, "coefficient": 0.04},
+    "ResourcePenalty": {"resource": "parameters", "budget": 7.5e5},
     "ExponentiatedGradient": {"edges": True, "entropy": 0.01},
     # they change a run by ending it before its third epoch
     "DartsPlus": {"criterion": "skips", "skips": 1},
@@ -71,6 +74,10 @@ METHODS: dict[str, tuple[SearchStrategy, ...]] = {
     "binary_gates_second_order": (BinaryGates(), Unrolled()),
     "fair_darts": (FairDARTS(),),
     "two_stage": (EdgeNormalization(), TwoStage(1)),
+    "budget": (
+        EdgeNormalization(),
+        ResourcePenalty("parameters", 2500, weight=0.5, network=DartsNetwork(4, 3)),
+    ),
     "amended_gaea_two_stage": (
         ExponentiatedGradient(edges=True),
         AmendedGradient(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,10 @@ class Genotype:
         return self.space.name == other.space.name and self.cells == other.cells
 
     __hash__ = None  # type: ignore[assignment] # cells are a mapping
+
+    def with_provenance(self, entries: Mapping[str, Any]) -> Genotype:
+        """Return the genotype with more entries in its provenance."""
+        return replace(self, provenance={**self.provenance, **entries}) if entries else self
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""

@@ -23,6 +23,7 @@ from nas_lightning.runs.record_file import read_record
 from nas_lightning.runs.retraining import retrain_command
 from nas_lightning.search import SearchModule
 from nas_lightning.search.genotype_writer import FILE
+from nas_lightning.strategies.budgets import verdict
 from nas_lightning.training.checkpoints import read_checkpoint
 from nas_lightning.training.epochs import reached
 
@@ -77,6 +78,8 @@ def _search(trainer: Trainer, run_dir: Path, config: Mapping[str, Any]) -> Itera
     genotype = Genotype.load(run_dir / FILE)
     yield from in_words(genotype)
     yield ""
+    if (kept := verdict(genotype)) is not None:
+        yield _row("budget", kept)
     yield _row("genotype", run_dir / FILE)
     if config["pictures"] and (drawing := _drawn(genotype, run_dir / DRAWING)):
         yield _row("drawing", drawing)

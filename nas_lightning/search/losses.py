@@ -84,7 +84,7 @@ class Losses:
         inputs = self.streams.inputs(self.outer_stream, half)
         output = self.supernet(inputs, self.arch.sample("arch"))
         task_loss = self.task.loss(output, half)
-        return Pass(output, task_loss, task_loss + self.plan.penalty(self.arch))
+        return Pass(output, task_loss, self.plan.outer_loss(task_loss, self.arch))
 
     def detached(self, found: Pass) -> Pass:
         """Return the result of a pass without its graph."""

@@ -108,7 +108,7 @@ class SearchModule(SupernetStage):
         self.strategies = list(strategies or ())
         self.factory = supernet
         self.space = supernet.space_of(data_spec)
-        self.plan = plan = SearchPlan(self.space, self.strategies, arch_optimizer)
+        self.plan = plan = SearchPlan(self.space, self.strategies, arch_optimizer, data_spec)
         k, execution = plan[slots.PARTIAL_CHANNELS], plan[slots.CELL_EXECUTION]
         self.supernet = supernet.build(data_spec, k, auxiliary_weight > 0, execution)
         self.parts = SupernetParts(self.supernet)
@@ -186,6 +186,8 @@ class SearchModule(SupernetStage):
         found = derive(self.arch, self.plan[slots.DISCRETIZER], origin)
         for strategy in self.strategies:
             found = strategy.choose_genotype(self, found)
+        for strategy in self.strategies:
+            found = found.with_provenance(strategy.provenance(self, found))
         return found
 
     def settings(self, data: object) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar, cast
 
 from lightning.pytorch.cli import OptimizerCallable
@@ -40,6 +40,8 @@ T = TypeVar("T")
 
 Penalty = Callable[[ArchitectureParameters], Tensor]
 """Architecture parameters → term () that is added to the outer loss."""
+LossWrapper = Callable[[Tensor, ArchitectureParameters], Tensor]
+"""Outer loss () and architecture parameters → another outer loss ()."""
 
 
 class Planner(Protocol):
@@ -56,6 +58,9 @@ class Planner(Protocol):
     def configure(self, plan: SearchPlan) -> None:
         """Fill or wrap slots of the plan."""
 
+    def verify(self, plan: SearchPlan) -> None:
+        """Check the complete plan."""
+
 
 class SearchPlan:
     """The decisions of a search, slot by slot. Without strategies it is first-order DARTS.
@@ -64,6 +69,7 @@ class SearchPlan:
         space: The search space, for strategies that need its structure.
         strategies: The strategies, which configure the plan in this order.
         arch_optimizer: The architecture optimizer of the configuration, if it names one.
+        data_spec: Sizes of the data, for strategies that need them.
 
     Raises:
         UsageError: Strategies conflict, or a strategy requires a slot that none of them fills.
@@ -74,8 +80,10 @@ class SearchPlan:
         space: SearchSpace,
         strategies: Sequence[Planner],
         arch_optimizer: OptimizerCallable | None = None,
+        data_spec: Mapping[str, Any] | None = None,
     ) -> None:
         self.space = space
+        self.data_spec = dict(data_spec or {})
         self.strategies = tuple(strategies)  # so that a strategy can refuse another one
         self._values: dict[Slot[Any], Any] = {
             OP_RELAXATION: SoftmaxOps(),
@@ -93,6 +101,7 @@ class SearchPlan:
             self._filled[ARCH_OPTIMIZER] = "the configuration"
         self._wrapped: dict[Slot[Any], list[tuple[Callable[[Any], Any], Planner]]] = {}
         self._penalties: list[tuple[Penalty, Planner]] = []
+        self._losses: list[tuple[LossWrapper, Planner]] = []
         repeated = [kind.__name__ for kind, n in Counter(map(type, strategies)).items() if n > 1]
         if repeated:
             raise UsageError(f"conflicting strategies: {repeated[0]} is listed more than once")
@@ -101,6 +110,7 @@ class SearchPlan:
         for strategy in strategies:
             for slot in strategy.requires:
                 self._require(slot, strategy)
+            strategy.verify(self)
 
     def __getitem__(self, slot: Slot[T]) -> T:
         """Return the value of a slot, with its wrappers applied in the order of the strategies."""
@@ -135,6 +145,16 @@ class SearchPlan:
         """Add a term to the outer loss."""
         self._penalties.append((penalty, by))
 
+    def wrap_loss(self, wrapper: LossWrapper, by: Planner) -> None:
+        """Apply `wrapper` to the outer loss, before penalties are added."""
+        self._losses.append((wrapper, by))
+
+    def outer_loss(self, loss: Tensor, arch: ArchitectureParameters) -> Tensor:
+        """Return the outer loss (): the loss of the task, wrapped, plus the penalties."""
+        for wrapper, _ in self._losses:
+            loss = wrapper(loss, arch)
+        return loss + self.penalty(arch)
+
     def penalty(self, arch: ArchitectureParameters) -> Tensor | float:
         """Return the sum of all penalties."""
         return sum((penalty(arch) for penalty, _ in self._penalties), start=0.0)
@@ -165,6 +185,7 @@ class SearchPlan:
             shown = _short(self[slot])
             wrappers = "".join(f", wrapped by {w!r}" for _, w in self._wrapped.get(slot, []))
             lines.append(f"{slot.name:<24} {shown:<20} {by!s}{wrappers}")
+        lines += [f"{'outer loss':<24} {'':<20} wrapped by {by!r}" for _, by in self._losses]
         lines += [f"{'penalty':<24} {'':<20} {by!r}" for _, by in self._penalties]
         return "\n".join(lines)
 

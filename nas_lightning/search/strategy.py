@@ -74,6 +74,9 @@ class SearchStrategy(Callback):
     def configure(self, plan: SearchPlan) -> None:
         """Fill or wrap slots of the plan. Called once, when the module is constructed."""
 
+    def verify(self, plan: SearchPlan) -> None:
+        """Check the complete plan, after all strategies have configured it."""
+
     def allow_arch_step(self, module: Any) -> bool:
         """Return True if α and β may be stepped in this batch. All strategies must agree."""
         return True
@@ -88,6 +91,13 @@ class SearchStrategy(Callback):
         called on loaded checkpoints.
         """
         return genotype
+
+    def provenance(self, module: Any, genotype: Genotype) -> Mapping[str, Any]:
+        """Return entries for the provenance of the genotype of the search; by default none.
+
+        They are written to `genotype.json`, so they are plain data.
+        """
+        return {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Check that the strategy is listed in the module's `strategies`.

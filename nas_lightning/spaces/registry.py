@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, TypeVar
 
+import torch
+
 from nas_lightning.architecture import Genotype, NetworkFactory, SearchSpace
+from nas_lightning.architecture.counting import cell_prices
+from nas_lightning.architecture.prices import Prices
+from nas_lightning.architecture.resources import Resource
 from nas_lightning.architecture.space_files import named_space
 from nas_lightning.errors import GenotypeError, UsageError
 from nas_lightning.imports import import_object
@@ -65,6 +70,39 @@ class SpaceFamily:
     def describe(cls, genotype: Genotype) -> dict[str, Any]:
         """Return further names of a genotype, for `nas info`."""
         return {}
+
+    @classmethod
+    def inputs(cls, data_spec: Mapping[str, Any]) -> Any:
+        """Return the input of a network for one sample, on the device `meta`; images by default.
+
+        Returns:
+            The input, or `None` if the data does not say its size.
+        """
+        size = data_spec.get("image_size")
+        if not isinstance(size, int) or "in_channels" not in data_spec:
+            return None
+        return torch.empty(1, data_spec["in_channels"], size, size, device="meta")
+
+    @classmethod
+    def prices(
+        cls,
+        space: SearchSpace,
+        network: NetworkFactory,
+        data_spec: Mapping[str, Any],
+        resource: Resource,
+    ) -> Prices:
+        """Return the cost of every network of the space, for budgets.
+
+        Args:
+            space: A space of this family.
+            network: Factory of the network.
+            data_spec: Sizes of the data.
+            resource: The resource that is counted.
+
+        Raises:
+            UsageError: The resource cannot be counted in this space.
+        """
+        return cell_prices(space, network, data_spec, resource, cls.inputs(data_spec))
 
     @classmethod
     def read_text(cls, text: str) -> Genotype | None:

@@ -14,6 +14,7 @@ from nas_lightning.strategies.fair import FairDARTS
 from nas_lightning.strategies.gumbel import GDAS, SNAS
 from nas_lightning.strategies.neumann import Neumann
 from nas_lightning.strategies.partial_channels import PartialChannels
+from nas_lightning.strategies.resource_penalty import ResourcePenalty
 from nas_lightning.strategies.robust import RobustDARTS
 from nas_lightning.strategies.single_level import SingleLevel
 from nas_lightning.strategies.two_stage import TwoStage
@@ -35,6 +36,7 @@ __all__ = [
     "Neumann",
     "PartialChannels",
     "ReferenceCell",
+    "ResourcePenalty",
     "RobustDARTS",
     "SingleLevel",
     "TwoStage",

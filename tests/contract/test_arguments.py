@@ -39,6 +39,7 @@ GIVEN: dict[str, dict[str, Any]] = {
     "ExponentiatedGradientOptimizer": {"params": [torch.zeros(2)]},
     "IndividualDartsSpace": {"layers": 3},
     "Inpainting": {"size": 8},
+    "ResourcePenalty": {"resource": "macs", "budget": 1e6},
     "RetrainModule": {"data_spec": SPEC, "genotype": "DARTS_V2", "auxiliary_weight": 0.0},
     "SearchModule": {"data_spec": SPEC, "supernet": tiny_supernet()},
 }
@@ -53,7 +54,7 @@ ZERO = {
     "label_smoothing", "lr",
     "max_extra", "noise", "nonmono", "num_workers", "patience", "rate of Backtracking", "seed",
     "slowness", "start", "tail_epochs", "terms", "threshold of FairDARTS", "val_fraction",
-    "warmup_epochs", "weight",
+    "warmup", "warmup_epochs", "weight",
 }  # fmt: skip
 """Arguments that may be 0."""
 NEGATIVE = {"center", "ignore_index", "start"}

@@ -1,5 +1,6 @@
 """What a run says at its end: the result, and commands that really run."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -181,3 +182,20 @@ def test_own_data_gets_the_configuration_for_images_of_its_size(size: int, neare
     line = retrain_command(config, genotype, Path("x"), 1000, size)
     assert f"--config {nearest}_retrain " in line
     assert "--data nas_lightning.data.Synthetic --data.mode retrain --data.seed 3" in line
+
+
+def test_a_search_with_a_budget_says_whether_its_cells_keep_it(nas: Nas, work: Path) -> None:
+    line = "fit --config search --config methods/budget --run_dir runs/small"
+    refused = nas(f"{line} --model.strategies.budget 1k")
+    assert refused.code == 2
+    assert "keeps the budget of 1k parameters: they have " in refused.err
+    assert not (work / "runs/small/genotype.json").exists()
+    searched = nas(f"{line} --model.strategies.budget 900k")
+    assert searched.code == 0, searched.err
+    found = Genotype.load(work / "runs/small/genotype.json").provenance["budget"]
+    assert found["resource"] == "parameters"
+    kept = found["cost"] <= found["budget"] == 900_000
+    said = rows(searched.out)["budget"]
+    assert said.startswith("kept: " if kept else "exceeded by ")
+    counted = nas("info runs/small/genotype.json --classes 4 --json").out
+    assert found["cost"] == json.loads(counted)["parameters"]

@@ -24,7 +24,7 @@ from tests.conftest import SPEC, SearchFactory, TrainerFactory
 from tests.methods import fresh, rest_long
 from tests.search.tracing import FROM_HOST, Traces
 
-REPLAYED = {"darts", "pcdarts", "idarts", "gaea_darts", "gaea_pcdarts", "fair_darts"}
+REPLAYED = {"darts", "pcdarts", "idarts", "gaea_darts", "gaea_pcdarts", "fair_darts", "budget"}
 WHY_NOT = {
     "amended": "reads numbers on the host",
     "darts_second_order": "reads numbers on the host",
@@ -86,7 +86,7 @@ def fit(
     return torch.stack(trace.steps)
 
 
-@pytest.mark.parametrize("method", rest_long(sorted(REPLAYED), keep=["idarts"]))
+@pytest.mark.parametrize("method", rest_long(sorted(REPLAYED), keep=["budget", "idarts"]))
 def test_a_replayed_search_is_the_same(
     method: str, make_search: SearchFactory, make_trainer: TrainerFactory
 ) -> None:

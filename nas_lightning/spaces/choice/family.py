@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from nas_lightning.architecture import SearchSpace
+import torch
+
+from nas_lightning.architecture import NetworkFactory, SearchSpace
+from nas_lightning.architecture.prices import Prices
+from nas_lightning.architecture.resources import Resource
+from nas_lightning.errors import UsageError
 from nas_lightning.spaces.choice.network import ChoiceNetwork
+from nas_lightning.spaces.choice.prices import choice_prices
 from nas_lightning.spaces.choice.space import ChoiceSpace
 from nas_lightning.spaces.choice.supernet import ChoiceSupernet
 from nas_lightning.spaces.registry import SpaceFamily, register_space
@@ -26,3 +32,24 @@ class Choices(SpaceFamily):
         """Return the network that was searched, and its arguments."""
         assert isinstance(space, ChoiceSpace)
         return {"network": space.network, "arguments": space.arguments}
+
+    @classmethod
+    def prices(
+        cls,
+        space: SearchSpace,
+        network: NetworkFactory,
+        data_spec: Mapping[str, Any],
+        resource: Resource,
+    ) -> Prices:
+        """Return the cost of every network that the choices contain.
+
+        Raises:
+            UsageError: The factory builds other networks, or the resource cannot be counted.
+        """
+        if not isinstance(network, ChoiceNetwork):
+            raise UsageError(
+                f"the networks of {space.name} are built by ChoiceNetwork, found {network}"
+            )
+        with torch.device("meta"):
+            opened = network.open(space, data_spec)
+        return choice_prices(opened, resource, cls.inputs(data_spec))

@@ -8,7 +8,7 @@ from typing import Any, final
 
 from torch import nn
 
-from nas_lightning.architecture import Genotype
+from nas_lightning.architecture import Genotype, SearchSpace
 from nas_lightning.architecture.genotype_cells import chosen_candidates
 from nas_lightning.architecture.network import NetworkFactory, RetrainNetwork
 from nas_lightning.errors import UsageError
@@ -86,14 +86,22 @@ class ChoiceNetwork(NetworkFactory):
             UsageError: The genotype belongs to another space, an auxiliary head is requested, or
                 the network cannot be built or has other choices.
         """
-        space = genotype.space
+        network = self.open(genotype.space, data_spec)
+        if auxiliary:
+            path = self.network or type(network).__name__
+            raise UsageError(f"{path} has no auxiliary head: set auxiliary_weight to 0")
+        return FrozenNetwork(freeze(network, genotype))
+
+    def open(self, space: SearchSpace, data_spec: Mapping[str, Any]) -> nn.Module:
+        """Build the network with its choices, in the size of the frozen one.
+
+        Raises:
+            UsageError: The space is that of other networks, or the network cannot be built.
+        """
         if not isinstance(space, ChoiceSpace):
             raise UsageError(
                 f"ChoiceNetwork needs a genotype of a network with choices, found a genotype of "
                 f"{space.name}"
             )
-        path = self.network or space.network
-        if auxiliary:
-            raise UsageError(f"{path} has no auxiliary head: set auxiliary_weight to 0")
         arguments = {**space.arguments, **(self.arguments or {})}
-        return FrozenNetwork(freeze(build_network(path, arguments, data_spec), genotype))
+        return build_network(self.network or space.network, arguments, data_spec)

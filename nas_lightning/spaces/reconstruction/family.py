@@ -26,3 +26,10 @@ class Reconstruction(SpaceFamily):
         "_for_signals": {"dims": 1},
         "_for_images": {"dims": 2},
     }
+
+    @classmethod
+    def inputs(cls, data_spec: Mapping[str, Any]) -> None:
+        """Return `None`: only parameters are counted.
+
+        Operations on a state share the gradient of its data term, so multiply-adds do not add up.
+        """

@@ -1,0 +1,71 @@
+"""Budgets: amounts of a resource in configurations and messages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from nas_lightning.architecture import Genotype
+from nas_lightning.architecture.resources import MultiplyAdds, Parameters, Resource
+from nas_lightning.errors import UsageError
+from nas_lightning.ranges import LARGEST, POSITIVE
+from nas_lightning.text import few, shown
+
+RESOURCES: Mapping[str, type[Resource]] = {
+    resource.name: resource for resource in (MultiplyAdds, Parameters)
+}
+"""Resources by name."""
+FORM = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z]*)\s*")
+
+
+def amount(owner: str, budget: object, resource: type[Resource]) -> float:
+    """Return the number of a budget such as `3.2M`, in the unit of its resource.
+
+    Args:
+        owner: Name of the class whose argument it is, for the message.
+        budget: A number, or a text of a number and a suffix.
+        resource: The resource.
+
+    Raises:
+        UsageError: It is not positive, or has another unit.
+    """
+    if not isinstance(budget, str):
+        if budget in POSITIVE:
+            return float(budget)  # type: ignore[arg-type] # the range has real numbers only
+        raise UsageError(f"{owner}: budget {POSITIVE.why_not(budget)}")
+    found = FORM.fullmatch(budget)
+    units = resource.units
+    if found is None or found[2] not in units:
+        known = few([unit for unit in units if unit])
+        raise UsageError(
+            f"{owner}: budget must be a number of {resource.unit}, alone or with {known}, found "
+            f"{shown(budget)}"
+        )
+    number = float(found[1]) * units[found[2]]
+    if not 0 < number <= LARGEST:
+        raise UsageError(f"{owner}: budget must be above 0, found {shown(budget)}")
+    return number
+
+
+def quantity(number: float, resource: type[Resource]) -> str:
+    """Return an amount of a resource with its unit, such as `3.35M parameters`."""
+    for suffix in ("G", "M", "k"):
+        if suffix in resource.units and number >= resource.units[suffix]:
+            return f"{number / resource.units[suffix]:.4g}{suffix} {resource.unit}"
+    return f"{number:.4g} {resource.unit}"
+
+
+def verdict(genotype: Genotype) -> str | None:
+    """Return whether a genotype keeps the budget of its search; `None` if it had none.
+
+    It is read from the entry `budget` of the provenance, which `ResourcePenalty` writes.
+    """
+    found = genotype.provenance.get("budget")
+    if not isinstance(found, Mapping) or found.get("resource") not in RESOURCES:
+        return None
+    resource = RESOURCES[found["resource"]]
+    cost, budget = found.get("cost"), found.get("budget")
+    if not isinstance(cost, int | float) or not isinstance(budget, int | float):
+        return None
+    said = "kept" if cost <= budget else f"exceeded by {100 * (cost / budget - 1):.2g} %"
+    return f"{said}: {quantity(cost, resource)}, of at most {quantity(budget, resource)}"
