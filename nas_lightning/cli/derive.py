@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas_lightning.cli.verb_parser import VerbParser, path
 from nas_lightning.errors import CheckpointError
-from nas_lightning.runs.messages import TYPES
 
 if TYPE_CHECKING:
     from nas_lightning.architecture import Genotype
@@ -40,34 +38,16 @@ def derive_genotype(source: Path | str) -> Genotype:
 
     Raises:
         CheckpointError: It is not a readable checkpoint of a search.
-        UsageError: The run directory holds no checkpoint.
+        UsageError: There is none, or the run directory holds no checkpoint.
     """
-    from nas_lightning.runs.directory import CHECKPOINTS, default_checkpoint
+    from nas_lightning.runs.rebuilt import checkpoint_of, rebuilt
     from nas_lightning.search import SearchModule
     from nas_lightning.training.checkpoints import KEY, read_checkpoint
 
-    file = Path(source)
-    if file.is_dir():
-        file = file / CHECKPOINTS / f"{default_checkpoint(file)}.ckpt"
+    file = checkpoint_of(Path(source))
     checkpoint = read_checkpoint(file)
     kind = checkpoint[KEY]["kind"]
     if kind != "search":
         raise CheckpointError(f"{file} is a checkpoint of a {kind}: name one of a search")
-    try:
-        module = SearchModule.load_from_checkpoint(file, map_location="cpu", weights_only=True)
-        return module.genotype(epoch=checkpoint.get("epoch"), checkpoint=str(file))
-    except CheckpointError:
-        raise
-    except Exception as error:  # of many classes, on arbitrary content
-        raise CheckpointError(f"{file} is not valid: at {_reason(str(error))}") from error
-
-
-def _reason(text: str) -> str:
-    """Return the place in a checkpoint at which a module cannot be built, and the reason."""
-    if "loading state_dict" in text:
-        return "$.state_dict: the tensors are not those of the module"
-    keys = [key.removeprefix("module.") for key in re.findall(r'Parser key "([^"]+)"', text)]
-    place = ".".join(["$.hyper_parameters", *keys])
-    found = re.search(r"Expected a <class '(\w+)'>", text)
-    wanted = TYPES.get(found[1]) if found else None
-    return f"{place}: " + (f"expected {wanted}" if wanted else "no module can be built from it")
+    module = rebuilt(SearchModule, file)
+    return module.genotype(epoch=checkpoint.get("epoch"), checkpoint=str(file))

@@ -36,6 +36,7 @@ VERBS: dict[str, Verb] = {
     "validate": Verb("run", "metrics on the validation data", "fit"),
     "test": Verb("run", "metrics on the test data (of a search: one-shot)", "fit"),
     "predict": Verb("run", "predictions for the test data, as a file", "fit"),
+    "export": Verb("run", "a retrained network as a .pt2, .onnx or .pt file", "export"),
     "submit": Verb("run", "fit as a job of a SLURM cluster", "submit"),
     "study": Verb("run", "search over many seeds, retrain, compare, report", "study"),
     "derive": Verb("look", "read the genotype off a checkpoint", "derive"),

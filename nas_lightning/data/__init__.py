@@ -11,6 +11,7 @@ from nas_lightning.data.in_memory import InMemoryImages
 from nas_lightning.data.inverse import InverseData, Measurements
 from nas_lightning.data.photographs import Photographs
 from nas_lightning.data.preparation import Preparation
+from nas_lightning.data.preprocessing import Preprocessing
 from nas_lightning.data.sampler import EpochSampler
 from nas_lightning.data.signals import Signals
 from nas_lightning.data.split import split_indices
@@ -38,6 +39,7 @@ __all__ = [
     "Measurements",
     "Photographs",
     "Preparation",
+    "Preprocessing",
     "Signals",
     "Synthetic",
     "SyntheticText",

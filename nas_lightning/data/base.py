@@ -10,6 +10,7 @@ from torchvision.transforms import v2
 from nas_lightning.data.classes import absent_classes, listed, named, refuse_absent
 from nas_lightning.data.dataset import AugmentedDataset, LabelledImages
 from nas_lightning.data.halves import HalvedData, Part, Separate
+from nas_lightning.data.preprocessing import Preprocessing
 from nas_lightning.data.transforms import Cutout
 from nas_lightning.ranges import at_least, check
 
@@ -49,6 +50,15 @@ class ImageData(HalvedData[LabelledImages], ABC):
     @abstractmethod
     def eval_transform(self) -> list[nn.Module]:
         """Return the steps from a stored image to a tensor, without randomness."""
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """The steps from an image file to x in evaluation; `None` if x are not images of files.
+
+        Checkpoints record them. They must give what `eval_transform` gives, so a class that
+        overrides that method overrides this property too.
+        """
+        return None
 
     def setup(self, stage: str | None = None) -> None:
         """Open the sets of a stage once, and check their labels.

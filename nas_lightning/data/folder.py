@@ -19,11 +19,13 @@ from nas_lightning.data.listing import (
     training_classes,
 )
 from nas_lightning.data.pixels import WHITE
+from nas_lightning.data.preprocessing import Preprocessing
 from nas_lightning.data.transforms import (
     NormalizeBytes,
     ToRGB,
     centre_crop_transform,
     resized_crop_transform,
+    shorter_side,
 )
 from nas_lightning.errors import DataError
 from nas_lightning.ranges import POSITIVE, at_least, check
@@ -112,6 +114,15 @@ class ImageFolder(ImageData):
     def meaning(self) -> dict[str, Any]:
         """Mean and deviation of the normalisation, and what transparent pixels show."""
         return {"mean": _MEAN, "std": _STD, "background": self.background}
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """What `eval_transform` does; `None` for a class with one of its own."""
+        if type(self).eval_transform is not ImageFolder.eval_transform:
+            return None
+        size = self.image_size
+        shorter = shorter_side(size)
+        return Preprocessing(size, shorter, "RGB", _MEAN, _STD, self.background, self.white)
 
     @property
     def broken(self) -> list[str]:

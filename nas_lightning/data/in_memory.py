@@ -11,6 +11,7 @@ from nas_lightning.data.dataset import TensorImages
 from nas_lightning.data.device_loader import DeviceImages, DeviceLoader
 from nas_lightning.data.loaders import Loader
 from nas_lightning.data.preparation import Preparation
+from nas_lightning.data.preprocessing import ORDER, Preprocessing
 from nas_lightning.data.sampler import EpochSampler
 from nas_lightning.errors import UsageError
 
@@ -49,6 +50,21 @@ class InMemoryImages(ImageData, ABC):
         """Mean and deviation of the normalisation, if there is one."""
         steps = self.preparation()
         return {"mean": steps.mean, "std": steps.std} if steps.mean else {}
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """Resizing to the size of the stored images, and the normalisation if there is one.
+
+        `None` without a normalisation, for images of other than one or three channels, and for a
+        class with an `eval_transform` of its own.
+        """
+        steps, spec = self.preparation(), self.data_spec
+        order = ORDER.get(spec["in_channels"])
+        own = type(self).eval_transform is not InMemoryImages.eval_transform
+        if not steps.mean or order is None or own:
+            return None
+        size = spec["image_size"]
+        return Preprocessing(size, size, order, steps.mean, steps.std)
 
     def train_transform(self) -> list[nn.Module]:
         """Return the steps from a stored image to an augmented tensor, except cutout."""

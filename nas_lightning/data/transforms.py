@@ -105,9 +105,15 @@ def imagenet_transform(size: int) -> list[nn.Module]:
 def centre_crop_transform(size: int) -> list[nn.Module]:
     """Return steps for photographs in evaluation: resizing and a centre crop.
 
-    The shorter side is resized to 8/7 of `size`, such as 256 pixels for a crop of 224.
-
     Args:
         size: Height and width of the result in pixels.
     """
-    return [v2.Resize(round(size * 8 / 7)), v2.CenterCrop(size)]
+    return [v2.Resize(shorter_side(size)), v2.CenterCrop(size)]
+
+
+def shorter_side(size: int) -> int:
+    """Return the shorter side in pixels to which a photograph is resized before its centre crop.
+
+    It is 8/7 of `size`, such as 256 pixels for a crop of 224.
+    """
+    return round(size * 8 / 7)

@@ -42,6 +42,7 @@ def stamp(
     space: str,
     data: Mapping[str, Any] | None = None,
     parts: Parts | None = None,
+    preprocessing: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the kind of run, the search space and the version into a checkpoint.
 
@@ -51,6 +52,7 @@ def stamp(
         space: Name of the search space.
         data: Meaning of inputs and outputs, see `nas_lightning.training.meaning`.
         parts: Parts of the run, see `nas_lightning.training.comparison`.
+        preprocessing: Steps from an image file to an input, as plain data, if the data has any.
     """
     checkpoint[KEY] = {
         "kind": kind,
@@ -58,6 +60,7 @@ def stamp(
         "version": __version__,
         "data": dict(data or {}),
         "parts": dict(parts or {}),
+        "preprocessing": None if preprocessing is None else dict(preprocessing),
     }
 
 

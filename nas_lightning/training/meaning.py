@@ -77,6 +77,28 @@ def class_names(data: object) -> tuple[str, ...] | None:
     return names
 
 
+def preprocessing(data: object) -> dict[str, Any] | None:
+    """Return the steps from an image file to an input as plain data, if a data module has any.
+
+    Args:
+        data: A data module, or `None`. Its attribute `preprocessing` is a
+            `nas_lightning.data.Preprocessing`, or missing.
+
+    Raises:
+        UsageError: The attribute is something else.
+    """
+    found = getattr(data, "preprocessing", None)
+    if found is None:
+        return None
+    if not hasattr(found, "to_dict"):
+        raise UsageError(
+            f"{type(data).__name__}: preprocessing must be a nas_lightning.data.Preprocessing, "
+            f"found {found!r:.60}"
+        )
+    steps = plain(found.to_dict())
+    return dict(steps)
+
+
 def in_short(found: Mapping[str, Any]) -> dict[str, Any]:
     """Return a meaning without its words, of which the number and a hash remain."""
     short = dict(found)

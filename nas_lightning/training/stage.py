@@ -26,7 +26,7 @@ from nas_lightning.training.batches import Batches
 from nas_lightning.training.comparison import record
 from nas_lightning.training.finite import FiniteSteps
 from nas_lightning.training.loaders import make_rebuildable
-from nas_lightning.training.meaning import check_meaning, meaning
+from nas_lightning.training.meaning import check_meaning, meaning, preprocessing
 from nas_lightning.training.position import training_position
 from nas_lightning.training.schedules import planned_epochs
 from nas_lightning.training.spec import DataSpec, checked_spec
@@ -244,7 +244,8 @@ class Stage(LightningModule, ABC):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save the description of the checkpoint and the state that a resumed run needs."""
         self.settle_steps()  # so that no checkpoint contains a diverged network
-        checkpoints.stamp(checkpoint, self.kind, self.space_name, self.meaning(), self.record())
+        parts, steps = self.record(), preprocessing(self._data)
+        checkpoints.stamp(checkpoint, self.kind, self.space_name, self.meaning(), parts, steps)
         within = training_position(self.trainer)[1] > 0
         state = self.streams.state(*self.train_streams) if within else None
         states = gather_from_ranks(move_data_to_device(state, torch.device("cpu")))
