@@ -51,8 +51,11 @@ RUNTIME = names(PROJECT["dependencies"])
 EXTRAS = {name: names(given) for name, given in PROJECT["optional-dependencies"].items()}
 
 
+OPTIONAL = set().union(*(found for name, found in EXTRAS.items() if name != "dev"))
+
+
 def test_what_the_package_imports_is_declared() -> None:
-    missing = imported("nas_lightning").keys() - RUNTIME - EXTRAS["slurm"]
+    missing = imported("nas_lightning").keys() - RUNTIME - OPTIONAL
     assert not missing, {name: imported("nas_lightning")[name] for name in missing}
 
 
@@ -71,14 +74,15 @@ def test_what_is_declared_is_imported() -> None:
 def test_constraints_name_every_dependency(file: str) -> None:
     lines = (ROOT / file).read_text(encoding="utf-8").splitlines()
     pinned = names([line for line in lines if not line.startswith("#")])
-    assert RUNTIME | EXTRAS["slurm"] <= pinned
+    assert pinned >= RUNTIME | OPTIONAL
 
 
 def test_the_oldest_constraints_are_the_lower_bounds() -> None:
     lines = (ROOT / "constraints-oldest.txt").read_text(encoding="utf-8").splitlines()
     pairs = (line.split("==") for line in lines if not line.startswith("#"))
     pinned = {normal(name): version for name, version in pairs}
-    bounds = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["slurm"]]
+    extras = PROJECT["optional-dependencies"]
+    bounds = [*PROJECT["dependencies"], *extras["slurm"], *extras["export"], *extras["hpo"]]
     for requirement in bounds:
         match = re.match(r"([\w.-]+)(?:\[.*\])?>=([\d.]+)", requirement)
         assert match, requirement

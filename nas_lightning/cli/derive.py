@@ -37,8 +37,8 @@ def derive_genotype(source: Path | str) -> Genotype:
         source: A checkpoint, or a run directory: its best checkpoint, else its last.
 
     Raises:
-        CheckpointError: It is not a readable checkpoint of a search.
-        UsageError: There is none, or the run directory holds no checkpoint.
+        CheckpointError: There is none, or it is not a readable checkpoint of a search.
+        UsageError: The run directory holds no checkpoint.
     """
     from nas_lightning.runs.rebuilt import checkpoint_of, rebuilt
     from nas_lightning.search import SearchModule

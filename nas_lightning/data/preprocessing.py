@@ -15,7 +15,7 @@ from nas_lightning.data.pixels import WHITE, to_rgb
 from nas_lightning.data.read_image import UNREADABLE, read_image, reason
 from nas_lightning.data.transforms import NormalizeBytes
 from nas_lightning.errors import DataError, UsageError
-from nas_lightning.ranges import at_least, check
+from nas_lightning.ranges import POSITIVE, at_least, check, check_value
 from nas_lightning.schema import read_value
 
 ORDER: Mapping[int, Literal["RGB", "L"]] = {3: "RGB", 1: "L"}
@@ -59,6 +59,8 @@ class Preprocessing:
                 f"Preprocessing: order {self.order} needs {len(self.order)} values each as mean "
                 f"and std, found {len(self.mean)} and {len(self.std)}"
             )
+        for value in self.std:
+            check_value("Preprocessing: std", value, POSITIVE)
 
     def __call__(self, image: Image.Image | Path | str) -> Tensor:
         """Return the input of a network (C, size, size) for an image or an image file.

@@ -86,8 +86,6 @@ def open_pt(content: bytes) -> Runner:
 
 def write_onnx(form: Form, samples: Tensor, description: Mapping[str, Any]) -> bytes:
     """Return a model of ONNX."""
-    import onnx_ir
-
     with quietly():
         found = torch.onnx.export(
             program(form, samples),
@@ -100,7 +98,7 @@ def write_onnx(form: Form, samples: Tensor, description: Mapping[str, Any]) -> b
         for node in found.model.graph.all_nodes():
             node.metadata_props.clear()  # it holds paths of this machine
         found.model.metadata_props[KEY] = json.dumps(description)
-        content: bytes = onnx_ir.to_proto(found.model).SerializeToString()
+        content: bytes = found.model_proto.SerializeToString()
     return content
 
 

@@ -174,8 +174,8 @@ def load(source: str | os.PathLike[str]) -> TrainedNetwork:
         source: A run directory (its best checkpoint, else its last) or a checkpoint.
 
     Raises:
-        UsageError: There is none, or code that it needs cannot be imported.
-        CheckpointError: It is damaged, or not of a retraining.
+        UsageError: The run directory holds none, or code that it needs cannot be imported.
+        CheckpointError: There is none, or it is damaged, or not of a retraining.
     """
     file = checkpoint_of(Path(source))
     content = read_checkpoint(file)

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TypeVar
 
-from nas_lightning.errors import CheckpointError, NASError, UsageError
+from nas_lightning.errors import CheckpointError, NASError, NoCheckpointError, UsageError
 from nas_lightning.files import is_there
 from nas_lightning.runs.directory import CHECKPOINTS, KEYWORDS
 from nas_lightning.runs.failures import links
@@ -42,10 +42,11 @@ def checkpoint_of(source: Path) -> Path:
     """Return a checkpoint, or that of a run directory: its best, else its last.
 
     Raises:
-        UsageError: There is nothing, or the run directory holds no checkpoint.
+        NoCheckpointError: There is nothing.
+        UsageError: The run directory holds no checkpoint.
     """
     if not is_there(source):
-        raise UsageError(f"there is no run directory or checkpoint {source}")
+        raise NoCheckpointError(f"there is no run directory or checkpoint {source}")
     if not source.is_dir():
         return source
     for name in reversed(KEYWORDS):

@@ -10,6 +10,7 @@ from tests.cli.malformed import LONG, NB201, NO_JSON, NO_YAML, Case, changed, du
 
 PATHS = (
     *("derive", "draw DARTS_V2 -o", "report", "report s --to", "configs copy digits_idarts"),
+    *("export", "export runs/retrain -o"),
     *("lookup --table", "demo --run_dir", "study --config a --retrain b --dir"),
 )
 """Command lines whose next word is a path."""
@@ -27,6 +28,8 @@ WRONG = (
     *("study --config ..=a --retrain b", "study --config a --retrain b --seeds 99999"),
     *("info DARTS_V2 --space x", "info DARTS_V2 --space os.system", "info DARTS_RNN_V1 --layers 3"),
     *("info supernet --space x.y", "info supernet --space no.such"),
+    *("export", "export runs/retrain", "export runs -o x.pt2"),
+    *("export runs/retrain -o x.h5", "export runs/retrain -o x.pt2 --tolerance x"),
 )
 """Command lines that are wrong as they are."""
 BEFORE = ("study --retrain retrain --config", "submit --dry-run --config", "doctor --search",
@@ -118,7 +121,9 @@ def lines() -> Iterator[Case]:
         yield Case(words(line), code=2)
     for line in ("derive genotype.json", "derive no.ckpt", "derive search.yaml", "info search.yaml",
                  "info runs/search/checkpoints/last.ckpt", "draw DARTS_V2 -o search.yaml/x.svg",
-                 "configs copy digits_idarts search.yaml/x", "derive runs/retrain"):  # fmt: skip
+                 "configs copy digits_idarts search.yaml/x", "derive runs/retrain",
+                 "export runs/search -o x.pt2", "export genotype.json -o x.pt2",
+                 "export no -o x.pt2"):  # fmt: skip
         yield Case(words(line))
 
 

@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import lightning
-import torch
 from lightning import LightningDataModule
-from torch import Tensor
 
 from nas_lightning.architecture import Genotype, NetworkFactory, random_genotype
 from nas_lightning.data import Digits, Photographs, Signals, Synthetic, SyntheticText
@@ -99,8 +97,7 @@ def train(case: Case, file: Path) -> tuple[RetrainModule, LightningDataModule]:
     """Train for one step, and write a checkpoint."""
     lightning.seed_everything(0, verbose=False)
     kind, arguments = case.data
-    size = {"columns": 4} if kind is SyntheticText else {"batch_size": 4}
-    data = kind(mode="retrain", **arguments, **size)
+    data = kind(mode="retrain", batch_size=4, **arguments)
     spec: Any = data.data_spec  # type: ignore[attr-defined] # of all of them
     module = RetrainModule(
         spec, case.genotype.to_dict(), case.network, case.task, auxiliary_weight=case.auxiliary
@@ -109,9 +106,3 @@ def train(case: Case, file: Path) -> tuple[RetrainModule, LightningDataModule]:
     trainer.fit(module, datamodule=data)
     trainer.save_checkpoint(file)
     return module.eval(), data
-
-
-@torch.no_grad()
-def expected(module: RetrainModule, x: Tensor) -> list[Tensor]:
-    """The outputs of the module that was trained, which never was in a file."""
-    return [module(x)]
