@@ -9,7 +9,12 @@ from pathlib import Path
 
 from nas_lightning.cli.verb_parser import VerbParser, path, positive, source
 
-SPACES = ("nasbench201", "nas_bench_201")
+SPACES = {
+    "nasbench201": "nas_bench_201",
+    "nas_bench_201": "nas_bench_201",
+    "nas_bench_macro": "nas_bench_macro",
+}
+"""Names of the benchmarks on the command line, and their own."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +24,7 @@ class LookupOptions:
     Args:
         table: The table of true accuracies.
         column: Its column; `None` means the usual one.
+        space: Name of the benchmark; `None` means the one that the table looks like.
         genotypes: Genotype files, architecture strings, run directories.
         search: The search whose supernet ranks cells, if any.
         cells: Number of cells that it ranks; `None` means all.
@@ -28,6 +34,7 @@ class LookupOptions:
 
     table: Path
     column: str | None
+    space: str | None
     genotypes: tuple[str, ...]
     search: Path | None
     cells: int | None
@@ -38,10 +45,12 @@ class LookupOptions:
 def run(arguments: list[str]) -> None:
     """Print the true accuracy of cells, and the ranking of a supernet if one is named."""
     given = read(arguments[1:])
+    from nas_lightning.studies.benchmarks import BENCHMARKS
     from nas_lightning.studies.ground_truth import GroundTruth
     from nas_lightning.studies.lookup import describe_cells, look_up
 
-    truth = GroundTruth.load(given.table, given.column)
+    benchmark = None if given.space is None else BENCHMARKS[SPACES[given.space]]
+    truth = GroundTruth.load(given.table, given.column, benchmark)
     found = look_up(truth, given.genotypes) if given.genotypes else None
     parts = [describe_cells(found)] if found else []
     ranking = None
@@ -69,6 +78,7 @@ def read(arguments: list[str]) -> LookupOptions:
     return LookupOptions(
         args.table,
         args.column,
+        args.space,
         tuple(args.genotypes),
         args.rank,
         args.cells,
@@ -91,7 +101,7 @@ def _parser() -> VerbParser:
         help="a genotype file, an architecture string, or a run directory",
     )
     parser.add_argument(
-        "--space", choices=SPACES, default=SPACES[0], help="the benchmark (default: %(default)s)"
+        "--space", choices=SPACES, help="the benchmark (default: that of the table's strings)"
     )
     parser.add_argument(
         "--table",
@@ -100,7 +110,10 @@ def _parser() -> VerbParser:
         metavar="FILE",
         help="CSV file with a column arch and columns of accuracies in percent",
     )
-    parser.add_argument("--column", help="column of the table (default: cifar10_test)")
+    parser.add_argument(
+        "--column",
+        help="column of the table (default: cifar10_test, or the mean of acc1, acc2 and acc3)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     rank = parser.add_argument_group("ranking by a supernet")
     rank.add_argument(

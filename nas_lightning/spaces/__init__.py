@@ -39,6 +39,13 @@ from nas_lightning.spaces.nas_bench_201 import (
     from_string,
     to_string,
 )
+from nas_lightning.spaces.nas_bench_macro import (
+    NAS_BENCH_MACRO_CANDIDATES,
+    NasBenchMacroNetwork,
+    NasBenchMacroSpace,
+    from_digits,
+    to_digits,
+)
 from nas_lightning.spaces.reconstruction import (
     RECONSTRUCTION_PRIMITIVES,
     DiscreteReconstruction,
@@ -68,6 +75,7 @@ __all__ = [
     "DARTS_PRIMITIVES",
     "MOBILE_CANDIDATES",
     "NAS_BENCH_201_PRIMITIVES",
+    "NAS_BENCH_MACRO_CANDIDATES",
     "PUBLISHED",
     "RECONSTRUCTION_PRIMITIVES",
     "RECURRENT_PRIMITIVES",
@@ -93,6 +101,8 @@ __all__ = [
     "NasBench201Network",
     "NasBench201Space",
     "NasBench201Supernet",
+    "NasBenchMacroNetwork",
+    "NasBenchMacroSpace",
     "PlainCell",
     "PlainNetwork",
     "PlainSearchCell",
@@ -111,12 +121,14 @@ __all__ = [
     "families",
     "family_of",
     "freeze",
+    "from_digits",
     "from_string",
     "get_space",
     "layer_kinds",
     "load_genotype",
     "register_primitive",
     "register_space",
+    "to_digits",
     "to_string",
 ]
 

@@ -13,6 +13,7 @@ import nas_lightning.spaces.choice
 import nas_lightning.spaces.darts
 import nas_lightning.spaces.mobile
 import nas_lightning.spaces.nas_bench_201
+import nas_lightning.spaces.nas_bench_macro
 import nas_lightning.spaces.reconstruction
 import nas_lightning.spaces.recurrent  # noqa: F401 (see above)
 from nas_lightning.architecture import Genotype, SearchSpace
@@ -36,9 +37,10 @@ def load_genotype(
     """Load a genotype from a published name, a text form, a file, a run directory or parsed JSON.
 
     Args:
-        source: A key of `PUBLISHED`; an architecture string of NAS-Bench-201, or the text
-            `Genotype(normal=[…], …)` of DARTS; the path of a file that holds such a text or the
-            JSON form; a run directory with a `genotype.json`; or the parsed content of a file.
+        source: A key of `PUBLISHED`; an architecture string of NAS-Bench-201 or
+            NAS-Bench-Macro, or the text `Genotype(normal=[…], …)` of DARTS; the path of a file that
+            holds such a text or the JSON form; a run directory with a `genotype.json`; or the
+            parsed content of a file.
         space: Expected space; by default the one that the genotype names.
 
     Raises:

@@ -8,7 +8,6 @@ from statistics import fmean
 from typing import Any
 
 from nas_lightning.spaces import load_genotype
-from nas_lightning.spaces.nas_bench_201 import to_string
 from nas_lightning.studies.ground_truth import GroundTruth
 from nas_lightning.studies.statistics import summarize
 
@@ -27,9 +26,10 @@ def look_up(truth: GroundTruth, sources: Sequence[str]) -> dict[str, Any]:
     for source in sources:
         genotype = load_genotype(source)
         standing = truth.standing(genotype)
-        rows.append({"source": source, "cell": to_string(genotype), **asdict(standing)})
+        rows.append({"source": source, "cell": truth.benchmark.write(genotype), **asdict(standing)})
     found = summarize([row["accuracy"] for row in rows])
-    solid = [value for cell, value in truth.accuracies.items() if "none" not in cell]
+    none = truth.benchmark.none
+    solid = [value for cell, value in truth.accuracies.items() if none and none not in cell]
     return {
         "table": truth.source,
         "cells": rows,

@@ -13,7 +13,6 @@ from nas_lightning.errors import UsageError
 from nas_lightning.runs.command import NASCLI, run
 from nas_lightning.runs.directory import CONFIG
 from nas_lightning.search import SearchModule
-from nas_lightning.spaces.nas_bench_201 import from_string
 from nas_lightning.studies.correlation import correlate
 from nas_lightning.studies.ground_truth import GroundTruth
 from nas_lightning.studies.one_shot import can_score, one_shot_scores
@@ -44,9 +43,10 @@ def rank(
     module = cli.model
     if not isinstance(module, SearchModule):
         raise UsageError(f"{search} is not a search: name the run of one by --rank")
-    able = [cell for cell in truth if can_score(module, from_string(cell))]
+    read = truth.benchmark.read
+    able = [cell for cell in truth if can_score(module, read(cell))]
     drawn = able if cells is None else random.Random(SEED).sample(able, min(cells, len(able)))
-    scores = one_shot_scores(cli, [from_string(cell) for cell in drawn], METRIC)
+    scores = one_shot_scores(cli, [read(cell) for cell in drawn], METRIC)
     one_shot = [score for score in scores if score is not None]  # the supernet has all of them
     accuracies = [truth.accuracies[cell] for cell in drawn]
     return {

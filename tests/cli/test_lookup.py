@@ -43,6 +43,12 @@ trainer: {accelerator: cpu, max_epochs: 1}
 """
 DATA = {"num_classes": 4, "image_size": 8, "train_size": 64, "test_size": 20, "batch_size": 8}
 SAMPLES = 20
+MACRO = """\
+arch,acc1,acc2,acc3
+00000000,45,45.5,46
+01221022,90,91,92
+22222222,93,93,93
+"""
 # fixtures copy a run that was made in another folder
 pytestmark = pytest.mark.filterwarnings("ignore:The dirpath has changed:UserWarning")
 
@@ -92,6 +98,22 @@ def test_cells_are_looked_up(nas: Nas, table: str) -> None:
         "mean of 8 without none": "68.50",
         "best of all": "88.00",
     }
+
+
+def test_digits_of_another_benchmark_are_looked_up(nas: Nas, work: Path) -> None:
+    Path("macro.csv").write_text(MACRO, encoding="utf-8")
+    table = "macro.csv"
+    found = json.loads(nas(f"lookup --table {table} --json 01221022").out)["looked_up"]
+    (row,) = found["cells"]
+    assert (row["cell"], row["rank"]) == ("01221022", 2)
+    assert row["accuracy"] == pytest.approx(0.91)
+    assert found["without_none"]["mean"] is None
+    lines = nas(f"lookup --space nas_bench_macro --table {table} 22222222").out.splitlines()
+    assert lines[1].split() == ["93.00", "1", "100.00", "0.00", "22222222"]
+    assert not [line for line in lines if "without none" in line]
+    wrong = nas(f"lookup --space nas_bench_201 --table {table} --column acc1 22222222")
+    assert wrong.code != 0
+    assert "macro.csv, line 2" in wrong.err
 
 
 def test_json_and_another_column(nas: Nas, table: str) -> None:
