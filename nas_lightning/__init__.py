@@ -15,6 +15,7 @@ install()
 NAMES = {
     "Choice": "nas_lightning.layers.choice",
     "freeze": "nas_lightning.spaces.choice",
+    "load": "nas_lightning.deploy.trained",
     "register_primitive": "nas_lightning.layers.own",
     "register_space": "nas_lightning.spaces.registry",
 }

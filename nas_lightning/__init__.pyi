@@ -1,5 +1,6 @@
 """Types of the names that the package imports at their first use."""
 
+from nas_lightning.deploy.trained import load as load
 from nas_lightning.layers.choice import Choice as Choice
 from nas_lightning.layers.own import register_primitive as register_primitive
 from nas_lightning.spaces.choice import freeze as freeze

@@ -8,6 +8,8 @@ from lightning.pytorch.utilities import CombinedLoader
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, random_split
 
+from nas_lightning.data import Preprocessing
+
 Sample = tuple[Tensor, int]
 
 
@@ -33,6 +35,9 @@ class StripesData(LightningDataModule):
     """Two halves for a search, or a training and a validation part for a retraining."""
 
     data_spec: ClassVar = {"in_channels": 1, "num_classes": 2, "image_size": 8}
+    class_names = ("horizontal", "vertical")
+    # how an image file becomes an input like those above: grey, from 0 to 1
+    preprocessing = Preprocessing(size=8, resize=8, order="L", mean=[0.0], std=[1.0])
 
     def __init__(
         self, mode: Literal["search", "retrain"] = "search", size: int = 128, batch_size: int = 16

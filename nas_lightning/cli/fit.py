@@ -1,4 +1,4 @@
-"""Lightning's verbs: `nas fit`, `nas validate`, `nas test` and `nas predict`."""
+"""Lightning's verbs: `nas fit`, `nas validate`, `nas test`, and `nas predict` of test data."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ VERBS: dict[str, Verb] = {
     "fit": Verb("run", "search or retrain, as the configuration says", "fit"),
     "validate": Verb("run", "metrics on the validation data", "fit"),
     "test": Verb("run", "metrics on the test data (of a search: one-shot)", "fit"),
-    "predict": Verb("run", "predictions for the test data, as a file", "fit"),
+    "predict": Verb("run", "predictions for image files or the test data, as a table", "predict"),
     "export": Verb("run", "a retrained network as a .pt2, .onnx or .pt file", "export"),
     "submit": Verb("run", "fit as a job of a SLURM cluster", "submit"),
     "study": Verb("run", "search over many seeds, retrain, compare, report", "study"),

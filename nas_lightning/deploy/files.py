@@ -18,6 +18,7 @@ from nas_lightning.deploy.run_data import first_batch, run_data
 from nas_lightning.deploy.trained import TrainedNetwork, load
 from nas_lightning.errors import DataError, NASError, RunFailedError, UsageError
 from nas_lightning.files import is_there, replacing
+from nas_lightning.hparams import init_args, to_config
 from nas_lightning.ranges import POSITIVE, check_value
 
 FORMAT, VERSION = "nas-lightning network", 1
@@ -156,6 +157,7 @@ def describe(form: Form, samples: Tensor) -> dict[str, Any]:
         "version": VERSION,
         "nas_lightning": __version__,
         "task": type(network.task).__name__,
+        "task_arguments": to_config(init_args(network.task)),
         "inputs": _shapes(form.inputs, examples),
         "outputs": _shapes(form.outputs, results),
         "preprocessing": steps,

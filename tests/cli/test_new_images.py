@@ -132,6 +132,101 @@ def test_new_images_and_a_checkpoint_without_names(
     assert len(err.splitlines()) == 1
 
 
+IMAGES = "predict runs/retrain --images"
+
+
+def table(path: str) -> list[dict[str, str]]:
+    with Path(path).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_image_files_have_the_predictions_of_the_test_data(
+    work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One path through Lightning's loaders, and one without: the same rows."""
+    assert nas(PREDICT) == 0
+    wanted = {row["file"]: row for row in rows()}
+    capsys.readouterr()
+    assert nas(f"{IMAGES} data/test/red/02.png data/test/blue --top 1") == 0
+    out = capsys.readouterr().out.splitlines()
+    found = table("runs/retrain/image_predictions.csv")
+    files = ["data/test/red/02.png", *(f"data/test/blue/0{number}.png" for number in range(3))]
+    assert [row["file"] for row in found] == files
+    for row in found:
+        assert row["class"] == wanted[row["file"]]["name"]
+        probability = float(wanted[row["file"]]["probability"])
+        assert float(row["probability"]) == pytest.approx(probability, rel=1e-4)
+    assert out[0].split() == ["file", "rank", "class", "probability"]
+    assert out[1].split()[:3] == ["data/test/red/02.png", "1", found[0]["class"]]
+    assert out[-1] == "written to runs/retrain/image_predictions.csv"
+    assert len(out) == 6
+
+
+def test_several_classes_have_a_row_each(work: Path) -> None:
+    assert nas(f"{IMAGES} data/test/red/00.png --top 5 -o new/t.csv") == 0
+    found = table("new/t.csv")
+    assert [row["rank"] for row in found] == ["1", "2"]  # there are two classes
+    assert {row["class"] for row in found} == {"red", "blue"}
+    assert sum(float(row["probability"]) for row in found) == pytest.approx(1)
+    assert float(found[0]["probability"]) > float(found[1]["probability"])
+
+
+def test_a_checkpoint_needs_no_run_directory(
+    work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy("runs/retrain/checkpoints/best.ckpt", tmp_path / "net.ckpt")
+    shutil.copy("data/test/red/00.png", tmp_path / "red.png")
+    monkeypatch.chdir(tmp_path)  # neither the data nor the configuration are here
+    assert nas("predict net.ckpt --images red.png") == 0
+    assert [row["file"] for row in table("image_predictions.csv")] == ["red.png"]
+
+
+def test_other_images_go_on_after_an_unreadable_one(
+    work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree("data/test/blue", "mixed")
+    Path("mixed/01.png").write_bytes(b"no image")
+    assert nas(f"{IMAGES} mixed -o mixed.csv") == 1
+    first, last = capsys.readouterr().err.splitlines()
+    assert first.startswith("nas: The image 'mixed/01.png' cannot be read: not an image")
+    assert last == "nas: 1 of 3 images cannot be read: their rows are empty"
+    found = table("mixed.csv")
+    assert [row["file"] for row in found if not row["class"]] == ["mixed/01.png"]
+    assert [row["file"] for row in found] == [f"mixed/0{number}.png" for number in range(3)]
+
+
+REFUSED = {
+    "predict runs/retrain": (2, "--images"),
+    "predict runs/retrain --images": (2, "--images"),
+    "predict runs/retrain --images data/none.png": (2, "no file or folder data/none.png"),
+    "predict runs/retrain --images bare": (2, "the folder bare holds no images"),
+    "predict runs/retrain --images bare/x.txt": (1, "none of the 1 images can be read"),
+    "predict runs/retrain --images data/test --top 0": (2, "--top"),
+    "predict runs/none --images data/test": (1, "no run directory or checkpoint runs/none"),
+    "predict bare --images data/test": (2, "bare holds no checkpoints/last.ckpt"),
+    "predict --images data/test": (2, "source"),
+    "predict --config retrain.yaml --images data/test": (2, "--config"),
+}
+
+
+def test_wrong_lines_are_refused(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("bare").mkdir()
+    Path("bare/x.txt").touch()
+    for line, (code, text) in REFUSED.items():
+        assert nas(line) == code, line
+        message = capsys.readouterr().err.splitlines()[-1]
+        assert message.startswith("nas: "), line
+        assert text in message, line
+    assert not Path("image_predictions.csv").exists()
+
+
+def test_help_names_both_forms(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert nas("predict --help") == 0
+    out = capsys.readouterr().out
+    assert "--images" in out
+    assert "predict --config runs/x/config.yaml" in out
+
+
 def test_indices_of_samples() -> None:
     # one list for each loader, of one list for each batch; our samplers yield (epoch, index)
     assert sample_indices([[[(0, 3), (0, 1)], [(0, 2)]]]) == [3, 1, 2]
