@@ -9,6 +9,7 @@ from nas_lightning.data.halves import HalvedData
 from nas_lightning.data.imagenet import ImageNet
 from nas_lightning.data.in_memory import InMemoryImages
 from nas_lightning.data.inverse import InverseData, Measurements
+from nas_lightning.data.masks import ImageMasks
 from nas_lightning.data.photographs import Photographs
 from nas_lightning.data.preparation import Preparation
 from nas_lightning.data.preprocessing import Preprocessing
@@ -17,6 +18,8 @@ from nas_lightning.data.signals import Signals
 from nas_lightning.data.split import split_indices
 from nas_lightning.data.synthetic import Synthetic
 from nas_lightning.data.synthetic_text import SyntheticText
+from nas_lightning.data.table import ImageLabels, ImageValues
+from nas_lightning.data.targeted import TargetedImages
 from nas_lightning.data.text import TextData
 from nas_lightning.data.tokens import Corpus, TokenData
 from nas_lightning.data.transforms import Cutout, ToRGB
@@ -32,7 +35,10 @@ __all__ = [
     "HalvedData",
     "ImageData",
     "ImageFolder",
+    "ImageLabels",
+    "ImageMasks",
     "ImageNet",
+    "ImageValues",
     "InMemoryImages",
     "InverseData",
     "LabelledImages",
@@ -43,6 +49,7 @@ __all__ = [
     "Signals",
     "Synthetic",
     "SyntheticText",
+    "TargetedImages",
     "TensorImages",
     "TextData",
     "ToRGB",

@@ -16,7 +16,7 @@ class LabelledImages(Protocol):
 
     labels: Sequence[int]
 
-    def __getitem__(self, index: int) -> tuple[Any, int]:
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
         """Return one image (PIL or tensor) and its class."""
 
 
@@ -37,7 +37,7 @@ class TensorImages:
         return self.images[index], self.labels[index]
 
 
-class AugmentedDataset(Dataset[tuple[Tensor, int]]):
+class AugmentedDataset(Dataset[tuple[Tensor, Any]]):
     """Applies a transform whose draws depend only on seed, epoch and index.
 
     A sample is therefore the same in every worker, on every rank and in any order, and a resumed
@@ -59,7 +59,7 @@ class AugmentedDataset(Dataset[tuple[Tensor, int]]):
         """Return the size of the base data set, from which a sampler selects."""
         return len(self.base.labels)
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int]:
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Any]:
         """Return the image `index` in epoch `epoch` as a tensor (C, H, W), and its class."""
         epoch, index = key
         image, label = self.base[index]
@@ -69,6 +69,10 @@ class AugmentedDataset(Dataset[tuple[Tensor, int]]):
         state = generator.get_state()
         try:
             generator.manual_seed(mix_seed(self.seed, epoch, index))
-            return self.transform(image), label
+            return self.transformed(image, label)
         finally:
             generator.set_state(state)
+
+    def transformed(self, image: Any, label: Any) -> tuple[Tensor, Any]:
+        """Return the transformed image, and its class."""
+        return self.transform(image), label

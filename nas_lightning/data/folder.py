@@ -31,7 +31,7 @@ from nas_lightning.errors import DataError
 from nas_lightning.ranges import POSITIVE, at_least, check
 
 # the usual values of ImageNet
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class ImageFolder(ImageData):
@@ -113,7 +113,7 @@ class ImageFolder(ImageData):
     @property
     def meaning(self) -> dict[str, Any]:
         """Mean and deviation of the normalisation, and what transparent pixels show."""
-        return {"mean": _MEAN, "std": _STD, "background": self.background}
+        return {"mean": MEAN, "std": STD, "background": self.background}
 
     @property
     def preprocessing(self) -> Preprocessing | None:
@@ -122,7 +122,7 @@ class ImageFolder(ImageData):
             return None
         size = self.image_size
         shorter = shorter_side(size)
-        return Preprocessing(size, shorter, "RGB", _MEAN, _STD, self.background, self.white)
+        return Preprocessing(size, shorter, "RGB", MEAN, STD, self.background, self.white)
 
     @property
     def broken(self) -> list[str]:
@@ -259,7 +259,7 @@ class ImageFolder(ImageData):
 
     def train_transform(self) -> list[nn.Module]:
         """Return the conversion to RGB, the augmentation and the normalisation."""
-        return [self._rgb(), *self.augmentation(), PILToTensor(), NormalizeBytes(_MEAN, _STD)]
+        return [self._rgb(), *self.augmentation(), PILToTensor(), NormalizeBytes(MEAN, STD)]
 
     def eval_transform(self) -> list[nn.Module]:
         """Return the conversion to RGB, resizing, a centre crop and the normalisation."""
@@ -267,7 +267,7 @@ class ImageFolder(ImageData):
             self._rgb(),
             *centre_crop_transform(self.image_size),
             PILToTensor(),
-            NormalizeBytes(_MEAN, _STD),
+            NormalizeBytes(MEAN, STD),
         ]
 
     def _rgb(self) -> ToRGB:
