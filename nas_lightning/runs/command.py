@@ -19,10 +19,7 @@ import nas_lightning.data
 import nas_lightning.retrain
 import nas_lightning.strategies  # noqa: F401 (for its classes, see above)
 from nas_lightning import __version__, signals
-from nas_lightning.callbacks import (
-    DataReport,
-    PredictionWriter,
-)
+from nas_lightning.callbacks import DataReport, PredictionWriter
 from nas_lightning.data.workers import shielded_workers
 from nas_lightning.errors import UsageError
 from nas_lightning.runs.checks import data_spec, refuse_callbacks
@@ -180,6 +177,8 @@ class NASCLI(Uncopied, LightningCLI):
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         path = self.start.checkpoint
         arguments = super()._prepare_subcommand_kwargs(subcommand)
+        if subcommand == "predict":  # the writer has them; all outputs may not fit into memory
+            arguments["return_predictions"] = bool(arguments.get("return_predictions"))
         return {**arguments, "ckpt_path": None if path is None else str(path)}
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:

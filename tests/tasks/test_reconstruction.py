@@ -178,7 +178,11 @@ def test_reconstructions_are_written_value_by_value(tmp_path: Path) -> None:
     truths = [x for _, x in data.test_dataloader()]
     module: Any = SimpleNamespace(task=Reconstruction())
     trainer: Any = SimpleNamespace(datamodule=data, world_size=1, global_rank=0)
-    PredictionWriter(tmp_path).write_on_epoch_end(trainer, module, truths, [])
+    writer = PredictionWriter(tmp_path)
+    writer.on_predict_start(trainer, module)
+    for number, x in enumerate(truths):
+        writer.write_on_batch_end(trainer, module, x, None, None, number, 0)
+    writer.on_predict_end(trainer, module)
     with (tmp_path / "predictions.csv").open(newline="") as file:
         header, *rows = csv.reader(file)
     assert header == ["index", *[f"x{i}" for i in range(144)]]
