@@ -36,6 +36,10 @@ from nas_lightning.spaces import (
 IMAGES = {"in_channels": 3, "num_classes": 5, "image_size": 16}
 SIGNALS = {"in_channels": 1, "image_size": 16, "dims": 1, "operator": Blur().to_config()}
 CHAIN = ChoiceSupernet("tests.spaces.choice.networks.Chain")
+MOBILE = ChoiceSupernet(
+    "nas_lightning.spaces.mobile.MobileNetwork",
+    {"width": 0.2, "blocks": [2, 1, 1, 1, 1, 1], "small_images": True},
+)
 DEEP = ChoiceSupernet("tests.spaces.nested.Nested")
 CASES: dict[str, tuple[SearchSpace, NetworkFactory, dict[str, Any]]] = {
     "darts": (DartsSpace(), DartsNetwork(6, 5), IMAGES),
@@ -46,6 +50,7 @@ CASES: dict[str, tuple[SearchSpace, NetworkFactory, dict[str, Any]]] = {
     "reconstruction": (ReconstructionSpace(3), ReconstructionNetwork(3, 4), SIGNALS),
     "choice": (CHAIN.space_of(IMAGES), ChoiceNetwork(), IMAGES),
     "wider choice": (CHAIN.space_of(IMAGES), ChoiceNetwork(None, {"width": 7}), IMAGES),
+    "mobile": (MOBILE.space_of(IMAGES), ChoiceNetwork(), IMAGES),
     "nested choice": (DEEP.space_of(IMAGES), ChoiceNetwork(), IMAGES),
 }  # fmt: skip
 

@@ -29,7 +29,7 @@ def test_the_file_of_the_genotype_records_budget_and_cost(
         "resource": "macs",
         "budget": 60_000,
         "cost": cost,
-        "network": "DartsNetwork(channels=4, layers=3, stem='cifar')",
+        "network": repr(NETWORK),
     }
     said = verdict(genotype)
     assert said is not None
