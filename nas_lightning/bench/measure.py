@@ -57,7 +57,7 @@ def measure(groups: Sequence[Group], options: Options, command: Sequence[str] = 
     rows: list[Row] = []
     machine = here(options.accelerator)
     for group in groups:
-        with _threads(group.threads):
+        with on_threads(group.threads):
             rows += _measure_group(group, options)
     return Results(tuple(rows), machine, tuple(command))
 
@@ -188,22 +188,24 @@ def _timed(harness: Harness, step: Step) -> Callable[[], float]:
     def timed() -> float:
         with computed_in(precision):
             harness.begin_batch()
-            _finish(device)
+            finish(device)
             began = time.perf_counter()
             function()
-            _finish(device)
+            finish(device)
             return time.perf_counter() - began
 
     return timed
 
 
-def _finish(device: torch.device) -> None:
+def finish(device: torch.device) -> None:
+    """Wait until the device has computed everything."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 @contextmanager
-def _threads(number: int | None) -> Iterator[None]:
+def on_threads(number: int | None) -> Iterator[None]:
+    """Compute with so many CPU threads inside the context; `None` leaves their number."""
     before = torch.get_num_threads()
     torch.set_num_threads(number or before)
     try:

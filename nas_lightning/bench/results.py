@@ -161,7 +161,7 @@ def here(accelerator: str) -> dict[str, Any]:
     gpu = accelerator != "cpu" and torch.cuda.is_available()
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "device": torch.cuda.get_device_name() if gpu else _processor(),
+        "device": torch.cuda.get_device_name() if gpu else processor(),
         "cuda": torch.version.cuda if gpu else None,
         "threads": torch.get_num_threads(),
         "nas_lightning": __version__,
@@ -172,7 +172,7 @@ def here(accelerator: str) -> dict[str, Any]:
     }
 
 
-def _processor() -> str:
+def processor() -> str:
     """Return the name of the CPU, or its architecture if the system does not know the name."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []

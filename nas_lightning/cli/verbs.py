@@ -44,6 +44,7 @@ VERBS: dict[str, Verb] = {
     "draw": Verb("look", "draw the cells of a genotype", "draw"),
     "report": Verb("look", "write the report of a study again", "report"),
     "bench": Verb("look", "measure the steps of a search: time, memory, kernels", "bench"),
+    "latency": Verb("look", "measure a search's operations on this machine", "latency"),
     "lookup": Verb("look", "true accuracy of NAS-Bench-201 cells, from its table", "lookup"),
     "doctor": Verb("look", "check the machine, a search and its retraining", "doctor"),
     "configs": Verb("look", "list, show or copy the configurations that come with nas", "configs"),

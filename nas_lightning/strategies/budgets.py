@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Literal
 
 from nas_lightning.architecture import Genotype
+from nas_lightning.architecture.latency import Latency, LatencyTable
 from nas_lightning.architecture.resources import MultiplyAdds, Parameters, Resource
 from nas_lightning.errors import UsageError
 from nas_lightning.ranges import LARGEST, POSITIVE
 from nas_lightning.text import few, shown
+from nas_lightning.text_files import user_path
 
 RESOURCES: Mapping[str, type[Resource]] = {
-    resource.name: resource for resource in (MultiplyAdds, Parameters)
+    resource.name: resource for resource in (MultiplyAdds, Parameters, Latency)
 }
 """Resources by name."""
+ResourceName = Literal["macs", "parameters", "latency"]
+"""Names of resources in configurations."""
 FORM = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z]*)\s*")
 
 
@@ -45,6 +50,22 @@ def amount(owner: str, budget: object, resource: type[Resource]) -> float:
     if not 0 < number <= LARGEST:
         raise UsageError(f"{owner}: budget must be above 0, found {shown(budget)}")
     return number
+
+
+def resource_of(name: ResourceName, table: str | None) -> Resource:
+    """Return a resource.
+
+    Args:
+        name: Its name.
+        table: File of latencies, for `latency`.
+
+    Raises:
+        NASError: The table cannot be read, or has other content; names the place.
+    """
+    if name == "latency":
+        assert table is not None
+        return Latency(LatencyTable.load(user_path(table, "table")), table)
+    return MultiplyAdds() if name == "macs" else Parameters()
 
 
 def quantity(number: float, resource: type[Resource]) -> str:

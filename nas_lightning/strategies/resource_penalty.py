@@ -1,10 +1,10 @@
-"""A budget of multiply-adds or parameters for the network that a search derives."""
+"""A budget of multiply-adds, parameters or latency for the network that a search derives."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Literal, cast, final
+from typing import Any, cast, final
 
 import torch
 from lightning import LightningModule, Trainer
@@ -26,7 +26,7 @@ from nas_lightning.search import (
 )
 from nas_lightning.search.selection import Selection
 from nas_lightning.spaces import default_network, family_of
-from nas_lightning.strategies.budgets import RESOURCES, amount, quantity
+from nas_lightning.strategies.budgets import RESOURCES, ResourceName, amount, quantity, resource_of
 from nas_lightning.strategies.relative_cost import Form, RelativeCost
 from nas_lightning.supernet import ArchitectureParameters
 
@@ -36,7 +36,7 @@ HEAVIEST = 1e6
 
 @final
 class ResourcePenalty(SearchStrategy):
-    """Let the derived network keep a budget of multiply-adds or parameters.
+    """Let the derived network keep a budget of multiply-adds, parameters or latency.
 
     R is the expected cost of the derived network, which `Selection.expected` defines: an edge
     counts with the probability that its node keeps it, and an operation with its share on the edge.
@@ -61,17 +61,18 @@ class ResourcePenalty(SearchStrategy):
 
     Args:
         resource: `macs` (multiply-adds of convolutions, linear layers and matrix products for one
-            sample) or `parameters`.
-        budget: R0, a number or a text such as `600M`.
+            sample), `parameters`, or `latency` (milliseconds for a batch, by a table).
+        budget: R0, a number or a text such as `600M` or `5 ms`.
         form: One of the forms above.
         weight: w, for `hinge` at the start.
         warmup: Number of epochs at the start in which w is 0.
         growth: Factor of `hinge`; 1 keeps w.
         network: Network that the budget is for; by default that of a retraining.
         sizes: Entries of the data's sizes that differ in the retraining, such as `image_size`.
+        table: File of latencies, which `nas latency` writes; for `latency` alone.
 
     Raises:
-        UsageError: An argument is out of range, or the budget has another unit.
+        UsageError: An argument is out of range, the budget has another unit, or `table` is missing.
     """
 
     logs = ("budget/",)
@@ -79,7 +80,7 @@ class ResourcePenalty(SearchStrategy):
 
     def __init__(
         self,
-        resource: Literal["macs", "parameters"],
+        resource: ResourceName,
         budget: float | str,
         form: Form = "hinge",
         weight: float = 1.0,
@@ -87,8 +88,9 @@ class ResourcePenalty(SearchStrategy):
         growth: float = 2.0,
         network: NetworkFactory | None = None,
         sizes: dict[str, Any] | None = None,
+        table: str | None = None,
     ) -> None:
-        self.resource: Literal["macs", "parameters"] = resource
+        self.resource: ResourceName = resource
         self.budget = budget
         self.form: Form = form
         self.weight = weight
@@ -96,8 +98,14 @@ class ResourcePenalty(SearchStrategy):
         self.growth = growth
         self.network = network
         self.sizes = sizes
+        self.table = table
         check(self, weight=NOT_NEGATIVE, warmup=at_least(0), growth=Range(1, 1000))
         self._amount = amount(type(self).__name__, budget, RESOURCES[resource])
+        if (table is not None) != (resource == "latency"):
+            raise UsageError(
+                "ResourcePenalty: the resource latency, and no other, needs a table: measure one "
+                "by nas latency"
+            )
         self._weight = float(weight)  # grows
         self._plan: SearchPlan | None = None
         self._cost: RelativeCost | None = None
@@ -130,6 +138,11 @@ class ResourcePenalty(SearchStrategy):
         assert self._plan is not None, "the strategy belongs to no search"
         return self.network or default_network(self._plan.space)
 
+    @property
+    def data_spec(self) -> dict[str, Any]:
+        """Sizes of the data of the retraining."""
+        return {**cast(SearchPlan, self._plan).data_spec, **(self.sizes or {})}
+
     @cached_property
     def prices(self) -> Prices:
         """Cost of every network of the space.
@@ -137,10 +150,9 @@ class ResourcePenalty(SearchStrategy):
         Raises:
             UsageError: The resource cannot be counted in this space.
         """
-        factory, plan = self.factory, cast(SearchPlan, self._plan)
-        sizes = {**plan.data_spec, **(self.sizes or {})}
-        resource = RESOURCES[self.resource]()
-        return family_of(plan.space).prices(plan.space, factory, sizes, resource)
+        space = cast(SearchPlan, self._plan).space
+        resource = resource_of(self.resource, self.table)
+        return family_of(space).prices(space, self.factory, self.data_spec, resource)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Check that some network keeps the budget, before the search begins.

@@ -12,6 +12,7 @@ PATHS = (
     *("derive", "draw DARTS_V2 -o", "report", "report s --to", "configs copy digits_idarts"),
     *("export", "export runs/retrain -o"),
     *("lookup --table", "demo --run_dir", "study --config a --retrain b --dir"),
+    "latency --config search -o",
 )
 """Command lines whose next word is a path."""
 WRONG = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -12,28 +13,6 @@ from nas_lightning.architecture.prices import Candidate, Charge, Prices, merged
 from nas_lightning.architecture.resources import Part, Resource
 from nas_lightning.errors import UsageError
 from nas_lightning.layers.choice import Choice, choices_of
-from nas_lightning.spaces.choice.supernet import MixedNetwork
-from nas_lightning.supernet.mixing import Mixing
-
-
-class OpenNetwork(nn.Module):
-    """A network that runs all candidates of its choices, to be counted.
-
-    Args:
-        network: A network with choices.
-    """
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.mixed = MixedNetwork(network)
-        self.ops = {
-            kind: torch.ones(1, len(group[0].names), device="meta")
-            for kind, group in choices_of(network).items()
-        }
-
-    def forward(self, x: Any) -> Any:
-        """Return the output of the network for inputs x."""
-        return self.mixed(x, Mixing(self.ops, {}))
 
 
 def choice_prices(network: nn.Module, resource: Resource, inputs: Any) -> Prices:
@@ -51,19 +30,24 @@ def choice_prices(network: nn.Module, resource: Resource, inputs: Any) -> Prices
         UsageError: Candidates share modules, or the resource cannot be counted.
     """
     name = type(network).__name__
-    names = {id(choice): key for key, group in choices_of(network).items() for choice in group}
+    groups = choices_of(network)
+    names = {id(choice): key for key, group in groups.items() for choice in group}
     parts = list(_parts(network, names))
     if len({id(part.module) for part in parts}) < len(parts):
         raise UsageError(f"{name} uses one module at two of its choices, so costs do not add up")
     try:
-        costs, fixed = resource.costs(OpenNetwork(network), parts, inputs)
+        with ExitStack() as stack:
+            for choice in (choice for group in groups.values() for choice in group):
+                weights = torch.ones(len(choice.names), device="meta")
+                stack.enter_context(choice.mixed(weights))
+            costs, fixed = resource.costs(network, parts, inputs)
     except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
         why = " ".join(str(error).split())
         raise UsageError(
             f"the {resource.unit} of {name} cannot be counted: its forward must run on the device "
             f"meta, which holds no values, but: {why}"
         ) from error
-    sizes = {names[id(m)]: len(m.names) for m in network.modules() if isinstance(m, Choice)}
+    sizes = {name: len(group[0].names) for name, group in groups.items()}
     charges = []
     for part, cost in zip(parts, costs, strict=True):
         kind, edge, op = part.candidate
