@@ -26,6 +26,8 @@ from nas_lightning.text_files import read_json
 FORMAT = "nas-lightning genotype"
 VERSION = 2
 """Version 2 stores the import path and arguments of the space; version 1 stores its name only."""
+LINE = 80
+"""Characters of an object on one line; a longer one, such as many choices, has a line an entry."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,10 +164,13 @@ def state_name(state: int, inputs: int = 2) -> str:
 
 
 def _to_text(value: object, indent: int = 0) -> str:
-    """Return JSON with each list or object of plain values on one line."""
+    """Return JSON with each list or short object of plain values on one line."""
     items = list(value.values()) if isinstance(value, dict) else value
     if not isinstance(items, list) or not any(isinstance(i, dict | list) for i in items):
-        return json.dumps(value)
+        line = json.dumps(value)
+        if not isinstance(value, dict) or len(line) <= LINE:
+            return line
+    assert isinstance(items, list)
     start = "\n" + " " * (indent + 1)
     parts = [_to_text(item, indent + 1) for item in items]
     if isinstance(value, dict):

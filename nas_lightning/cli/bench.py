@@ -6,6 +6,7 @@ import sys
 from argparse import Namespace
 
 from nas_lightning.cli.verb_parser import VerbParser, path, positive, whole
+from nas_lightning.errors import NASError
 
 PRESETS = ("digits", "cifar", "nas_bench_201", "cifar_full", "quick")
 STEPS = ("search", "arch", "weight", "retrain", "data", "fit")
@@ -20,7 +21,18 @@ def run(arguments: list[str]) -> None:
     from nas_lightning.bench import Options
     from nas_lightning.bench.request import Request, figures
     from nas_lightning.display import Bar, Display
+    from nas_lightning.runs.failures import root_cause
     from nas_lightning.runs.preview import PlanCLI
+
+    def build(line: list[str]) -> PlanCLI:
+        """Build a run; an error of its parts is raised as it is, without jsonargparse's text."""
+        try:
+            return PlanCLI(line)
+        except Exception as error:
+            cause = root_cause(error)
+            if isinstance(cause, NASError):
+                raise cause from None
+            raise
 
     request = Request(
         preset=args.preset,
@@ -45,7 +57,7 @@ def run(arguments: list[str]) -> None:
             display.show(Bar([f"{what}  round {done + 1}/{total}", what], [""], done, total))
 
         options = Options(args.repeat, args.warm_up, args.accelerator, say=display.line, show=show)
-        found = figures(request, options, PlanCLI, ["nas", *arguments])
+        found = figures(request, options, build, ["nas", *arguments])
     print(found)
 
 

@@ -42,7 +42,7 @@ def genotype_cost(source: str, space: str | None, given: Given, imagenet: bool) 
     genotype = load_genotype(source, get_space(space) if space else None)
     family = family_of(genotype.space)
     fixed = family.network_arguments(genotype.space)
-    sizes = _sizes(family, "network", fixed, given, imagenet)
+    sizes = _sizes(family, "network", fixed, given, imagenet, family.data_of(genotype))
     factory = family.network(**sizes.arguments)
     found = {**family.describe(genotype), **sizes.shown}
     found |= {name: getattr(factory, name) for name in family.shown}
@@ -59,7 +59,8 @@ def supernet_cost(name: str, given: Given, imagenet: bool, k: int) -> dict[str, 
     """
     space = get_space(name)
     family = family_of(space)
-    sizes = _sizes(family, "supernet", family.supernet_arguments(space), given, imagenet)
+    fixed = family.supernet_arguments(space)
+    sizes = _sizes(family, "supernet", fixed, given, imagenet, family.data)
     factory = family.supernet(**sizes.arguments)
     return {**sizes.shown, "k": k} | _parameters(sizes, lambda spec: factory.build(spec, k))
 
@@ -72,7 +73,12 @@ def _parameters(sizes: Sizes, build: Callable[[Mapping[str, Any]], nn.Module]) -
 
 
 def _sizes(
-    family: type[SpaceFamily], what: str, fixed: Mapping[str, Any], given: Given, imagenet: bool
+    family: type[SpaceFamily],
+    what: str,
+    fixed: Mapping[str, Any],
+    given: Given,
+    imagenet: bool,
+    data: Mapping[str, Any],
 ) -> Sizes:
     """Return the sizes given, with the defaults of the constructor and the data for the others.
 
@@ -82,6 +88,7 @@ def _sizes(
         fixed: Arguments that the space decides.
         given: Options of the command line.
         imagenet: Use the sizes of ImageNet.
+        data: Sizes of the data unless they are given.
 
     Raises:
         UsageError: The space does not have a size that is given.
@@ -96,7 +103,7 @@ def _sizes(
         raise UsageError(f"--{wrong[0]} means nothing in this search space")
     large = (family.imagenet or {}) if imagenet else {}
     arguments = {**large.get(what, {}), **fixed}
-    data = {**family.data, **large.get("data", {})}
+    data = {**data, **large.get("data", {})}
     defaults = inspect.signature(getattr(family, what)).parameters
     shown = {}
     for option, name in family.sizes.items():

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 from lightning import LightningDataModule, LightningModule
 
 from nas_lightning.retrain import RetrainModule, count_parameters
 from nas_lightning.search import SearchModule
 from nas_lightning.search.settings import differences
+
+MANY = 10**12
+"""Number of networks from which on only its size is shown."""
 
 
 def header(model: LightningModule, data: LightningDataModule, epochs: int | None = None) -> str:
@@ -22,6 +27,10 @@ def header(model: LightningModule, data: LightningDataModule, epochs: int | None
     """
     if isinstance(model, SearchModule):
         lines = [f"{'supernet':<24} {count_parameters(model.supernet):,} weights"]
+        if model.space.of_choices:
+            networks = math.prod(len(cell.primitives) for cell in model.space.cells)
+            count = f"{networks:,}" if networks < MANY else f"{networks:.1e}"
+            lines.append(f"{'choices':<24} {len(model.space.cells)}, of {count} networks")
         return "\n".join([*lines, model.plan.describe(), *too_short(model, epochs)])
     if isinstance(model, RetrainModule):
         lines = [f"{'network':<24} {count_parameters(model.network):,} parameters"]

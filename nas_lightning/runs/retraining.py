@@ -66,6 +66,7 @@ def retrain_command(
         *_task_options(config, base),
         *_data_options(data, base.get("data", {}), batches),
         *_trainer_options(config["trainer"], base.get("trainer", {})),
+        *(("--model.drop_path", "0") if chosen is None and genotype.space.of_choices else ()),
         "--run_dir", _free(run_dir),
     )  # fmt: skip
 

@@ -249,8 +249,10 @@ class SearchModule(SupernetStage):
         """
         supernet = checkpoint.get("hyper_parameters", {}).get("supernet", {})
         earlier = supernet.get("init_args") if isinstance(supernet, Mapping) else None
-        super().on_load_checkpoint(checkpoint)
-        if found := changed_space(checkpoint.get(SPACE, earlier), self.space):
+        found = changed_space(checkpoint.get(SPACE, earlier), self.space)
+        if not (found and self.space.of_choices):  # the name of a choice says more than a tensor's
+            super().on_load_checkpoint(checkpoint)
+        if found:
             raise CheckpointMismatchError(f"the search space differs: {found}; {KEEP}")
         load_states(self.strategies, checkpoint)
 

@@ -15,6 +15,7 @@ from nas_lightning.architecture.space_files import named_space
 from nas_lightning.errors import GenotypeError, UsageError
 from nas_lightning.imports import import_object
 from nas_lightning.supernet import SupernetFactory
+from nas_lightning.text import reason
 
 IMAGES: Mapping[str, Any] = {"in_channels": 3, "num_classes": 10, "image_size": 32}
 """Sizes of CIFAR-10."""
@@ -105,6 +106,11 @@ class SpaceFamily:
         return cell_prices(space, network, data_spec, resource, cls.inputs(data_spec))
 
     @classmethod
+    def data_of(cls, genotype: Genotype) -> Mapping[str, Any]:
+        """Return the default `data_spec` of a genotype's network, for `nas info`."""
+        return cls.data
+
+    @classmethod
     def read_text(cls, text: str) -> Genotype | None:
         """Read a genotype from a text form of the space; return `None` for any other text."""
         return None
@@ -178,5 +184,10 @@ def get_space(name: str) -> SearchSpace:
     found = import_object(name)
     if not (isinstance(found, type) and issubclass(found, SearchSpace)):
         raise UsageError(f"{name} is not a search space")
-    space: SearchSpace = found()  # type: ignore[call-arg] # a subclass has its own arguments
+    try:
+        space: SearchSpace = found()  # type: ignore[call-arg] # a subclass has its own arguments
+    except TypeError as error:
+        raise UsageError(
+            f"the space {name} has no default arguments ({reason(error)}): name a genotype of it"
+        ) from error
     return space

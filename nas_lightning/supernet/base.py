@@ -88,5 +88,10 @@ def check_one_execution(execution: CellExecution | None, what: str) -> None:
     Raises:
         UsageError: Another execution is configured.
     """
-    if execution not in (None, CellExecution()):
-        raise UsageError(f"{what} is computed in one way only: remove {execution}")
+    if execution in (None, CellExecution()):
+        return
+    strategies = ["CheckpointCells"] if execution.checkpoint else []
+    if execution.cell is not CellExecution().cell:
+        strategies.insert(0, "ReferenceCell")
+    remove = " and ".join(strategies) or str(execution)
+    raise UsageError(f"{what} is computed in one way only: remove {remove}")

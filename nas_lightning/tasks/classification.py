@@ -87,7 +87,8 @@ class Classification(Task):
             UsageError: The output has another shape.
             DataError: On the CPU, a label is not a class number.
         """
-        check_output(self, output, output.shape[1:2], VECTOR)
+        shape = output.shape[1:2] if isinstance(output, Tensor) else ("num_classes",)
+        check_output(self, output, shape, VECTOR)
         try:
             return F.cross_entropy(output, batch[1], label_smoothing=self.label_smoothing)
         except IndexError as error:  # the first batch alone is compared with num_classes

@@ -3,6 +3,7 @@
 Dropout and drop path are 0: their draws are each process' own, by design.
 """
 
+import copy
 import json
 import os
 from collections.abc import Callable
@@ -20,7 +21,8 @@ from nas_lightning.callbacks import AverageWeights
 from nas_lightning.data import Synthetic
 from nas_lightning.runs.preview import PlanCLI
 from nas_lightning.search import SearchModule, SearchStrategy
-from nas_lightning.spaces import DartsSupernet, get_space
+from nas_lightning.spaces import ChoiceSupernet, DartsSupernet, get_space
+from nas_lightning.strategies import GDAS
 from nas_lightning.training.stage import Stage
 from tests.configs.shrink import CONFIGS, SMALL, space_of, synthetic
 from tests.conftest import SPEC, quiet_trainer
@@ -66,6 +68,17 @@ def small_search(*strategies: SearchStrategy) -> Parts:
     )
     supernet = DartsSupernet(channels=8, layers=3, nodes=2, primitives=PRIMITIVES)
     return SearchModule(SPEC, supernet, strategies=list(strategies)), data
+
+
+def choices(*strategies: SearchStrategy) -> Case:
+    """A search of a network with choices: nested, shared by a group, and called twice."""
+
+    def build(folder: Path) -> Parts:
+        _, data = small_search()
+        supernet = ChoiceSupernet("tests.spaces.choice.networks.Chain")
+        return SearchModule(SPEC, supernet, strategies=copy.deepcopy(list(strategies))), data
+
+    return Case(build, {"max_epochs": 2, "limit_train_batches": 1, "limit_val_batches": 0})
 
 
 def method(name: str) -> Case:
@@ -139,6 +152,8 @@ def task(name: str) -> Case:
 CASES: dict[str, Case] = {
     **{name: method(name) for name in METHODS_AND_MONITORS},
     **{name: config(name) for name in FAMILIES},
+    "choices": choices(),
+    "choices, gdas": choices(GDAS()),
     "retrained": config("digits_retrain.yaml"),
     **{name: task(name) for name in TASKS},
     "averaged weights": config("ptb_recurrent_retrain.yaml", max_epochs=4)._replace(

@@ -35,6 +35,7 @@ KINDS = {
     "gaea": f"{SEARCH} --config gaea.yaml",
     "second order": f"{SEARCH} --config second_order.yaml",
     "recurrent": "--config recurrent.yaml",
+    "choices": f"{SEARCH} --config choices.yaml",
     "retraining": "--config retrain --data.train_size 64 --model.genotype genotype.json "
     "--model.drop_path 0.2",
 }
@@ -71,6 +72,15 @@ data:
     bptt: 12
     bptt_jitter: 2.0
 trainer: {accelerator: cpu, enable_model_summary: false}
+"""
+# sampled candidates, and a choice within a candidate
+CHOICES = """\
+model:
+  init_args:
+    supernet:
+      class_path: ChoiceSupernet
+      init_args: {network: tests.spaces.choice.networks.Chain, running_stats: true}
+    strategies: [{class_path: GDAS}]
 """
 CONTEXT = multiprocessing.get_context("forkserver")  # the imports, which take seconds, once
 CONTEXT.set_forkserver_preload(["nas_lightning.runs.command"])

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from nas_lightning.architecture import NetworkFactory, SearchSpace
+from nas_lightning.architecture import Genotype, NetworkFactory, SearchSpace
 from nas_lightning.architecture.prices import Prices
 from nas_lightning.architecture.resources import Resource
 from nas_lightning.errors import UsageError
@@ -53,3 +53,10 @@ class Choices(SpaceFamily):
         with torch.device("meta"):
             opened = network.open(space, data_spec)
         return choice_prices(opened, resource, cls.inputs(data_spec))
+
+    @classmethod
+    def data_of(cls, genotype: Genotype) -> Mapping[str, Any]:
+        """Return the sizes of the data of the search, as far as the genotype records them."""
+        data = genotype.provenance.get("data")
+        sizes = data if isinstance(data, Mapping) else {}
+        return {**cls.data, **{k: v for k, v in sizes.items() if type(v) is int and v > 0}}

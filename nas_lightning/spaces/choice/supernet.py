@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, final
 
-import torch
 from torch import nn
 
 from nas_lightning.errors import UsageError
 from nas_lightning.layers.choice import Choice, choices_of
 from nas_lightning.layers.own import use_batch_statistics
-from nas_lightning.spaces.choice.build import build_network, check_choices
+from nas_lightning.spaces.choice.build import build_network, checked_choices
 from nas_lightning.spaces.choice.space import ChoiceSpace
 from nas_lightning.supernet.base import Supernet, SupernetFactory, check_one_execution
 from nas_lightning.supernet.execution import CellExecution
@@ -83,9 +82,7 @@ class ChoiceSupernet(SupernetFactory):
         Raises:
             UsageError: The network cannot be built, or its choices do not fit together.
         """
-        with torch.device("meta"):
-            network = build_network(self.network, self.arguments or {}, data_spec)
-        check_choices(network, data_spec)
+        network = checked_choices(self.network, self.arguments or {}, data_spec)
         found = choices_of(network)
         choices = {name: list(group[0].names) for name, group in found.items()}
         skips = {name: skips for name, group in found.items() if (skips := _skips(group))}

@@ -107,3 +107,78 @@ class OtherGroup(nn.Module):
         super().__init__()
         self.one = Choice({"a": nn.Identity(), "b": nn.ReLU()}, group="block")
         self.two = Choice({"a": nn.Identity(), "c": nn.ReLU()}, group="block")
+
+
+class OneCandidate(nn.Module):
+    """Its only choice has one candidate."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.only = Choice({"conv": conv(in_channels, 4, 3)})
+        self.head = nn.Linear(4, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits (B, num_classes)."""
+        out: Tensor = self.head(self.only(x).mean((2, 3)))
+        return out
+
+
+class NoSkip(OneCandidate):
+    """No candidate returns its input."""
+
+
+class Wide(nn.Module):
+    """Choices whose candidates a subclass changes."""
+
+    names: tuple[tuple[str, str], ...] = (("a", "b"), ("a", "b"))
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__()
+        for place, names in zip(("one", "two", "three"), self.names, strict=False):
+            self.add_module(
+                place, Choice({name: conv(in_channels, in_channels, 1) for name in names})
+            )
+        self.head = nn.Linear(in_channels, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits (B, num_classes)."""
+        for module in self.children():
+            if isinstance(module, Choice):
+                x = module(x)
+        out: Tensor = self.head(x.mean((2, 3)))
+        return out
+
+
+class OnValues(OneCandidate):
+    """It branches on values, so it cannot run on the meta device; its shapes disagree."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes)
+        self.only = Choice({"four": conv(in_channels, 4, 3), "five": conv(in_channels, 5, 3)})
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits (B, num_classes)."""
+        return super().forward(x if x.sum() < 1 else -x)
+
+
+class Raises(nn.Module):
+    """Its constructor fails."""
+
+    def __init__(self, num_classes: int) -> None:
+        raise RuntimeError("no such\nwidth:")
+
+
+class Crash(OneCandidate):
+    """It cannot run on images."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return nothing."""
+        return super().forward(x.flatten(1))
+
+
+class Pair(OneCandidate):
+    """It returns more than the logits."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits (B, num_classes) and the images."""
+        return super().forward(x), x  # type: ignore[return-value]

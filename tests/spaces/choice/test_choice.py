@@ -138,6 +138,9 @@ def test_the_genotype_builds_the_network_again() -> None:
         ("OtherGroup", "group 'block' must have the same candidates, found a, b and a, c"),
         ("conv", r"conv is not a subclass of torch\.nn\.Module"),
         ("Missing", "has no attribute 'Missing'"),
+        ("OnValues", r"'four' returns \[2, 4, 8, 8\], 'five' returns \[2, 5, 8, 8\]"),
+        ("Raises", r"Raises\(num_classes=5\) cannot be built: no such width$"),
+        ("Crash", r"Crash fails for images \[2, 3, 8, 8\]: Expected 3D .*"),
     ],
 )
 def test_networks_that_cannot_be_searched(name: str, message: str) -> None:

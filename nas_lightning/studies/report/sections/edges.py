@@ -47,9 +47,9 @@ def section(a: Analysis) -> Section:
     """Draw a map for each method and kind of cell, and list one number for each method."""
     title = "Agreement, edge by edge"
     reading = (
-        "A box shows the percentage of runs that kept an edge with an operation; the last column "
-        "shows how many kept the edge at all. Seeds that agree have few strong boxes, random cells "
-        "an even pattern."
+        "A box shows the percentage of runs that kept an edge with an operation, or that gave a "
+        "choice this candidate; the last column of a cell shows how many kept the edge at all. "
+        "Seeds that agree have few strong boxes, random cells an even pattern."
     )
     found = {method: made for method, made in a.agreements.items() if made.runs}
     if not found:
