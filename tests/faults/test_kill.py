@@ -121,7 +121,13 @@ def finish(process: ForkServerProcess, folder: Path) -> None:
 def make_folder(folder: Path) -> Path:
     folder.mkdir()
     write_inputs(folder)
-    for name, text in (("gaea", GAEA), ("second_order", SECOND_ORDER), ("recurrent", RECURRENT)):
+    texts = {
+        "gaea": GAEA,
+        "second_order": SECOND_ORDER,
+        "recurrent": RECURRENT,
+        "choices": CHOICES,
+    }
+    for name, text in texts.items():
         (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
     return folder
 

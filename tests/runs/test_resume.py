@@ -13,6 +13,7 @@ import torch
 from filelock import FileLock
 from lightning import Callback, Trainer
 
+from nas_lightning.architecture import Genotype
 from nas_lightning.runs.directory import Start, find_start
 from nas_lightning.runs.metrics import Row, read_metrics
 from nas_lightning.slurm.job import SlurmJob
@@ -60,8 +61,8 @@ def assert_same_end(one: str, other: str) -> None:
     assert len(rows) > 8
     genotypes = [Path(run) / "genotype.json" for run in (one, other)]
     if any(path.exists() for path in genotypes):  # a search
-        cells = [json.loads(path.read_text())["cells"] for path in genotypes]
-        assert cells[0] == cells[1]
+        found = [Genotype.load(path) for path in genotypes]
+        assert found[0].cells == found[1].cells
 
 
 @pytest.mark.slow
