@@ -13,7 +13,9 @@ from nas_lightning.moved import install
 install()
 
 NAMES = {
+    "Run": "nas_lightning.runs.session",
     "Choice": "nas_lightning.layers.choice",
+    "fit": "nas_lightning.runs.session",
     "freeze": "nas_lightning.spaces.choice",
     "load": "nas_lightning.deploy.trained",
     "register_primitive": "nas_lightning.layers.own",

@@ -9,17 +9,25 @@ from nas_lightning.cli.fit import run as run_lightning
 from nas_lightning.cli.verb_parser import VerbParser, path, positive
 
 ALSO = """\
-Without --images: `nas predict --config runs/x/config.yaml` writes predictions for the test data of
-a run; `nas predict --config runs/x/config.yaml --help` lists its options.
+Without --images, `nas predict --config runs/x/config.yaml` writes predictions for the test data of
+a run; its options follow.
 """
 TABLE = "image_predictions.csv"
 
 
 def run(arguments: list[str]) -> int | None:
     """Predict the classes of image files, which need no labels, with a retrained network."""
-    if not _of_images(arguments[1:]):
+    words = arguments[1:]
+    if words in (["-h"], ["--help"]):
+        print(_parser().format_help())
+    if not _of_images(words):
         run_lightning(arguments)
         return None
+    args = _parser().parse_args(words)
+    return predict(args.source, args.images, args.top, args.output)
+
+
+def _parser() -> VerbParser:
     parser = VerbParser("nas predict", description=run.__doc__, epilog=ALSO)
     parser.add_argument(
         "source",
@@ -38,15 +46,13 @@ def run(arguments: list[str]) -> int | None:
         type=path,
         help=f"table to write (default: {TABLE} in the run directory)",
     )
-    args = parser.parse_args(arguments[1:])
-    return predict(args.source, args.images, args.top, args.output)
+    return parser
 
 
 def _of_images(words: list[str]) -> bool:
-    """Return True if a command line is about image files, or asks for help with nothing else."""
-    if any(word.partition("=")[0] == "--images" for word in words):
-        return True
-    return bool(words) and (not words[0].startswith("-") or words in (["-h"], ["--help"]))
+    """Return True if a command line is about image files."""
+    named = any(word.partition("=")[0] == "--images" for word in words)
+    return named or (bool(words) and not words[0].startswith("-"))
 
 
 def predict(source: Path, images: list[Path], top: int, output: Path | None) -> int:

@@ -225,6 +225,7 @@ def test_help_names_both_forms(work: Path, capsys: pytest.CaptureFixture[str]) -
     out = capsys.readouterr().out
     assert "--images" in out
     assert "predict --config runs/x/config.yaml" in out
+    assert "--ckpt_path" in out
 
 
 def test_indices_of_samples() -> None:
