@@ -75,7 +75,8 @@ class PredictionWriter(BasePredictionWriter):
                          for pair in zip(names, values, strict=True)]  # fmt: skip
                 self._extend(name, [str(path.relative_to(self.folder)) for path in cells])
             else:
-                for part, cells in _split(name, values, data):
+                labels = (getattr(data, kind, None) for kind in ("class_names", "value_names"))
+                for part, cells in named_columns(name, values, *labels):
                     self._extend(part, cells)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -113,16 +114,22 @@ class PredictionWriter(BasePredictionWriter):
         return file.relative_to(folder).with_suffix("")
 
 
-def _split(name: str, values: Tensor, data: object) -> Iterator[tuple[str, list[Any]]]:
-    """Yield the columns of values (B,) or (B, K) with their names."""
+def named_columns(
+    name: str, values: Tensor, *labels: Sequence[str] | None
+) -> Iterator[tuple[str, list[Any]]]:
+    """Yield the columns of values (B,) or (B, K) with their names.
+
+    Args:
+        name: Name of the values.
+        values: The values, on the CPU.
+        labels: Names of the K columns; the first that are as many are taken, else their numbers.
+    """
     if values.dim() < 2:
         yield name, values.tolist()
         return
-    known = [getattr(data, kind, None) for kind in ("class_names", "value_names")]
     count = values.shape[1]
-    fitting = (names for names in known if names is not None and len(names) == count)
-    labels = next(fitting, range(count))
-    for label, column in zip(labels, values.unbind(dim=1), strict=True):
+    fitting = (names for names in labels if names is not None and len(names) == count)
+    for label, column in zip(next(fitting, range(count)), values.unbind(dim=1), strict=True):
         yield f"{name}_{label}", column.tolist()
 
 

@@ -81,7 +81,8 @@ def predict(source: Path, images: list[Path], top: int, output: Path | None) -> 
     if torch.cuda.is_available():
         network.cuda()
     predictions = []
-    for found in predict_images(network, files, top):
+    target = output or (network.run_dir or Path()) / TABLE
+    for found in predict_images(network, files, top, target.parent):
         predictions.append(found)
         if found.problem is not None:
             print(f"nas: {found.problem}", file=sys.stderr)
@@ -89,7 +90,6 @@ def predict(source: Path, images: list[Path], top: int, output: Path | None) -> 
     if unread == len(predictions):
         raise DataError(f"none of the {unread} images can be read: nothing was written")
     print(table(predictions))
-    target = output or (network.run_dir or Path()) / TABLE
     write_table(target, predictions)
     print(f"written to {target}")
     if unread:

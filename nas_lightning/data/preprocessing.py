@@ -27,12 +27,13 @@ class Preprocessing:
     """The steps from an image to the input of a network, without randomness.
 
     An image is turned upright, converted to RGB or grey, resized so that its shorter side has
-    `resize` pixels (bilinear, antialiased), and cropped at its centre. Its values are scaled to
-    [0, 1], and x becomes (x - mean) / std in each channel.
+    `resize` pixels, and cropped at its centre. Without `resize`, the whole image is resized to a
+    square. Resizing is bilinear and antialiased. The values are scaled to [0, 1], and x becomes
+    (x - mean) / std in each channel.
 
     Args:
         size: Height and width of the result in pixels.
-        resize: Shorter side in pixels before the crop.
+        resize: Shorter side in pixels before the crop; `None` for no crop.
         order: `RGB`, or `L` for grey.
         mean: Mean of each channel, on a scale from 0 to 1.
         std: Standard deviation of each channel, on a scale from 0 to 1.
@@ -44,7 +45,7 @@ class Preprocessing:
     """
 
     size: int
-    resize: int
+    resize: int | None
     order: Literal["RGB", "L"]
     mean: Sequence[float]
     std: Sequence[float]
@@ -76,8 +77,9 @@ class Preprocessing:
             except UNREADABLE as error:
                 text = f"The image {str(image)!r} cannot be read: {reason(error)}."
                 raise DataError(text) from error
+        square = [self.size, self.size]
         steps = [
-            v2.Resize(self.resize),
+            v2.Resize(square if self.resize is None else self.resize),
             v2.CenterCrop(self.size),
             v2.PILToTensor(),
             NormalizeBytes(self.mean, self.std),
@@ -103,5 +105,5 @@ class Preprocessing:
     def __str__(self) -> str:
         """Return it in a few words."""
         mean, std = (", ".join(f"{x:.4g}" for x in values) for values in (self.mean, self.std))
-        resized = "" if self.resize == self.size else f"resized to {self.resize}, "
+        resized = f"resized to {self.resize}, " if self.resize not in (None, self.size) else ""
         return f"{resized}{self.size}x{self.size} pixels, {self.order}, mean {mean}, std {std}"

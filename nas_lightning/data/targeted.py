@@ -19,6 +19,7 @@ from nas_lightning.data.folder import MEAN, STD
 from nas_lightning.data.halves import HalvedData, Part, Separate
 from nas_lightning.data.listing import Ignored, list_all_images
 from nas_lightning.data.pixels import WHITE
+from nas_lightning.data.preprocessing import Preprocessing
 from nas_lightning.data.read_image import UNREADABLE, read_image, reason
 from nas_lightning.data.transforms import NormalizeBytes, resized_crop_transform
 from nas_lightning.errors import DataError
@@ -136,6 +137,14 @@ class TargetedImages(HalvedData[TargetedFiles], ABC):
     def meaning(self) -> dict[str, Any]:
         """Mean and deviation of the normalisation, and what transparent pixels show."""
         return {"mean": MEAN, "std": STD, "background": self.background}
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """The steps of an image in evaluation; `None` for a class with other steps."""
+        own, ours = type(self), TargetedImages
+        if (own.geometry, own.pixels) != (ours.geometry, ours.pixels):
+            return None
+        return Preprocessing(self.image_size, None, "RGB", MEAN, STD, self.background, self.white)
 
     def setup(self, stage: str | None = None) -> None:
         """List the files of a stage once (`fit`, `validate`, `test`, `predict`; `None` means all).

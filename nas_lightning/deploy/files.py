@@ -162,6 +162,7 @@ def describe(form: Form, samples: Tensor) -> dict[str, Any]:
         "outputs": _shapes(form.outputs, results),
         "preprocessing": steps,
         "classes": None if network.classes is None else list(network.classes),
+        "values": None if network.values is None else list(network.values),
         "words": None if network.words is None else list(network.words),
         "data_spec": network.data_spec,
         "genotype": network.genotype.to_dict(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nas_lightning.callbacks.prediction_maps import write_map
+from nas_lightning.callbacks.predictions import named_columns
 from nas_lightning.data.classes import printable
 from nas_lightning.data.listing import list_all_images
 from nas_lightning.deploy.trained import TrainedNetwork
@@ -62,39 +64,65 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
 
 
 def predict_images(
-    network: TrainedNetwork, files: Sequence[Path], top: int = 1
+    network: TrainedNetwork, files: Sequence[Path], top: int = 1, folder: Path = Path()
 ) -> Iterator[Predicted]:
     """Yield the predictions for each image file, in order.
+
+    Maps of pixels are written to files in a folder beside the table, which names them.
 
     Args:
         network: The network; it runs on its device.
         files: The files.
         top: Number of classes for each image, the most probable first.
+        folder: Folder of the table.
 
     Raises:
-        UsageError: The data of the training does not describe how a file becomes an input, or the
-            task predicts no table.
+        UsageError: The data of the training does not describe how a file becomes an input.
     """
     network.steps()
+    maps = _Maps(folder)
     for start in range(0, len(files), BATCH):
         group = files[start : start + BATCH]
-        inputs: list[Tensor] = []
+        inputs: dict[Path, Tensor] = {}
         problems: dict[Path, str] = {}
         for file in group:
             try:
-                inputs.append(network.preprocess(file))
+                inputs[file] = network.preprocess(file)
             except DataError as error:
                 problems[file] = str(error)
-        rows = iter(_rows(network, inputs, top)) if inputs else iter(())
+        rows = dict(zip(inputs, _rows(network, inputs, top, maps), strict=True)) if inputs else {}
         for file in group:
-            problem = problems.get(file)
-            yield Predicted(file, () if problem else next(rows), problem)
+            yield Predicted(file, rows.get(file, ()), problems.get(file))
+
+
+class _Maps:
+    """Files of predicted maps of pixels.
+
+    Args:
+        folder: Folder of the table.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._taken: set[str] = set()
+
+    def write(self, name: str, file: Path, values: Tensor) -> str:
+        """Write the map of an image, and return its path relative to the folder of the table."""
+        stem, number = file.stem, 1
+        while f"{name}/{stem}" in self._taken:  # images of several folders may have one name
+            number += 1
+            stem = f"{file.stem}-{number}"
+        self._taken.add(f"{name}/{stem}")
+        found = write_map(self.folder / f"image_{name}s", Path(stem), values)
+        return str(found.relative_to(self.folder))
 
 
 @torch.no_grad()
-def _rows(network: TrainedNetwork, inputs: Sequence[Tensor], top: int) -> list[list[Row]]:
+def _rows(
+    network: TrainedNetwork, inputs: Mapping[Path, Tensor], top: int, maps: _Maps
+) -> list[list[Row]]:
     """Return the rows of each image."""
-    output = network(torch.stack(list(inputs)).to(network.device))
+    output = network(torch.stack(list(inputs.values())).to(network.device))
     if isinstance(network.task, Classification):
         return [
             [
@@ -104,18 +132,13 @@ def _rows(network: TrainedNetwork, inputs: Sequence[Tensor], top: int) -> list[l
             for best in network.best(output, top)
         ]
     columns: dict[str, list[Any]] = {}
-    for name, values in network.task.predictions(output).items():
+    for name, found in network.task.predictions(output).items():
+        values = found.cpu()
         if values.dim() > 2:
-            raise UsageError(
-                f"{type(network.task).__name__} predicts arrays, which a table does not hold: use "
-                f"nas_lightning.load in Python"
-            )
-        if values.dim() == 1:
-            columns[name] = values.tolist()
-            continue
-        named = network.classes is not None and len(network.classes) == values.shape[1]
-        for number, column in enumerate(values.unbind(dim=1)):
-            columns[f"{name} {network.name_of(number) if named else number}"] = column.tolist()
+            pairs = zip(inputs, values, strict=True)
+            columns[name] = [maps.write(name, file, one) for file, one in pairs]
+        else:
+            columns.update(named_columns(name, values, network.classes, network.values))
     return [[dict(zip(columns, row, strict=True))] for row in zip(*columns.values(), strict=True)]
 
 

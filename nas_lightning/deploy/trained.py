@@ -50,6 +50,7 @@ class TrainedNetwork(nn.Module):
         meaning: What inputs and outputs mean, see `nas_lightning.training.meaning`.
         genotype: The genotype.
         classes: Names of the classes in the order of the outputs; `None` without names.
+        values: Names of the values of a regression; `None` without names.
         words: Words of a language model in the order of their numbers; `None` for others.
         preprocessing: Steps from an image file to an input; `None` if the data had none.
         checkpoint: File that the weights are from.
@@ -70,6 +71,7 @@ class TrainedNetwork(nn.Module):
         self.checkpoint = checkpoint
         self.meaning = recorded_meaning(content)
         self.classes = _names(self.meaning.get(CLASSES))
+        self.values = _names(self.meaning.get("values"))
         words = self.meaning.get(WORDS)
         self.words = tuple(words.split()) if isinstance(words, str) else None
         self.preprocessing = _preprocessing(content, checkpoint)
@@ -189,7 +191,7 @@ def load(source: str | os.PathLike[str]) -> TrainedNetwork:
 
 
 def _names(found: object) -> tuple[str, ...] | None:
-    """Return the class names that a checkpoint records, if any."""
+    """Return names that a checkpoint records, if any."""
     return tuple(map(str, found)) if isinstance(found, list) else None
 
 

@@ -16,12 +16,14 @@ from jsonargparse import Namespace
 from lightning.pytorch import Callback, Trainer
 
 from nas_lightning.architecture import Genotype
-from nas_lightning.errors import UsageError
+from nas_lightning.errors import NASError, UsageError
 from nas_lightning.files import is_there
 from nas_lightning.runs.command import NASCLI
 from nas_lightning.runs.directory import CHECKPOINTS, CONFIG
+from nas_lightning.runs.failures import root_cause
 from nas_lightning.runs.metrics import Row, read_metrics
 from nas_lightning.runs.quiet import quiet as hush
+from nas_lightning.runs.rebuilt import checkpoint_of
 from nas_lightning.runs.record_file import NAME, read_record
 from nas_lightning.runs.summary import run_summary
 from nas_lightning.search.genotype_writer import FILE
@@ -103,6 +105,7 @@ class Run:
         Raises:
             UsageError: The run has no checkpoint.
         """
+        checkpoint_of(self.directory)
         cli = _run(["test", "--config", str(self.directory / CONFIG)], (), quiet=quiet)
         return {name: float(value) for name, value in cli.trainer.callback_metrics.items()}
 
@@ -195,6 +198,11 @@ def _run(arguments: list[str], callbacks: Sequence[Callback], *, quiet: bool) ->
             if isinstance(stop.__context__, KeyboardInterrupt):  # Ctrl-C as Lightning passes it on
                 raise KeyboardInterrupt from None
             raise UsageError(f"the words {shown(arguments[1:])} end a program") from stop
+        except Exception as error:
+            cause = root_cause(error)  # jsonargparse wraps errors into long texts
+            if isinstance(cause, NASError) and cause is not error:
+                raise cause from None
+            raise
 
 
 @contextlib.contextmanager
@@ -212,7 +220,7 @@ def _unchanged() -> Iterator[None]:
 def _config_text(config: Config) -> str:
     """Return a configuration as a word of a command line."""
     if isinstance(config, Mapping):
-        return json.dumps(_plain(config, "config"), indent=0)  # with line breaks, it is no path
+        return f"{json.dumps(_plain(config, 'config'))}\n"  # with a line break, it is no path
     return os.fspath(config)
 
 

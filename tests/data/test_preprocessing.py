@@ -8,7 +8,15 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from nas_lightning.data import CIFAR10, Digits, ImageFolder, Preprocessing, Signals, Synthetic
+from nas_lightning.data import (
+    CIFAR10,
+    Digits,
+    ImageFolder,
+    ImageMasks,
+    Preprocessing,
+    Signals,
+    Synthetic,
+)
 from nas_lightning.data.dataset import TensorImages
 from nas_lightning.errors import ContentError, DataError, UsageError
 from nas_lightning.training.meaning import preprocessing
@@ -137,3 +145,19 @@ def test_small_images_become_larger() -> None:
     steps = Preprocessing(size=8, resize=8, order="RGB", mean=[0.0] * 3, std=[1.0] * 3)
     x: Tensor = steps(Image.new("RGB", (2, 3), (0, 51, 255)))
     assert torch.allclose(x, torch.tensor([0, 0.2, 1]).view(3, 1, 1).expand(3, 8, 8))
+
+
+def test_without_a_crop_the_whole_image_is_resized(tmp_path: Path) -> None:
+    """As in data with masks or tables, whose images are resized to squares."""
+    for number, size in enumerate(((20, 10), (9, 30))):
+        noise = torch.randint(256, (size[1], size[0], 3)).byte().numpy()
+        (tmp_path / "images").mkdir(exist_ok=True)
+        Image.fromarray(noise).save(tmp_path / "images" / f"{number}.png")
+    data = ImageMasks(root=str(tmp_path), classes=["a", "b"], image_size=12)
+    data.setup("predict")
+    steps = data.preprocessing
+    assert steps is not None
+    assert steps.resize is None
+    batch = next(iter(data.predict_dataloader()))
+    for number, x in enumerate(batch[0]):
+        assert torch.equal(steps(tmp_path / "images" / f"{number}.png"), x)

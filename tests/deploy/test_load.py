@@ -1,5 +1,6 @@
 """`nas_lightning.load` returns the trained network, with its preprocessing and its classes."""
 
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -145,21 +146,42 @@ def other_task(digits: Saved, task: Task) -> TrainedNetwork:
 
 def test_numbers_have_a_column_each(digits: Saved) -> None:
     network = other_task(digits, Regression(center=1.0, scale=2.0))
-    (found,) = predict_images(network, [digits.picture])
     with torch.no_grad():
         output: Tensor = network(network.preprocess(digits.picture)[None])[0]
-    (row,) = found.rows
-    assert list(row) == [f"value {label}" for label in range(10)]
-    assert list(row.values()) == pytest.approx((1 + 2 * output).tolist())
+    values = pytest.approx((1 + 2 * output).tolist())
+    network.classes = None
+    for names, expected in ((None, range(10)), (tuple("abcdefghij"), "abcdefghij")):
+        network.values = names
+        (found,) = predict_images(network, [digits.picture])
+        (row,) = found.rows
+        assert list(row) == [f"value_{name}" for name in expected]
+        assert list(row.values()) == values
     with pytest.raises(UsageError, match="Regression predicts no classes: call the network"):
         network.predict(digits.picture)
 
 
-def test_masks_do_not_fit_into_a_table(digits: Saved, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_masks_are_files_beside_the_table(
+    digits: Saved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two images of one name have a file each."""
     network = other_task(digits, Segmentation())
-    monkeypatch.setattr(network, "forward", lambda x: x.expand(-1, 3, -1, -1))
-    with pytest.raises(UsageError, match="Segmentation predicts arrays"):
-        list(predict_images(network, [digits.picture]))
+    classes = torch.arange(64).view(1, 1, 8, 8) % 3  # of each pixel
+
+    def forward(x: Tensor) -> Tensor:
+        return torch.cat(
+            [(classes == one).float().expand(len(x), -1, -1, -1) for one in range(3)], 1
+        )
+
+    monkeypatch.setattr(network, "forward", forward)
+    files = [digits.picture, tmp_path / "no.png", tmp_path / "digit.png"]
+    shutil.copy(digits.picture, files[-1])
+    found = list(predict_images(network, files, 1, tmp_path))
+    assert [one.problem is None for one in found] == [True, False, True]
+    rows = [row for one in found for row in one.rows]
+    assert rows == [{"mask": "image_masks/digit.png"}, {"mask": "image_masks/digit-2.png"}]
+    for row in rows:
+        with Image.open(tmp_path / row["mask"]) as image:
+            assert torch.equal(torch.tensor(list(image.tobytes())).view(8, 8), classes[0, 0])
 
 
 def test_a_network_with_an_auxiliary_head_loads_without_it(tmp_path: Path) -> None:
