@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,6 +72,8 @@ def read(arguments: list[str]) -> Given:
     if args.column and not args.table:
         parser.error("--column is a column of --table")
     methods = tuple(_method(parser, text) for text in args.config)
+    if args.budgets:
+        methods = tuple(_within(parser, m, each) for m in methods for each in args.budgets)
     names = [method.name for method in methods]
     if len(set(names)) < len(names) or RANDOM in names:
         parser.error(f"give each method its own name by NAME=CONFIG, found {', '.join(names)}")
@@ -124,6 +127,14 @@ def _method(parser: VerbParser, text: str) -> Method:
     return Method(name, configs)
 
 
+def _within(parser: VerbParser, method: Method, budget: str) -> Method:
+    """Return a method with a budget of its `ResourcePenalty`, the last of its strategies."""
+    name = f"{method.name}_{''.join(budget.split())}"
+    if not NAME.fullmatch(name):
+        parser.error(f"--budgets: expected budgets such as 3.2M, found {shown(budget)}")
+    return replace(method, name=name, options=(f"--model.strategies.budget={budget}",))
+
+
 def _request(args: Namespace) -> Request:
     """Return the request of each job."""
     folder = args.dir.resolve()  # jobs start elsewhere
@@ -153,6 +164,11 @@ def _parser() -> VerbParser:
         "commas, and later ones win; repeat the option to compare methods on the same seeds"
     )
     add("-c", "--config", action="append", required=True, metavar="[NAME=]CONFIG[,…]", help=text)
+    text = (
+        "search with each method under each of these budgets; its last strategy is "
+        "ResourcePenalty, such as that of methods/budget"
+    )
+    add("--budgets", nargs="+", type=word, metavar="BUDGET", help=text)
     add("--retrain", metavar="CONFIG[,…]", help="configuration of the retraining")
     text = "table of true accuracies (NAS-Bench-201) instead of a retraining; see nas lookup"
     add("--table", type=path, metavar="FILE", help=text)

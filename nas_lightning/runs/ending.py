@@ -12,6 +12,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
 
 from nas_lightning.architecture import Genotype
+from nas_lightning.architecture.budgets import verdict
 from nas_lightning.callbacks import RunCheckpoint
 from nas_lightning.display import elapsed
 from nas_lightning.drawing.cells import save_drawing
@@ -23,7 +24,6 @@ from nas_lightning.runs.record_file import read_record
 from nas_lightning.runs.retraining import retrain_command
 from nas_lightning.search import SearchModule
 from nas_lightning.search.genotype_writer import FILE
-from nas_lightning.strategies.budgets import verdict
 from nas_lightning.training.checkpoints import read_checkpoint
 from nas_lightning.training.epochs import reached
 

@@ -13,6 +13,13 @@ from torch import Tensor
 from torch.func import functional_call
 
 from nas_lightning.architecture import Genotype, NetworkFactory
+from nas_lightning.architecture.budgets import (
+    RESOURCES,
+    ResourceName,
+    amount,
+    quantity,
+    resource_of,
+)
 from nas_lightning.architecture.prices import Prices
 from nas_lightning.errors import UsageError
 from nas_lightning.ranges import NOT_NEGATIVE, Range, at_least, check
@@ -26,7 +33,6 @@ from nas_lightning.search import (
 )
 from nas_lightning.search.selection import Selection
 from nas_lightning.spaces import default_network, family_of
-from nas_lightning.strategies.budgets import RESOURCES, ResourceName, amount, quantity, resource_of
 from nas_lightning.strategies.relative_cost import Form, RelativeCost
 from nas_lightning.supernet import ArchitectureParameters
 

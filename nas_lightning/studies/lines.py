@@ -21,6 +21,7 @@ from nas_lightning.runs.metrics import read_metrics
 from nas_lightning.runs.record_file import read_record
 from nas_lightning.search import SearchModule
 from nas_lightning.signals import RunInterruptedError
+from nas_lightning.strategies import ResourcePenalty
 from nas_lightning.studies.one_shot import one_shot_scores
 from nas_lightning.studies.plan import (
     RANDOM,
@@ -111,10 +112,33 @@ def _search(folder: Path, study: Study, line: Line) -> None:
         "supernet": supernet[-1] if supernet else None,
         "one_shot": one_shot,
         "scores": {str(i): score for i, score in enumerate(scores) if score is not None},
+        "costs": _costs(test.model, cells),
         "peak_memory_mib": max(start.get("peak_memory_mib", 0.0) for start in starts),
         "seconds": _seconds(place),
     }
     write_result(place, result)
+
+
+def _costs(model: SearchModule, cells: Sequence[Genotype]) -> dict[str, float]:
+    """Return the cost of random cells by their number, if the search has a budget.
+
+    Cells with an operation that the search does not have are left out.
+    """
+    for strategy in model.strategies:
+        if isinstance(strategy, ResourcePenalty):
+            known = {cell.kind: set(cell.primitives) for cell in model.space.cells}
+            return {
+                str(number): strategy.prices.of(genotype)
+                for number, genotype in enumerate(cells)
+                if genotype.space.kinds == model.space.kinds
+                and all(
+                    kept.primitive in known[kind]
+                    for kind, cell in genotype.cells.items()
+                    for node in cell.nodes
+                    for kept in node
+                )
+            }
+    return {}
 
 
 def _retrain(place: Path, study: Study, genotype: Genotype, seed: int) -> None:
@@ -143,8 +167,9 @@ def _fit(method: Method, options: Sequence[str], place: Path, seed: int) -> None
 
 
 def fit_arguments(method: Method) -> list[str]:
-    """Return the configurations of a method as arguments of `nas fit`."""
-    return [part for config in method.configs for part in ("--config", config)]
+    """Return the configurations and options of a method as arguments of `nas fit`."""
+    configs = [part for config in method.configs for part in ("--config", config)]
+    return [*configs, *method.options]
 
 
 def _seconds(place: Path) -> float:

@@ -37,11 +37,13 @@ class Method:
         name: Name in the report.
         configs: Configurations, later ones win.
         digest: Hash of their content and of the options, by which a change is noticed.
+        options: Further options of `nas fit` for this method.
     """
 
     name: str
     configs: tuple[str, ...]
     digest: str = ""
+    options: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the name.

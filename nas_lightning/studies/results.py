@@ -41,7 +41,13 @@ class Result(TypedDict):
     seconds: float
 
 
-class SearchResult(Result):
+class Costs(TypedDict, total=False):
+    """A part of `SearchResult` that earlier releases did not write."""
+
+    costs: dict[str, float]
+
+
+class SearchResult(Result, Costs):
     """The result of a search; see `Run`."""
 
     supernet: float | None
@@ -80,6 +86,8 @@ class Run:
             for a random cell.
         scores: One-shot metric of the random cells in this search's supernet, by their number;
             cells with an operation that the supernet does not have are left out.
+        costs: Cost of the random cells in the resource of this search's budget, by their number;
+            empty without a budget.
         finals: Metric on the test data of each retraining that has ended, or the table's.
         expected: Number of `finals` once all has run.
         parameters: Parameters of the retrained network.
@@ -97,6 +105,7 @@ class Run:
     supernet: float | None = None
     one_shot: float | None = None
     scores: Mapping[int, float] = field(default_factory=dict)
+    costs: Mapping[int, float] = field(default_factory=dict)
     finals: tuple[float, ...] = ()
     expected: int = 1
     parameters: int | None = None
@@ -213,7 +222,8 @@ def _searched(folder: Path, study: Study, truth: GroundTruth | None, name: str, 
         genotype=genotype,
         supernet=found["supernet"],
         one_shot=found["one_shot"],
-        scores=_scores(found["scores"], place / RESULT),
+        scores=_numbered(found["scores"], "scores", place / RESULT),
+        costs=_numbered(found.get("costs", {}), "costs", place / RESULT),
         search_seconds=found["seconds"],
         peak_memory_mib=found["peak_memory_mib"],
         links=(link,),
@@ -222,12 +232,12 @@ def _searched(folder: Path, study: Study, truth: GroundTruth | None, name: str, 
     return _with_finals(run, folder, study, truth, genotype)
 
 
-def _scores(found: Mapping[str, float], path: Path) -> dict[int, float]:
-    """Return the scores of the random cells by their number."""
+def _numbered(found: Mapping[str, float], key: str, path: Path) -> dict[int, float]:
+    """Return the values of the random cells by their number."""
     for number in found:
         if not (number.isascii() and number.isdecimal()):
             reason = f"expected the number of a cell, found {shown(number)}"
-            raise ContentError(reason, "$.scores", str(path))
+            raise ContentError(reason, f"$.{key}", str(path))
     return {int(number): score for number, score in found.items()}
 
 

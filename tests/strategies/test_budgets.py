@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from nas_lightning.architecture import Genotype
+from nas_lightning.architecture.budgets import amount, quantity, verdict
 from nas_lightning.architecture.cost import network_cost
 from nas_lightning.architecture.resources import MultiplyAdds, Parameters
 from nas_lightning.data import Synthetic
 from nas_lightning.errors import UsageError
 from nas_lightning.spaces import DartsNetwork
 from nas_lightning.strategies import FairDARTS, ResourcePenalty
-from nas_lightning.strategies.budgets import amount, quantity, verdict
 from tests.conftest import SPEC, SearchFactory, TrainerFactory
 from tests.strategies.test_resource_penalty import NETWORK, penalised
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nas_lightning.architecture import Genotype, NetworkFactory, SearchSpace, random_genotype
+from nas_lightning.architecture.budgets import amount, quantity
 from nas_lightning.architecture.latency import FORMAT, Latency, LatencyTable, Row
 from nas_lightning.architecture.units import Place
 from nas_lightning.bench.latency import LatencyOptions, measure_latencies
@@ -30,7 +31,6 @@ from nas_lightning.spaces import (
     family_of,
 )
 from nas_lightning.strategies import ResourcePenalty
-from nas_lightning.strategies.budgets import amount, quantity
 from tests.cli.conftest import Nas, nas, work
 
 __all__ = ["nas", "work"]

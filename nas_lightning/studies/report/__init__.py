@@ -20,6 +20,7 @@ from nas_lightning.studies.report.sections import (
     distribution,
     edges,
     entropy,
+    front,
     plan,
     proxies,
     ranking,
@@ -36,6 +37,7 @@ SECTIONS = (
     summary,
     distribution,
     comparisons,
+    front,
     proxies,
     ranking,
     entropy,
@@ -79,7 +81,8 @@ def write_report(folder: Path, to: Path | None = None) -> Report:
     """
     target = to or folder
     analysis = analyse(target, read_results(folder))
-    sections = [module.section(analysis) for module in SECTIONS]
+    every = [module.section(analysis) for module in SECTIONS]
+    sections = [one for one in every if one.words or one.pictures or one.tables]
     title = _title(analysis)
     _write_pictures(target / PICTURES, sections)
     write_text(target / "report.json", to_json(analysis))
@@ -87,7 +90,7 @@ def write_report(folder: Path, to: Path | None = None) -> Report:
     write_text(target / "report.md", to_markdown(title, sections))
     page = target / "report.html"
     write_text(page, to_html(title, sections))
-    return Report(page, sections[SECTIONS.index(summary)].words)
+    return Report(page, every[SECTIONS.index(summary)].words)
 
 
 def _title(a: Analysis) -> str:

@@ -10,6 +10,7 @@ from nas_lightning.studies.ground_truth import GroundTruth, Standing
 from nas_lightning.studies.report.agreement import Agreement, FoundCell, agreements, found_cells
 from nas_lightning.studies.report.collapse import Collapse, collapses
 from nas_lightning.studies.report.contrasts import Contrast, contrasts
+from nas_lightning.studies.report.front import Front, front
 from nas_lightning.studies.report.numbers import Scale
 from nas_lightning.studies.report.proxies import Coefficients, Ranking, correlations, rankings
 from nas_lightning.studies.results import Results, Run
@@ -34,6 +35,7 @@ class Analysis:
         standings: Standing of each cell in the table of true accuracies, by method and seed; empty
             without a table.
         best: The highest accuracy in that table; `None` without a table.
+        front: Final metric against cost, of searches with budgets.
     """
 
     folder: Path
@@ -48,6 +50,7 @@ class Analysis:
     collapses: tuple[Collapse, ...]
     standings: Mapping[tuple[str, int], Standing]
     best: float | None
+    front: Front
 
     @property
     def searches(self) -> list[str]:
@@ -82,6 +85,7 @@ def analyse(folder: Path, results: Results) -> Analysis:
         collapses=collapses(results),
         standings=_standings(results, truth),
         best=None if truth is None else truth.best,
+        front=front(results),
     )
 
 

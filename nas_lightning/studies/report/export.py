@@ -68,6 +68,7 @@ def to_json(a: Analysis) -> str:
         ],
         "agreement": {method: _agreement(made) for method, made in a.agreements.items()},
         "best": a.best,
+        "front": [asdict(point) for point in a.front.points],
     }  # fmt: skip
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 

@@ -70,10 +70,15 @@ def resource_of(name: ResourceName, table: str | None) -> Resource:
 
 def quantity(number: float, resource: type[Resource]) -> str:
     """Return an amount of a resource with its unit, such as `3.35M parameters`."""
+    return f"{shortened(number, resource)} {resource.unit}"
+
+
+def shortened(number: float, resource: type[Resource]) -> str:
+    """Return an amount of a resource without its unit, such as `3.35M`."""
     for suffix in ("G", "M", "k"):
         if suffix in resource.units and number >= resource.units[suffix]:
-            return f"{number / resource.units[suffix]:.4g}{suffix} {resource.unit}"
-    return f"{number:.4g} {resource.unit}"
+            return f"{number / resource.units[suffix]:.4g}{suffix}"
+    return f"{number:.4g}"
 
 
 def verdict(genotype: Genotype) -> str | None:
