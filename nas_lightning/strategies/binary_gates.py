@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nas_lightning.ranges import at_least, check
 from nas_lightning.search import (
     ARCH_GRADIENT,
     OP_RELAXATION,
@@ -125,14 +126,22 @@ class BinaryGates(SearchStrategy):
 
     The paper's optimizer of α is Adam with rate 1e-3 and betas (0, 0.999), without weight decay: a
     first moment would be that of other pairs. Fills: operation relaxation (softmax) and operation
-    sampling. Wraps: architecture gradient. Hooks: `on_after_arch_step`. Cost: time and memory of
-    one or two operations per edge instead of all. The other operations get no gradient in a step;
-    under DDP, `find_unused_parameters` is set for this.
+    sampling. Wraps: architecture gradient. Hooks: `allow_arch_step`, `on_after_arch_step`. Cost:
+    time and memory of one or two operations per edge instead of all. The other operations get no
+    gradient in a step; under DDP, `find_unused_parameters` is set for this.
+
+    Args:
+        every: Number of batches for each architecture step; 5 in the paper.
+
+    Raises:
+        UsageError: `every` is below 1.
     """
 
     leaves_parameters_unused = True
 
-    def __init__(self) -> None:
+    def __init__(self, every: int = 1) -> None:
+        self.every = every
+        check(self, every=at_least(1))
         self._gates: BinaryGateOps | None = None
 
     def configure(self, plan: SearchPlan) -> None:
@@ -149,7 +158,7 @@ class BinaryGates(SearchStrategy):
     def along_pairs(self, estimate: ArchGradient) -> ArchGradient:
         """Return `estimate`, restricted to the differences of the drawn pairs."""
 
-        def gradient(problem: BilevelProblem) -> tuple[Tensor, ...]:
+        def pair_gradient(problem: BilevelProblem) -> tuple[Tensor, ...]:
             found = estimate(problem)
             gates = self._gates
             assert gates is not None
@@ -160,7 +169,11 @@ class BinaryGates(SearchStrategy):
                 for (name, value), part in zip(problem.arch.items(), found, strict=True)
             )
 
-        return gradient
+        return pair_gradient
+
+    def allow_arch_step(self, module: SearchModule) -> bool:
+        """Return True in the last of every `every` batches of an epoch."""
+        return (module.trainer.fit_loop.batch_idx + 1) % self.every == 0
 
     def on_after_arch_step(self, module: SearchModule, step: ArchStep) -> None:
         """Restore the α that were not drawn, and shift the others."""

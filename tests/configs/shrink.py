@@ -1,5 +1,6 @@
 """The shipped configurations in small sizes, with data that needs no files."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,20 @@ SMALL = {
     "RecurrentNetwork": {"hidden": 8},
 }
 """Arguments of a small network, by its class."""
+CHOICES: dict[str, dict[str, Any]] = {
+    "MobileNetwork": {"width": 0.25, "blocks": [2, 1, 1, 1, 1, 1]},
+    "NasBenchMacroNetwork": {"channels": 4},
+}
+"""Arguments of small networks with choices, by class."""
+
+
+def sizes_of(chosen: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a small supernet or network in place of the configured one."""
+    kind, given = chosen["class_path"], chosen.get("init_args", {})
+    if kind != "ChoiceSupernet":
+        return SMALL[kind]
+    sizes = CHOICES[given["network"].rpartition(".")[2]]
+    return {"arguments": json.dumps({**given.get("arguments", {}), **sizes})}
 
 
 def full_size(name: str, folder: Path) -> list[str]:
@@ -123,7 +138,7 @@ def small(name: str, folder: Path) -> list[str]:
     """Return the arguments of `nas fit` for a configuration with a small network too."""
     given = yaml.safe_load(CONFIGS[name].read_text())
     part = "network" if "retrain" in name else "supernet"
-    sizes = SMALL[given["model"]["init_args"][part]["class_path"]]
+    sizes = sizes_of(given["model"]["init_args"][part])
     return [
         *full_size(name, folder),
         *(f"--model.{part}.{key}={value}" for key, value in sizes.items()),

@@ -24,7 +24,7 @@ from nas_lightning.search import SearchModule, SearchStrategy
 from nas_lightning.spaces import ChoiceSupernet, DartsSupernet, get_space
 from nas_lightning.strategies import GDAS
 from nas_lightning.training.stage import Stage
-from tests.configs.shrink import CONFIGS, SMALL, space_of, synthetic
+from tests.configs.shrink import CONFIGS, sizes_of, space_of, synthetic
 from tests.conftest import SPEC, quiet_trainer
 from tests.ddp.joint_norm import join_norms
 from tests.methods import METHODS_AND_MONITORS, fresh
@@ -92,7 +92,8 @@ def method(name: str) -> Case:
 
 def needs_room(config: Path) -> bool:
     """Whether a network halves its images too often for small ones, or has an auxiliary head."""
-    return any(word in config.read_text() for word in ("stem: imagenet", "auxiliary_weight"))
+    words = ("stem: imagenet", "auxiliary_weight", "MobileNetwork", "NasBenchMacroNetwork")
+    return any(word in config.read_text() for word in words)
 
 
 def config(name: str, **settings: Any) -> Case:
@@ -103,7 +104,7 @@ def config(name: str, **settings: Any) -> Case:
         given = yaml.safe_load(CONFIGS[name].read_text())
         part = "network" if "retrain" in name else "supernet"
         kind = given["model"]["init_args"][part]["class_path"]
-        small: dict[str, Any] = dict(SMALL[kind])
+        small: dict[str, Any] = dict(sizes_of(given["model"]["init_args"][part]))
         if kind == "DartsSupernet":
             small["primitives"] = json.dumps(PRIMITIVES)
         if text := kind.startswith("Recurrent"):

@@ -198,6 +198,26 @@ def test_a_step_of_alpha_sees_one_pair_and_the_weights_one_operation(
     assert len({str(batch[0]) for batch in draws.batches}) == 4
 
 
+class Batches(SearchStrategy):
+    """Keeps the batches in which α was stepped."""
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    def on_after_arch_step(self, module: SearchModule, step: ArchStep) -> None:
+        self.seen.append(module.trainer.fit_loop.batch_idx)
+
+
+def test_alpha_is_stepped_in_the_last_of_every_few_batches(
+    make_search: SearchFactory, make_trainer: TrainerFactory, search_data: Synthetic
+) -> None:
+    """Four batches an epoch: the third of each, and none in the fourth."""
+    watch = Batches()
+    trainer = make_trainer(limit_val_batches=0, max_epochs=2)
+    trainer.fit(make_search([BinaryGates(every=3), watch]), datamodule=search_data)
+    assert watch.seen == [2, 2]
+
+
 def test_only_the_drawn_candidates_of_a_network_run(
     make_trainer: TrainerFactory, search_data: Synthetic
 ) -> None:
