@@ -4,9 +4,10 @@
 
 Runs the configuration `cifar_nas_bench_macro` with `ResourcePenalty` for each method, budget and
 seed, in processes of one thread each. FILE is the benchmark's table with the columns arch, acc1,
-acc2, acc3, params and multiply_adds. A run whose genotype exists is not repeated. Prints a Markdown
-page: every run with its true accuracy, the best and the mean of the networks that cost as much, the
-exact Pareto front, and the area that the networks of a seed dominate, relative to that of the front.
+acc2, acc3, params and multiply_adds. A search that is done is not repeated. Prints a Markdown page:
+every search with the true accuracy of its network, the best network within the budget and the mean
+of those that cost nearly as much, the area that the networks of a seed dominate relative to that of
+all, and the exact Pareto front.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import itertools
 import json
 import os
 import random
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -93,20 +95,26 @@ class Search:
     def command(self, given: argparse.Namespace) -> list[str]:
         """Return the command that runs it."""
         budget: dict[str, Any] = {"resource": "macs", "budget": self.budget}
-        budget |= {"form": "hinge", "weight": given.weight, "warmup": 1, "growth": given.growth}
+        budget |= {
+            "form": "hinge",
+            "weight": given.weight,
+            "warmup": given.warmup,
+            "growth": given.growth,
+        }
         if given.channels != 32:  # the budget is for the networks of the table
             network = {"class_path": "ChoiceNetwork", "init_args": {"arguments": {"channels": 32}}}
             budget["network"] = network
         strategies = [
-            {"class_path": "WarmUp", "init_args": {"epochs": 1}},
+            {"class_path": "WarmUp", "init_args": {"epochs": given.warmup}},
             METHODS[self.method],
             {"class_path": "ResourcePenalty", "init_args": budget},
         ]
-        supernet = {"network": PATH, "arguments": {"channels": given.channels}}
+        arguments = {"network": PATH, "arguments": {"channels": given.channels}}
+        supernet = {"class_path": "ChoiceSupernet", "init_args": arguments}
         return [
             *(sys.executable, "-m", "nas_lightning", "fit", "--config", "cifar_nas_bench_macro"),
             f"--model.strategies={json.dumps(strategies)}",
-            f"--model.supernet={json.dumps({'class_path': 'ChoiceSupernet', 'init_args': supernet})}",
+            f"--model.supernet={json.dumps(supernet)}",
             f"--model.arch_optimizer.lr={given.lr}",
             f"--seed_everything={self.seed}",
             f"--run_dir={self.folder(given.run_dir)}",
@@ -173,8 +181,8 @@ def page(truth: Truth, found: dict[Search, str], budgets: Sequence[float]) -> It
         yield f"| {method} | {seed} | {100 * regret(truth, names, max(budgets)):.2f} % |"
     yield f"| random, mean of {DRAWS} | | {100 * random_regret(truth, budgets):.2f} % |"
     yield from ("", "| exact front: multiply-adds | true accuracy |", "| ---: | ---: |")
-    for cost, accuracy in front(truth.points(list(truth.costs))):
-        yield f"| {cost / MILLION:.1f}M | {accuracy:.2f} % |"
+    for least, accuracy in front(truth.points(list(truth.costs))):
+        yield f"| {least / MILLION:.1f}M | {accuracy:.2f} % |"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -187,16 +195,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--budgets", nargs="+", type=float, default=[20, 30, 40, 55, 70],
                         help="millions of multiply-adds")  # fmt: skip
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, …")
-    parser.add_argument("--epochs", type=int, default=5, help="the first steps the weights alone")
-    parser.add_argument("--batches", type=int, default=30, help="batches of an epoch")
-    parser.add_argument("--channels", type=int, default=32, help="of the supernet's stem")
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--warmup", type=int, default=5, help="epochs of the weights alone")
+    parser.add_argument("--batches", type=int, default=60, help="batches of an epoch")
+    parser.add_argument("--channels", type=int, default=16, help="of the supernet; 32 in the table")
     parser.add_argument("--lr", type=float, default=0.02, help="rate of α")
     parser.add_argument("--weight", type=float, default=1.0, help="weight of the penalty")
     parser.add_argument("--growth", type=float, default=2.0, help="its growth")
     parser.add_argument("--jobs", type=int, default=2, help="searches at a time")
-    parser.add_argument("--data", nargs="+", help="other arguments of the data")
+    parser.add_argument("--data", help="arguments of other data than CIFAR-10 in --root")
     given = parser.parse_args(arguments)
-    given.data = given.data or [f"--data.root={given.root}"]
+    given.data = shlex.split(given.data or f"--data.root={shlex.quote(given.root)}")
     truth = Truth.load(given.table)
     budgets = [MILLION * budget for budget in given.budgets]
     searches = [
