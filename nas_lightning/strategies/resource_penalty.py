@@ -273,10 +273,11 @@ class ResourcePenalty(SearchStrategy):
 
     def provenance(self, module: SearchModule, genotype: Genotype) -> Mapping[str, Any]:
         """Return budget and cost of the genotype."""
+        cost = self.prices.of(genotype)
         found = {
             "resource": self.resource,
             "budget": self._amount,
-            "cost": self.prices.of(genotype),
+            "cost": round(cost) if RESOURCES[self.resource].counted else cost,
             "network": repr(self.factory),
         }
         return {"budget": found}

@@ -21,8 +21,8 @@ from nas_lightning.callbacks import AverageWeights
 from nas_lightning.data import Synthetic
 from nas_lightning.runs.preview import PlanCLI
 from nas_lightning.search import SearchModule, SearchStrategy
-from nas_lightning.spaces import ChoiceSupernet, DartsSupernet, get_space
-from nas_lightning.strategies import GDAS
+from nas_lightning.spaces import ChoiceSupernet, DartsNetwork, DartsSupernet, get_space
+from nas_lightning.strategies import GDAS, ResourcePenalty
 from nas_lightning.training.stage import Stage
 from tests.configs.shrink import CONFIGS, sizes_of, space_of, synthetic
 from tests.conftest import SPEC, quiet_trainer
@@ -155,6 +155,12 @@ CASES: dict[str, Case] = {
     **{name: config(name) for name in FAMILIES},
     "choices": choices(),
     "choices, gdas": choices(GDAS()),
+    "budget as a product": Case(
+        lambda folder: small_search(
+            ResourcePenalty("parameters", 2500, "product", 0.5, network=DartsNetwork(4, 3))
+        ),
+        {"max_epochs": 1, "limit_train_batches": 2, "limit_val_batches": 0},
+    ),
     "retrained": config("digits_retrain.yaml"),
     **{name: task(name) for name in TASKS},
     "averaged weights": config("ptb_recurrent_retrain.yaml", max_epochs=4)._replace(

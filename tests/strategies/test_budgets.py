@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from nas_lightning.architecture import Genotype
 from nas_lightning.architecture.budgets import amount, quantity, verdict
@@ -11,8 +12,11 @@ from nas_lightning.architecture.cost import network_cost
 from nas_lightning.architecture.resources import MultiplyAdds, Parameters
 from nas_lightning.data import Synthetic
 from nas_lightning.errors import UsageError
-from nas_lightning.spaces import DartsNetwork
+from nas_lightning.search import SearchModule
+from nas_lightning.spaces import DartsNetwork, RecurrentNetwork, RecurrentSupernet
 from nas_lightning.strategies import FairDARTS, ResourcePenalty
+from nas_lightning.tasks import LanguageModeling
+from nas_lightning.training.schedules import ConstantSchedule
 from tests.conftest import SPEC, SearchFactory, TrainerFactory
 from tests.strategies.test_resource_penalty import NETWORK, penalised
 
@@ -90,6 +94,59 @@ def test_a_budget_that_every_network_keeps_is_warned_about(
     trainer = make_trainer(limit_train_batches=1, limit_val_batches=0)
     with pytest.warns(UserWarning, match="every network of .* keeps the budget of 9k"):
         trainer.fit(make_search([penalised(budget=9000)]), datamodule=search_data)
+
+
+def test_a_space_of_equal_networks_has_nothing_to_choose(
+    make_trainer: TrainerFactory,
+) -> None:
+    strategy = ResourcePenalty("parameters", "1M", network=RecurrentNetwork(hidden=4))
+    module = SearchModule(
+        {"num_tokens": 20}, RecurrentSupernet(hidden=4, steps=2), LanguageModeling(), [strategy]
+    )
+    message = r"every network of RecurrentNetwork\(hidden=4, .* there is nothing to choose"
+    with pytest.raises(UsageError, match=message):
+        strategy.setup(make_trainer(), module, "fit")
+
+
+def test_a_checkpoint_rebuilds_network_sizes_and_weight(
+    make_search: SearchFactory, make_trainer: TrainerFactory, search_data: Synthetic, tmp_path: Path
+) -> None:
+    strategy = ResourcePenalty("macs", "200k", network=NETWORK, sizes={"image_size": 16})
+    module = make_search([strategy])
+    trainer = make_trainer(max_epochs=1, limit_train_batches=1, limit_val_batches=0)
+    trainer.fit(module, datamodule=search_data)
+    strategy._weight = 8.0
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    again = SearchModule.load_from_checkpoint(tmp_path / "a.ckpt", weights_only=True)
+    (found,) = again.strategies
+    assert isinstance(found, ResourcePenalty)
+    assert repr(found) == repr(strategy)
+    assert found._weight == 8.0
+    assert again.genotype().provenance["budget"] == module.genotype().provenance["budget"]
+
+
+def test_a_weight_that_grows_is_resumed_exactly_from_the_end_of_an_epoch(
+    make_search: SearchFactory, make_trainer: TrainerFactory, search_data: Synthetic, tmp_path: Path
+) -> None:
+    """The contract of every method resumes in the middle of one."""
+    settings: dict[str, Any] = {"limit_train_batches": 2, "limit_val_batches": 0}
+
+    def make() -> SearchModule:
+        strategy = penalised(budget=1300, weight=0.5)
+        return make_search([strategy], weight_schedule=ConstantSchedule())
+
+    whole, first, again = make(), make(), make()
+    make_trainer(max_epochs=5, **settings).fit(whole, datamodule=search_data)
+    trainer = make_trainer(max_epochs=3, **settings)
+    trainer.fit(first, datamodule=search_data)
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    make_trainer(max_epochs=5, **settings).fit(
+        again, datamodule=search_data, ckpt_path=tmp_path / "a.ckpt", weights_only=True
+    )
+    states = [module.strategies[0].state_dict() for module in (first, whole, again)]
+    assert states == [{"weight": 2.0}, {"weight": 8.0}, {"weight": 8.0}]
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
 
 
 def test_other_rules_of_discretisation_are_refused(make_search: SearchFactory) -> None:
