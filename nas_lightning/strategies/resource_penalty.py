@@ -21,6 +21,7 @@ from nas_lightning.architecture.budgets import (
     resource_of,
 )
 from nas_lightning.architecture.prices import Prices
+from nas_lightning.distributed import mean_over_ranks
 from nas_lightning.errors import UsageError
 from nas_lightning.ranges import NOT_NEGATIVE, Range, at_least, check
 from nas_lightning.search import (
@@ -253,6 +254,8 @@ class ResourcePenalty(SearchStrategy):
         before = {name: value.detach().requires_grad_() for name, value in step.before.items()}
         with torch.enable_grad():
             cost = self.cost(arch)
+            if self.form == "product":  # the gradient is that of the mean loss, too
+                cost.loss.copy_(mean_over_ranks((cost.loss,))[0])
             expected, derived = cost(functional_call(arch, before, ()))
             added = cost.term(self.form, expected, derived)
             gradients = torch.autograd.grad(
