@@ -11,17 +11,13 @@ the peak of all tensors that a step creates.
 from __future__ import annotations
 
 import argparse
-import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import lightning
-import torch
-from torch import Tensor
 
 from nas_lightning.bench.case import Case, Parts
-from nas_lightning.bench.counters import Dispatched
+from nas_lightning.bench.counters import Dispatched, Saved
 from nas_lightning.bench.harness import Harness, quiet
 from nas_lightning.data import Synthetic
 from nas_lightning.search import SearchModule, SearchStrategy
@@ -73,35 +69,6 @@ class Memory:
     peak: int
 
 
-class Saved:
-    """Counts the bytes of the tensors that autograd saves, each storage once.
-
-    Args:
-        known: Tensors that do not count, such as weights.
-    """
-
-    def __init__(self, known: Sequence[Tensor]) -> None:
-        self._known = {tensor.untyped_storage().data_ptr() for tensor in known}
-        self._kept: dict[int, Any] = {}  # keeps storages, so that no address is used again
-
-    @contextlib.contextmanager
-    def count(self) -> Iterator[None]:
-        """Count what is saved inside the context."""
-        with torch.autograd.graph.saved_tensors_hooks(self._pack, lambda tensor: tensor):
-            yield
-
-    def _pack(self, tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in self._known:
-            self._kept[storage.data_ptr()] = storage
-        return tensor
-
-    @property
-    def bytes(self) -> int:
-        """Number of bytes."""
-        return sum(storage.nbytes() for storage in self._kept.values())
-
-
 def measure(method: str, number: int, size: Size) -> dict[str, Memory]:
     """Return the memory of the step `arch` and of the step `weight`.
 
@@ -132,11 +99,10 @@ def measure(method: str, number: int, size: Size) -> dict[str, Memory]:
     with quiet():
         harness = Harness(Case(method, make, epochs=50), "cpu")
         for step in ("arch", "weight"):
-            saved = Saved([*harness.module.parameters()])
-            take = harness.step(step)
-            with saved.count(), Dispatched() as created:
+            saved, take = Saved(harness.module.parameters()), harness.step(step)
+            with saved.hooks(), Dispatched() as created:
                 take()
-            found[step] = Memory(saved.bytes, created.peak_bytes)
+            found[step] = Memory(saved.peak_bytes, created.peak_bytes)
     return found
 
 

@@ -199,7 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--warmup", type=int, default=5, help="epochs of the weights alone")
     parser.add_argument("--batches", type=int, default=60, help="batches of an epoch")
     parser.add_argument("--channels", type=int, default=16, help="of the supernet; 32 in the table")
-    parser.add_argument("--lr", type=float, default=0.02, help="rate of α")
+    parser.add_argument("--lr", type=float, default=0.1, help="rate of α")
     parser.add_argument("--weight", type=float, default=1.0, help="weight of the penalty")
     parser.add_argument("--growth", type=float, default=2.0, help="its growth")
     parser.add_argument("--jobs", type=int, default=2, help="searches at a time")

@@ -1,25 +1,14 @@
 """Memory of search steps by the number of candidates, counted in bytes that autograd saves."""
 
 import pytest
-import torch
 
-from benchmarks.mobile_memory import Memory, Saved, Size, main, measure
+from benchmarks.mobile_memory import Memory, Size, main, measure
 
 TINY = Size(batch=8, width=0.1, blocks=(2, 1, 1, 1, 1, 1), pixels=16)
 
 
 def of(method: str) -> dict[int, dict[str, Memory]]:
     return {number: measure(method, number, TINY) for number in (2, 7)}
-
-
-def test_saved_bytes_are_counted_once() -> None:
-    weight = torch.randn(4, 4, requires_grad=True)
-    x = torch.randn(8, 4)
-    saved = Saved([weight])
-    with saved.count():
-        out = (x @ weight).exp()  # keeps x and its own result
-        out = out * out  # keeps the same result twice
-    assert saved.bytes == x.nbytes + out.nbytes
 
 
 def test_memory_of_binary_gates_does_not_grow_with_the_number_of_candidates() -> None:
