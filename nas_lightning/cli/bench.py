@@ -30,9 +30,9 @@ def run(arguments: list[str]) -> None:
             return PlanCLI(line)
         except Exception as error:
             cause = root_cause(error)
-            if isinstance(cause, NASError):
-                raise cause from None
-            raise
+            if not isinstance(cause, NASError):
+                raise
+        raise cause  # outside: an error that is raised from itself has an endless chain
 
     request = Request(
         preset=args.preset,

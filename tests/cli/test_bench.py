@@ -101,3 +101,22 @@ def test_wrong_arguments_get_one_line(line: str, message: str, nas: Nas) -> None
     assert message in result.err.splitlines()[-1]
     assert "Traceback" not in result.err
     assert result.out == ""
+
+
+def test_a_search_whose_cells_have_one_computation(nas: Nas) -> None:
+    text = """
+model:
+  init_args:
+    strategies: []
+    supernet:
+      class_path: ChoiceSupernet
+      init_args: {network: tests.spaces.choice.networks.Chain}
+"""
+    Path("choices.yaml").write_text(text, encoding="utf-8")
+    line = "bench --config search.yaml --config choices.yaml --accelerator cpu --repeat 1"
+    result = nas(f"{line} --warm-up 0 --steps arch --markdown")
+    assert result.code == 0, result.err
+    assert [row.split(" | ")[2] for row in result.out.splitlines()[2:]] == ["search"]
+    refused = nas(f"{line} --checkpoint-cells")
+    assert refused.code == 2
+    assert "computed in one way only: remove CheckpointCells" in refused.err

@@ -25,6 +25,7 @@ from nas_lightning.strategies import (
     SNAS,
     AmendedGradient,
     Backtracking,
+    BinaryGates,
     CheckpointCells,
     DartsPlus,
     EdgeNormalization,
@@ -33,6 +34,7 @@ from nas_lightning.strategies import (
     Neumann,
     PartialChannels,
     ReferenceCell,
+    ResourcePenalty,
     RobustDARTS,
     SingleLevel,
     TwoStage,
@@ -41,6 +43,7 @@ from nas_lightning.strategies import (
 )
 from nas_lightning.strategies.unrolled import unrolled_gradient
 from tests.conftest import SPEC, quiet_trainer
+from tests.methods import CLASSES
 from tests.spaces.choice.networks import Wide
 
 HERE = "tests.spaces.choice.networks"
@@ -60,6 +63,22 @@ SEARCHES: dict[str, tuple[SearchStrategy, ...]] = {
     "darts+, ranking": (DartsPlus(criterion="ranking"),),
     "robust": (RobustDARTS(every=1, window=1, back=1, first_epoch=0),),
     "warm-up": (WarmUp(epochs=1),),
+    "binary gates": (BinaryGates(),),
+    "budget": (ResourcePenalty("parameters", 300.0),),
+}
+REFUSED: dict[str, tuple[list[SearchStrategy], str]] = {
+    "edge normalisation": ([EdgeNormalization()], "EdgeNormalization weighs the edges into a node"),
+    "backtracking": ([Backtracking()], "Backtracking weighs the edges"),
+    "two stages": ([TwoStage(1)], "TwoStage chooses edges, but the space .* keeps all of them"),
+    "edges": ([ExponentiatedGradient(edges=True)], "ExponentiatedGradient weighs the edges"),
+    "channels": ([PartialChannels(2)], "PartialChannels: the candidates of .* all channels; remo"),
+    "reference": ([ReferenceCell()], "Chain is computed in one way only: remove ReferenceCell"),
+    "checkpoints": ([CheckpointCells()], "is computed in one way only: remove CheckpointCells"),
+    "both": (
+        [ReferenceCell(), CheckpointCells()],
+        "in one way only: remove ReferenceCell and CheckpointCells",
+    ),
+    "kind": ([DartsPlus(kind="reduce")], "DartsPlus counts over all choices of .*: leave kind out"),
 }
 
 
@@ -107,29 +126,18 @@ def test_a_search_moves_alpha_and_its_genotype_is_retrained(name: str, tmp_path:
         assert all(torch.isfinite(parameter).all() for parameter in retrained.parameters())
 
 
-@pytest.mark.parametrize(
-    ("strategies", "message"),
-    [
-        ([EdgeNormalization()], "EdgeNormalization weighs the edges into a node, but each choice"),
-        ([Backtracking()], "Backtracking weighs the edges"),
-        ([TwoStage(1)], "TwoStage chooses edges, but the space .* keeps all of them"),
-        ([ExponentiatedGradient(edges=True)], "ExponentiatedGradient weighs the edges"),
-        ([PartialChannels(2)], "PartialChannels: the candidates of .* compute all channels; rem"),
-        ([ReferenceCell()], "Chain is computed in one way only: remove ReferenceCell"),
-        ([CheckpointCells()], "Chain is computed in one way only: remove CheckpointCells"),
-        (
-            [ReferenceCell(), CheckpointCells()],
-            "in one way only: remove ReferenceCell and CheckpointCells",
-        ),
-        ([DartsPlus(kind="reduce")], "DartsPlus counts over all choices of .*Chain: leave kind"),
-    ],
-)
-def test_strategies_that_mean_nothing_for_choices(
-    strategies: list[SearchStrategy], message: str
-) -> None:
+@pytest.mark.parametrize("name", REFUSED)
+def test_strategies_that_mean_nothing_for_choices(name: str) -> None:
+    strategies, message = REFUSED[name]
     with pytest.raises(UsageError, match=message) as caught:
         search(strategies)
     assert "\n" not in str(caught.value)
+
+
+def test_every_strategy_is_searched_or_refused() -> None:
+    used = {type(strategy) for group in SEARCHES.values() for strategy in group}
+    used |= {type(strategy) for group, _ in REFUSED.values() for strategy in group}
+    assert used == set(CLASSES)
 
 
 def test_darts_plus_counts_identities_over_all_choices(tmp_path: Path) -> None:
