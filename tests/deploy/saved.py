@@ -21,8 +21,10 @@ from nas_lightning.spaces import (
     RecurrentNetwork,
     get_space,
 )
+from nas_lightning.spaces.choice import ChoiceNetwork, ChoiceSupernet
 from nas_lightning.tasks import Classification, LanguageModeling, Reconstruction, Task
 from tests.conftest import quiet_trainer
+from tests.spaces.choice.networks import Chain
 
 SMALL: Mapping[str, int] = {"train_size": 16, "test_size": 8}
 
@@ -47,6 +49,12 @@ class Case(NamedTuple):
 
 def drawn(space: str, seed: int = 0) -> Genotype:
     return random_genotype(get_space(space), seed)
+
+
+def choices() -> Genotype:
+    """Candidates of a network with choices, written as a user would."""
+    supernet = ChoiceSupernet(f"{Chain.__module__}.{Chain.__qualname__}")
+    return random_genotype(supernet.space_of({"in_channels": 3, "num_classes": 3}), 0)
 
 
 CASES: dict[str, Case] = {
@@ -83,6 +91,12 @@ CASES: dict[str, Case] = {
         drawn("reconstruction"),
         ReconstructionNetwork(filters=2, channels=2),
         Reconstruction(),
+    ),
+    "choice": Case(
+        (Synthetic, {**SMALL, "image_size": 8, "num_classes": 3}),
+        choices(),
+        ChoiceNetwork(),
+        Classification(),
     ),
     "recurrent": Case(
         (SyntheticText, {"num_tokens": 7, "train_size": 400, "valid_size": 80, "test_size": 80}),

@@ -27,7 +27,7 @@ EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 FILES = [
     *(f"darts.{suffix}" for suffix in ("pt2", "onnx", "pt")),
     *("recurrent.pt2", "recurrent.onnx", "signals.pt2", "nas_bench_201.pt2", "auxiliary.pt2"),
-    "own.pt2",
+    *("own.pt2", "choice.onnx"),
 ]
 LONG = [
     *(f"{name}.{end}" for name in ("imagenet", "photographs") for end in ("pt2", "onnx", "pt")),
@@ -36,7 +36,7 @@ LONG = [
         for name in ("nas_bench_201", "auxiliary", "own", "signals")
         for end in ("onnx", "pt")
     ),
-    "recurrent.pt",
+    *("recurrent.pt", "choice.pt2", "choice.pt"),
 ]
 
 
