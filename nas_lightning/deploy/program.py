@@ -76,6 +76,7 @@ def _traced(module: nn.Module, arguments: Any, dimensions: Any) -> ExportedProgr
         ) from error
     for node in found.graph.nodes:
         node.meta.pop("stack_trace", None)  # it holds paths of this machine
+    found.example_inputs = None  # samples of the user, and of a function of weights, the weights
     return found
 
 

@@ -159,6 +159,16 @@ def test_a_file_holds_no_paths_of_this_machine(suffix: str, made: dict[str, Made
                 assert str(folder).encode() not in inner
 
 
+def test_a_file_holds_its_weights_once_and_no_samples(made: dict[str, Made]) -> None:
+    program = torch.export.load(made["darts.pt2"].path)
+    assert program.example_inputs is None
+    content = torch.load(made["darts.pt"].path, weights_only=True)
+    inner = torch.export.load(io.BytesIO(content["program"].numpy().tobytes()))
+    assert inner.example_inputs is None
+    assert not inner.state_dict
+    assert not inner.constants
+
+
 def test_the_auxiliary_head_is_left_out(made: dict[str, Made]) -> None:
     path = made["auxiliary.pt2"].path
     names = torch.export.load(path).state_dict
