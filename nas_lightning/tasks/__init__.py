@@ -1,7 +1,7 @@
 """Tasks: loss and metrics."""
 
 from nas_lightning.layers.text import LanguageOutput, TextInput
-from nas_lightning.tasks.base import Task
+from nas_lightning.tasks.base import Mode, Task
 from nas_lightning.tasks.classification import Classification
 from nas_lightning.tasks.language import LanguageModeling
 from nas_lightning.tasks.multi_label import MultiLabel
@@ -13,6 +13,7 @@ __all__ = [
     "Classification",
     "LanguageModeling",
     "LanguageOutput",
+    "Mode",
     "MultiLabel",
     "Reconstruction",
     "Regression",
