@@ -105,5 +105,7 @@ class Preprocessing:
     def __str__(self) -> str:
         """Return it in a few words."""
         mean, std = (", ".join(f"{x:.4g}" for x in values) for values in (self.mean, self.std))
-        resized = f"resized to {self.resize}, " if self.resize not in (None, self.size) else ""
+        resized = "" if self.resize == self.size else f"resized to {self.resize}, "
+        if self.resize is None:
+            resized = "whole image resized to "
         return f"{resized}{self.size}x{self.size} pixels, {self.order}, mean {mean}, std {std}"
