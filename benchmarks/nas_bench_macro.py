@@ -194,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--budgets", nargs="+", type=float, default=[20, 30, 40, 55, 70],
                         help="millions of multiply-adds")  # fmt: skip
-    parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, …")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--warmup", type=int, default=5, help="epochs of the weights alone")
     parser.add_argument("--batches", type=int, default=60, help="batches of an epoch")
@@ -208,9 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given.data = shlex.split(given.data or f"--data.root={shlex.quote(given.root)}")
     truth = Truth.load(given.table)
     budgets = [MILLION * budget for budget in given.budgets]
-    searches = [
-        Search(*each) for each in itertools.product(given.methods, budgets, range(given.seeds))
-    ]
+    searches = [Search(*each) for each in itertools.product(given.methods, budgets, given.seeds)]
     with ThreadPoolExecutor(given.jobs) as pool:
         names = list(pool.map(lambda search: search.run(given), searches))
     for line in page(truth, dict(zip(searches, names, strict=True)), budgets):
