@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
+import rich
 import torch
 from lightning import Callback
 from rich.console import Console
@@ -19,6 +20,13 @@ LEFT = ["epoch 3/50  batch 117/390", "epoch 3/50  117/390", "3/50 117/390"]
 RIGHT = ["0:32 left, run 1:12:40 left", "0:32, run 1:12:40", "1:12:40"]
 VALUES = ["train_loss 1.234", "val_loss 1.402", "val_accuracy 0.5123", "arch_loss 1.301"]
 VALUES += ["train_accuracy 0.4", "skips_normal 2"]
+
+
+@pytest.fixture(autouse=True)
+def _console(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give back rich's console of the process, which Lightning's bar replaces."""
+    console = rich.get_console()
+    monkeypatch.setattr(console, "__dict__", dict(vars(console)))
 
 
 def drawn(bar: Bar, width: int) -> list[str]:
