@@ -241,8 +241,10 @@ def root_cause(error: BaseException) -> BaseException:
 
 
 def links(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error, the error that it was raised from, and so on."""
-    while error is not None:
+    """Yield an error, the error that it was raised from, and so on, each once."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
 

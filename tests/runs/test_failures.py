@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nas_lightning.runs.failures import Run, explain
+from nas_lightning.runs.failures import Run, explain, links
 
 SIGNAL = "DataLoader worker (pid 7) is killed by signal: {}. "
 DETAILS = (
@@ -93,3 +93,9 @@ def test_a_package_that_a_setting_needs_is_named() -> None:
     error = ModuleNotFoundError("Requirement 'torch_xla>=1.13' not met. HINT: Try running `pip …`")
     text = "a setting of trainer needs the package torch_xla, which is not installed"
     assert explain(error) == text
+
+
+def test_a_circle_of_errors_ends() -> None:
+    one, other = ValueError("one"), ValueError("other")
+    one.__cause__, other.__cause__ = other, one
+    assert list(links(one)) == [one, other]
