@@ -15,6 +15,11 @@ from nas_lightning.hparams import describe
 class RetrainNetwork(nn.Module, ABC):
     """Base class of networks of a genotype."""
 
+    @property
+    def body(self) -> nn.Module:
+        """The module whose names of weights an exported file has; a wrapper returns its content."""
+        return self
+
     @abstractmethod
     def forward(self, x: Any) -> tuple[Any, Any]:
         """Return the output that the task expects, and that of an auxiliary head or `None`."""

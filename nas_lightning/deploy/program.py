@@ -16,13 +16,10 @@ from nas_lightning.deploy.forms import Form
 from nas_lightning.errors import UsageError
 from nas_lightning.text import reason
 
-PREFIX = "network.network."
-"""Beginning of the names of a form's weights."""
-
 
 def weights_of(form: Form) -> dict[str, Tensor]:
     """Return the weights and buffers of a network by their names in the network itself."""
-    return dict(form.network.network.state_dict())
+    return dict(form.network.network.body.state_dict())
 
 
 def program(form: Form, samples: Tensor) -> ExportedProgram:
@@ -59,10 +56,12 @@ class _Function(nn.Module):
     def __init__(self, form: Form) -> None:
         super().__init__()
         self._form = [form]  # in a list, so that its weights do not become this module's
+        body = form.network.network.body
+        self._path = next(path for path, module in form.named_modules() if module is body)
 
     def forward(self, weights: dict[str, Tensor], inputs: tuple[Tensor, ...]) -> Any:
         """Return the outputs."""
-        own = {f"{PREFIX}{name}": value for name, value in weights.items()}
+        own = {f"{self._path}.{name}": value for name, value in weights.items()}
         return torch.func.functional_call(self._form[0], own, inputs)
 
 

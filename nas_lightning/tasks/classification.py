@@ -92,7 +92,7 @@ class Classification(Task):
         try:
             return F.cross_entropy(output, batch[1], label_smoothing=self.label_smoothing)
         except IndexError as error:  # the first batch alone is compared with num_classes
-            wrong = wrong_range(batch[1], "labels", output.shape[1], "num_classes")
+            wrong = wrong_range(batch[1], "labels", output.shape[1])
             raise DataError(f"a batch of the data: {wrong}") from error
 
     def metrics(self, data_spec: Mapping[str, Any]) -> MetricCollection:

@@ -133,8 +133,15 @@ def check_output(task: object, output: Any, shape: Sequence[int | str], hint: st
     )
 
 
-def wrong_range(value: Tensor, name: str, count: int, key: str) -> str | None:
-    """Return what is wrong with whole numbers that should be below a count, or `None`."""
+def wrong_range(value: Tensor, name: str, count: int, key: str | None = None) -> str | None:
+    """Return what is wrong with whole numbers that should be below a count, or `None`.
+
+    Args:
+        value: The numbers.
+        name: What they are, in the plural.
+        count: The count.
+        key: Entry of `data_spec` that is the count; by default it is that of the network's outputs.
+    """
     if value.is_floating_point() or value.is_complex():
         return (
             f"{name} must be whole numbers, found {describe_part(value)}: convert them by .long()"
@@ -144,9 +151,11 @@ def wrong_range(value: Tensor, name: str, count: int, key: str) -> str | None:
     low, high = int(value.min()), int(value.max())
     if low >= 0 and high < count:
         return None
+    source = f"data_spec has {key} {count}" if key else f"the network has {count} outputs"
+    mended = key or "the outputs of the network"
     return (
-        f"{name} must be from 0 to {count - 1} (data_spec has {key} {count}), found {low} to "
-        f"{high}: number them from 0, or mend {key}"
+        f"{name} must be from 0 to {count - 1} ({source}), found {low} to {high}: number them from "
+        f"0, or mend {mended}"
     )
 
 

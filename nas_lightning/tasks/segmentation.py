@@ -99,7 +99,7 @@ class Segmentation(Task):
             )
         except IndexError as error:  # the first batch alone is compared with num_classes
             labelled = batch[1][batch[1] != self.ignore_index]
-            wrong = wrong_range(labelled, "masks", output.shape[1], "num_classes")
+            wrong = wrong_range(labelled, "masks", output.shape[1])
             raise DataError(f"a batch of the data: {wrong}") from error
         return pixels.mean()
 

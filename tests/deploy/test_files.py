@@ -18,16 +18,17 @@ from nas_lightning.data import Digits
 from nas_lightning.deploy import export
 from nas_lightning.layers.text import TextInput
 from nas_lightning.retrain import RetrainModule
-from nas_lightning.spaces import DartsNetwork, DartsSpace
+from nas_lightning.spaces import DartsNetwork, DartsSpace, freeze
 from nas_lightning.tasks import Classification
 from tests.deploy import elsewhere
 from tests.deploy.saved import CASES, Case, train
+from tests.spaces.choice.networks import Chain
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 FILES = [
     *(f"darts.{suffix}" for suffix in ("pt2", "onnx", "pt")),
     *("recurrent.pt2", "recurrent.onnx", "signals.pt2", "nas_bench_201.pt2", "auxiliary.pt2"),
-    *("own.pt2", "choice.onnx"),
+    *("own.pt2", "choice.onnx", "choice.pt"),
 ]
 LONG = [
     *(f"{name}.{end}" for name in ("imagenet", "photographs") for end in ("pt2", "onnx", "pt")),
@@ -36,7 +37,7 @@ LONG = [
         for name in ("nas_bench_201", "auxiliary", "own", "signals")
         for end in ("onnx", "pt")
     ),
-    *("recurrent.pt", "choice.pt2", "choice.pt"),
+    *("recurrent.pt", "choice.pt2"),
 ]
 
 
@@ -176,6 +177,12 @@ def test_the_auxiliary_head_is_left_out(made: dict[str, Made]) -> None:
     assert not [name for name in names if "auxiliary" in name]
     trained = torch.load(path.with_suffix(".ckpt"), weights_only=True)["state_dict"]
     assert [name for name in trained if "auxiliary" in name]
+
+
+def test_weights_of_a_network_with_choices_have_its_own_names(made: dict[str, Made]) -> None:
+    content = torch.load(made["choice.pt"].path, weights_only=True)
+    chosen = content["nas_lightning"]["genotype"]["choices"]
+    assert content["state_dict"].keys() == freeze(Chain(3, 3), chosen).state_dict().keys()
 
 
 def test_weights_of_a_file_can_be_trained(made: dict[str, Made]) -> None:

@@ -58,6 +58,11 @@ class FrozenNetwork(RetrainNetwork):
         super().__init__()
         self.network = network
 
+    @property
+    def body(self) -> nn.Module:
+        """The network itself, whose weights have the names of one written without choices."""
+        return self.network
+
     def forward(self, x: Any) -> tuple[Any, None]:
         """Return the output of the network for inputs x, and `None`."""
         return self.network(x), None
