@@ -44,9 +44,10 @@ def build_network(
     try:
         signature.bind(**given)
     except TypeError as error:
+        names = few(list(signature.parameters))
+        known = f"its arguments are {names}" if names else "it has no arguments"
         raise UsageError(
-            f"{path}: {reason(error)}; its arguments are {few(list(signature.parameters))}, and "
-            f"the data sets {few(sorted(data_spec))}"
+            f"{path}: {reason(error)}; {known}, and the data sets {few(sorted(data_spec))}"
         ) from error
     try:
         return found(**given)

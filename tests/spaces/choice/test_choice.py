@@ -188,5 +188,7 @@ def test_arguments_come_from_the_data_unless_they_are_set() -> None:
     assert built.get_submodule("network.head").out_features == 7
     with pytest.raises(UsageError, match="'depth'; its arguments are in_channels, num_classes, w"):
         ChoiceSupernet(f"{HERE}.Chain", {"depth": 7}).space_of(SPEC)
+    with pytest.raises(UsageError, match="'depth'; it has no arguments, and the data sets"):
+        ChoiceSupernet(f"{HERE}.SameName", {"depth": 7}).space_of(SPEC)
     with pytest.raises(UsageError, match="PartialChannels: the candidates"):
         factory().build(SPEC, k=4)
