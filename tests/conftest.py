@@ -1,5 +1,9 @@
 """Shared fixtures: a small search space, synthetic data, and one thread a process."""
 
+import tests.listening  # noqa: F401 (before nas_lightning, which notes what is ignored)
+
+# isort: split
+
 import os
 import random
 from collections.abc import Callable, Sequence

@@ -37,11 +37,18 @@ def cell_prices(
         inputs: Input of the network for one sample, on the device `meta`; `None` if unknown.
 
     Raises:
-        UsageError: The modules of the candidates are not found, or the resource cannot be counted.
+        UsageError: The network does not fit the data, the modules of the candidates are not found,
+            or the resource cannot be counted.
     """
     genotype = everything(space)
     with torch.device("meta"):
-        network = factory.build(genotype, data_spec)
+        try:
+            network = factory.build(genotype, data_spec)
+        except KeyError as error:
+            raise UsageError(
+                f"{factory!r} cannot be counted: it needs {error}, which the data of this search "
+                f"lack; name a network of the space {space.name}"
+            ) from error
     parts = list(cell_parts(network, genotype))
     if not parts:
         raise UsageError(

@@ -45,7 +45,7 @@ def test_the_rehearsal_goes_through_all_parts(
     capsys.readouterr()
     # a table that is missing ends it with one line, and what was finished stays
     assert gpu.main(["--cpu-rehearsal", "--table", str(truth), "--output", str(page)]) == 1
-    assert capsys.readouterr().err.splitlines()[-1].startswith("gpu.py: cannot read the table")
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"gpu.py: cannot read {truth}: ")
     assert "IDARTS on made-up images" in page.read_text(encoding="utf-8")
     assert page.read_text(encoding="utf-8").count(gpu.BEGIN) == 1
 

@@ -34,6 +34,8 @@ WHY_NOT = {
     "gaea_gdas": "drawn on the host",
     "gdas_second_order": "reads numbers on the host",
     "gdas_amended": "reads numbers on the host",
+    "binary_gates": "reads numbers on the host",
+    "binary_gates_second_order": "reads numbers on the host",
     "two_stage": "TwoStage may change",
     "amended_gaea_two_stage": "reads numbers on the host",
     "amended_gaea_idarts": "reads numbers on the host",

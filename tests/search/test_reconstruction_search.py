@@ -12,11 +12,12 @@ from lightning import Callback, Trainer
 from torch.optim import SGD
 
 from nas_lightning.data import Signals
+from nas_lightning.errors import UsageError
 from nas_lightning.operators import tikhonov
 from nas_lightning.runs.command import run
 from nas_lightning.search import BilevelProblem, SearchModule, SearchStrategy
 from nas_lightning.spaces import ReconstructionSupernet
-from nas_lightning.strategies import PartialChannels
+from nas_lightning.strategies import PartialChannels, ResourcePenalty
 from nas_lightning.strategies.amended import amended_gradient
 from nas_lightning.strategies.unrolled import unrolled_gradient
 from nas_lightning.tasks import Reconstruction
@@ -27,7 +28,8 @@ from tests.search.hypergradient import relative_error
 FITTING = {
     name: strategies
     for name, strategies in METHODS_AND_MONITORS.items()
-    if not any(isinstance(strategy, PartialChannels) for strategy in strategies)
+    # the budget of these methods is for a network of another space
+    if not any(isinstance(strategy, PartialChannels | ResourcePenalty) for strategy in strategies)
 }
 
 
@@ -64,6 +66,12 @@ def test_a_step_of_every_method_in_float64(method: str, make_trainer: TrainerFac
     assert any(name.startswith("arch.") for name in moved)
     assert any(name.startswith("supernet.") for name in moved)
     assert all(value.isfinite().all() for value in module.parameters())
+
+
+def test_a_budget_for_a_network_of_another_space_is_refused(make_trainer: TrainerFactory) -> None:
+    module = search(METHODS_AND_MONITORS["budget"])
+    with pytest.raises(UsageError, match="'num_classes', .* a network of the space reconstruction"):
+        make_trainer().fit(module, datamodule=data())
 
 
 def problem(module: SearchModule) -> BilevelProblem:
