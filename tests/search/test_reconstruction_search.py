@@ -70,7 +70,7 @@ def test_a_step_of_every_method_in_float64(method: str, make_trainer: TrainerFac
 
 def test_a_budget_for_a_network_of_another_space_is_refused(make_trainer: TrainerFactory) -> None:
     module = search(METHODS_AND_MONITORS["budget"])
-    with pytest.raises(UsageError, match="'num_classes', .* a network of the space reconstruction"):
+    with pytest.raises(UsageError, match=r"'num_classes', .* a network of the space rec"):
         make_trainer().fit(module, datamodule=data())
 
 
