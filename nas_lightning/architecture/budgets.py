@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from nas_lightning.architecture import Genotype
 from nas_lightning.architecture.latency import Latency, LatencyTable
@@ -81,17 +81,24 @@ def shortened(number: float, resource: type[Resource]) -> str:
     return f"{number:.4g}"
 
 
-def verdict(genotype: Genotype) -> str | None:
-    """Return whether a genotype keeps the budget of its search; `None` if it had none.
+def recorded(genotype: Genotype) -> Mapping[str, Any] | None:
+    """Return what a genotype records of its budget, with `resource`, `cost` and `budget`.
 
-    It is read from the entry `budget` of the provenance, which `ResourcePenalty` writes.
+    It is the entry `budget` of the provenance, which `ResourcePenalty` writes; `None` if there is
+    none, or if it is not as it should be.
     """
     found = genotype.provenance.get("budget")
     if not isinstance(found, Mapping) or found.get("resource") not in RESOURCES:
         return None
-    resource = RESOURCES[found["resource"]]
-    cost, budget = found.get("cost"), found.get("budget")
-    if not isinstance(cost, int | float) or not isinstance(budget, int | float):
+    numbers = found.get("cost"), found.get("budget")
+    return found if all(isinstance(number, int | float) for number in numbers) else None
+
+
+def verdict(genotype: Genotype) -> str | None:
+    """Return whether a genotype keeps the budget of its search; `None` if it had none."""
+    found = recorded(genotype)
+    if found is None:
         return None
+    resource, cost, budget = RESOURCES[found["resource"]], found["cost"], found["budget"]
     said = "kept" if cost <= budget else f"exceeded by {100 * (cost / budget - 1):.2g} %"
     return f"{said}: {quantity(cost, resource)}, of at most {quantity(budget, resource)}"

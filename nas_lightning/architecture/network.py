@@ -20,6 +20,9 @@ class RetrainNetwork(nn.Module, ABC):
         """The module whose names of weights an exported file has; a wrapper returns its content."""
         return self
 
+    def drop_auxiliary(self) -> None:
+        """Remove the auxiliary head, if there is one."""
+
     @abstractmethod
     def forward(self, x: Any) -> tuple[Any, Any]:
         """Return the output that the task expects, and that of an auxiliary head or `None`."""

@@ -117,7 +117,7 @@ class ImageFolder(ImageData):
 
     @property
     def preprocessing(self) -> Preprocessing | None:
-        """What `eval_transform` does; `None` for a class with one of its own."""
+        """The steps of `eval_transform`; `None` for a class with one of its own."""
         if type(self).eval_transform is not ImageFolder.eval_transform:
             return None
         size = self.image_size

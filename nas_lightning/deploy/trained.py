@@ -16,7 +16,6 @@ from nas_lightning.architecture import Genotype
 from nas_lightning.data import Preprocessing
 from nas_lightning.deploy.run_data import run_data
 from nas_lightning.errors import CheckpointError, ContentError, NASError, UsageError
-from nas_lightning.layers import CellStack
 from nas_lightning.layers.text import LanguageOutput, TextInput
 from nas_lightning.retrain import RetrainModule
 from nas_lightning.runs.directory import CHECKPOINTS, CONFIG
@@ -78,8 +77,7 @@ class TrainedNetwork(nn.Module):
         folder = checkpoint.resolve().parent
         inside = folder.name == CHECKPOINTS and (folder.parent / CONFIG).is_file()
         self.run_dir = checkpoint.parent.parent if inside else None
-        if isinstance(self.network, CellStack):
-            self.network.auxiliary = None
+        self.network.drop_auxiliary()
         self.eval().requires_grad_(False)
 
     def forward(self, x: Tensor, hidden: Tensor | None = None) -> Any:

@@ -1,4 +1,4 @@
-"""What `nas latency` measures: the network that the budget of a search is for."""
+"""The network that `nas latency` measures: the one that the budget of a search is for."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from nas_lightning.runs.preview import PlanCLI
 from nas_lightning.runs.quiet import quiet
 from nas_lightning.search import SearchModule
 from nas_lightning.spaces import default_network
-from nas_lightning.strategies import ResourcePenalty
 
 
 def budgeted(configs: Sequence[str]) -> tuple[SearchSpace, NetworkFactory, Mapping[str, Any]]:
     """Return space, network and sizes of the data of a search's budget.
 
-    A search without `ResourcePenalty` has those of its retraining.
+    A search without a budget has those of its retraining.
 
     Args:
         configs: Configurations of a search, later ones win.
@@ -33,8 +32,8 @@ def budgeted(configs: Sequence[str]) -> tuple[SearchSpace, NetworkFactory, Mappi
     if not isinstance(model, SearchModule):
         raise UsageError(f"{configs[-1]} is a retraining: nas latency needs the search")
     for strategy in model.strategies:
-        if isinstance(strategy, ResourcePenalty):
-            return model.space, strategy.factory, strategy.data_spec
+        if strategy.budgeted is not None:
+            return model.space, *strategy.budgeted
     return model.space, default_network(model.space), model.plan.data_spec
 
 

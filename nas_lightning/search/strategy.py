@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from nas_lightning.architecture import Genotype
+from nas_lightning.architecture import Genotype, NetworkFactory
 from nas_lightning.errors import UsageError
 from nas_lightning.hparams import describe
 from nas_lightning.search.plan import SearchPlan
@@ -98,6 +98,15 @@ class SearchStrategy(Callback):
         They are written to `genotype.json`, so they are plain data.
         """
         return {}
+
+    @property
+    def budgeted(self) -> tuple[NetworkFactory, Mapping[str, Any]] | None:
+        """The network whose cost the strategy limits, and the sizes of its data; default `None`."""
+        return None
+
+    def price(self, genotype: Genotype) -> float:
+        """Return the cost of a genotype's network, of a strategy that limits it."""
+        raise NotImplementedError
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Check that the strategy is listed in the module's `strategies`.

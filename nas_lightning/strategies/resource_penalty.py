@@ -150,6 +150,15 @@ class ResourcePenalty(SearchStrategy):
         """Sizes of the data of the retraining."""
         return {**cast(SearchPlan, self._plan).data_spec, **(self.sizes or {})}
 
+    @property
+    def budgeted(self) -> tuple[NetworkFactory, Mapping[str, Any]]:
+        """The network that the budget is for, and the sizes of its data."""
+        return self.factory, self.data_spec
+
+    def price(self, genotype: Genotype) -> float:
+        """Return the cost of a genotype's network."""
+        return self.prices.of(genotype)
+
     @cached_property
     def prices(self) -> Prices:
         """Cost of every network of the space.

@@ -21,7 +21,6 @@ from nas_lightning.runs.metrics import read_metrics
 from nas_lightning.runs.record_file import read_record
 from nas_lightning.search import SearchModule
 from nas_lightning.signals import RunInterruptedError
-from nas_lightning.strategies import ResourcePenalty
 from nas_lightning.studies.one_shot import one_shot_scores
 from nas_lightning.studies.plan import (
     RANDOM,
@@ -125,10 +124,10 @@ def _costs(model: SearchModule, cells: Sequence[Genotype]) -> dict[str, float]:
     Cells with an operation that the search does not have are left out.
     """
     for strategy in model.strategies:
-        if isinstance(strategy, ResourcePenalty):
+        if strategy.budgeted is not None:
             known = {cell.kind: set(cell.primitives) for cell in model.space.cells}
             return {
-                str(number): strategy.prices.of(genotype)
+                str(number): strategy.price(genotype)
                 for number, genotype in enumerate(cells)
                 if genotype.space.kinds == model.space.kinds
                 and all(

@@ -1,4 +1,4 @@
-"""What an export compares, and what it refuses: one line each, and no file left in place."""
+"""An export compares its file with the checkpoint; a refusal is one line and leaves no file."""
 
 import importlib.util
 from collections.abc import Sequence

@@ -121,7 +121,7 @@ def test_sharper_weights_approach_the_genotype(space: SearchSpace) -> None:
 
 
 def test_no_edge_counts_for_more_than_its_place() -> None:
-    """Where a node keeps 2 of 5 edges, equal weights charge two edges, not five."""
+    """A node that keeps 2 of 5 edges is charged for two of them at equal weights."""
     space = DartsSpace()
     equal = {kind: torch.full((14, 8), 1 / 8) for kind in space.kinds}
     found = Selection(space, CPU).expected(Mixing(equal, {k: torch.ones(14) for k in equal}))

@@ -162,7 +162,7 @@ class Cluster:
         )
 
     def evidence(self, job: str) -> str:
-        """Where a job hangs: what SLURM knows of it, and its log, with a stack of each thread."""
+        """Return the state of a job that hangs, and its log with a stack of each thread."""
         told = [
             self.attempt(*command).stdout
             for command in (("scontrol", "show", "job", job), ("squeue", "-l"), ("sinfo", "-lNR"))

@@ -99,7 +99,7 @@ def _image(data_spec: Mapping[str, Any]) -> list[int]:
     """Return the shape of an image; empty if the data is not images of one size."""
     channels, size = data_spec.get("in_channels"), data_spec.get("image_size")
     is_image = isinstance(channels, int) and isinstance(size, int)
-    return [channels, size, size] if is_image else []  # type: ignore[list-item]
+    return [channels, size, size] if is_image else []  # type: ignore[list-item] # `is_image` says that both are numbers
 
 
 def check_choices(network: nn.Module, data_spec: Mapping[str, Any], device: str) -> None:

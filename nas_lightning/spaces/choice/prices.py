@@ -13,6 +13,7 @@ from nas_lightning.architecture.prices import Candidate, Charge, Prices, merged
 from nas_lightning.architecture.resources import Part, Resource
 from nas_lightning.errors import UsageError
 from nas_lightning.layers.choice import Choice, choices_of
+from nas_lightning.text import reason
 
 
 def choice_prices(network: nn.Module, resource: Resource, inputs: Any) -> Prices:
@@ -42,10 +43,9 @@ def choice_prices(network: nn.Module, resource: Resource, inputs: Any) -> Prices
                 stack.enter_context(choice.mixed(weights))
             costs, fixed = resource.costs(network, parts, inputs)
     except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
-        why = " ".join(str(error).split())
         raise UsageError(
             f"the {resource.unit} of {name} cannot be counted: its forward must run on the device "
-            f"meta, which holds no values, but: {why}"
+            f"meta, which holds no values, but: {reason(error)}"
         ) from error
     sizes = {name: len(group[0].names) for name, group in groups.items()}
     charges = []

@@ -159,6 +159,10 @@ class CellNetwork(CellStack, RetrainNetwork):
             *heads,
         )
 
+    def drop_auxiliary(self) -> None:
+        """Remove the auxiliary head, if there is one."""
+        self.auxiliary = None
+
     def forward(self, x: Tensor) -> tuple[Any, Any]:
         """Return the head's output and, in training, the auxiliary head's output or `None`.
 

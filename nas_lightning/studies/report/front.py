@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nas_lightning.architecture.budgets import RESOURCES
+from nas_lightning.architecture.budgets import recorded
 from nas_lightning.studies.plan import RANDOM
 from nas_lightning.studies.results import Results, Run
 from nas_lightning.studies.statistics import Summary, summarize
@@ -84,12 +84,8 @@ def front(results: Results) -> Front:
 
 
 def _budget(run: Run) -> Mapping[str, Any] | None:
-    """Return the entry `budget` of the provenance of a search, if it is as it should be."""
-    found = None if run.genotype is None else run.genotype.provenance.get("budget")
-    if not isinstance(found, Mapping) or found.get("resource") not in RESOURCES:
-        return None
-    numbers = found.get("cost"), found.get("budget")
-    return found if all(isinstance(number, int | float) for number in numbers) else None
+    """Return the record of budget and cost of a search; `None` if it has none."""
+    return None if run.genotype is None else recorded(run.genotype)
 
 
 def _cost(run: Run, resource: str) -> float | None:

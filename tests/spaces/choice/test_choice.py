@@ -97,7 +97,7 @@ def test_a_frozen_network_is_the_one_written_by_hand() -> None:
 
 
 def test_one_hot_weights_compute_the_frozen_network() -> None:
-    """What one-shot evaluation rests on; only the chosen candidates run."""
+    """One-shot evaluation rests on this; only the chosen candidates run."""
     torch.manual_seed(0)
     made = factory(running_stats=False)
     supernet = made.build(SPEC, k=1).double()
