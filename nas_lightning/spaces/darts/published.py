@@ -39,6 +39,99 @@ def _published(
     return Genotype(DartsSpace(), cells, provenance={"source": source})
 
 
+SGAS_CELLS: dict[tuple[int, int], tuple[str, str]] = {
+    (1, 1): (
+        "skip@0 sep3@1 | sep3@0 sep5@1 | sep3@1 sep3@2 | dil5@2 dil3@3",
+        "max@0 dil3@1 | sep3@0 sep5@2 | max@1 skip@2 | skip@2 skip@3",
+    ),
+    (1, 2): (
+        "sep3@0 dil3@1 | skip@0 dil3@2 | sep3@1 sep3@2 | sep3@2 sep5@4",
+        "avg@0 sep3@1 | max@0 skip@2 | max@0 sep5@2 | max@1 dil5@3",
+    ),
+    (1, 3): (
+        "sep3@0 dil3@1 | sep3@0 sep3@1 | sep5@1 sep5@3 | skip@0 dil5@2",
+        "max@0 dil5@1 | sep3@0 skip@2 | sep3@1 skip@2 | max@0 max@1",
+    ),
+    (1, 4): (
+        "sep3@0 sep3@1 | skip@0 skip@2 | sep3@1 sep3@2 | dil3@2 dil5@4",
+        "avg@0 sep5@1 | avg@0 dil5@2 | max@0 dil5@2 | max@0 skip@2",
+    ),
+    (1, 5): (
+        "dil5@0 sep3@1 | skip@0 sep3@1 | skip@0 sep3@2 | dil5@2 sep5@3",
+        "max@0 sep5@1 | max@0 skip@2 | sep3@2 sep5@3 | avg@0 skip@2",
+    ),
+    (1, 6): (
+        "sep3@0 sep3@1 | dil3@1 dil3@2 | sep3@1 dil5@2 | skip@1 sep3@2",
+        "avg@0 max@1 | max@1 dil5@2 | max@0 dil3@3 | skip@2 dil5@3",
+    ),
+    (1, 7): (
+        "sep3@0 sep5@1 | skip@0 sep5@2 | sep3@2 dil5@3 | sep3@0 dil3@2",
+        "dil3@0 avg@1 | max@0 sep3@2 | max@1 dil5@3 | avg@0 sep5@2",
+    ),
+    (1, 8): (
+        "sep5@0 sep3@1 | dil3@1 dil3@2 | skip@0 sep3@1 | dil5@1 sep3@2",
+        "sep3@0 sep3@1 | max@1 skip@2 | max@1 sep5@2 | max@0 sep5@3",
+    ),
+    (1, 9): (
+        "sep5@0 sep5@1 | sep3@1 dil3@2 | sep3@1 dil5@3 | sep3@1 dil3@3",
+        "avg@0 sep3@1 | max@0 dil5@2 | max@0 sep3@2 | max@1 skip@2",
+    ),
+    (1, 10): (
+        "sep3@0 dil5@1 | sep3@0 dil3@2 | sep3@1 dil3@3 | dil3@2 dil3@4",
+        "max@0 sep3@1 | sep3@0 sep5@2 | max@0 max@1 | max@0 sep3@2",
+    ),
+    (2, 1): (
+        "sep3@0 sep3@1 | sep5@0 sep5@1 | skip@0 sep5@2 | sep3@1 dil5@2",
+        "max@0 sep5@1 | max@1 sep3@2 | max@0 sep3@3 | sep3@0 dil5@2",
+    ),
+    (2, 2): (
+        "sep3@0 sep3@1 | sep3@0 skip@2 | sep5@1 sep3@2 | dil5@1 sep3@2",
+        "avg@0 max@1 | max@0 sep5@2 | max@0 dil5@2 | avg@0 max@1",
+    ),
+    (2, 3): (
+        "sep3@0 sep3@1 | sep3@0 sep3@2 | max@0 sep3@3 | sep3@2 sep3@3",
+        "sep3@0 max@1 | dil3@0 max@1 | max@0 sep3@2 | max@0 sep5@2",
+    ),
+    (2, 4): (
+        "sep3@0 sep3@1 | sep3@0 sep3@1 | dil5@0 dil3@2 | sep3@1 dil5@3",
+        "sep5@0 dil3@1 | max@0 max@1 | dil3@0 dil5@2 | max@0 avg@1",
+    ),
+    (2, 5): (
+        "sep3@0 sep5@1 | skip@0 sep5@1 | dil3@1 dil3@2 | sep3@2 dil5@3",
+        "sep5@0 skip@1 | max@1 sep5@2 | max@0 sep5@3 | max@0 skip@2",
+    ),
+    (2, 6): (
+        "sep3@0 sep3@1 | sep3@0 dil5@2 | sep3@1 sep3@3 | dil5@2 dil3@3",
+        "sep5@0 sep5@1 | max@0 max@1 | avg@0 sep5@3 | max@0 skip@2",
+    ),
+    (2, 7): (
+        "sep3@0 sep3@1 | sep3@0 sep3@1 | skip@1 dil3@2 | sep5@1 dil5@3",
+        "max@0 avg@1 | max@1 dil5@2 | max@1 skip@2 | max@0 sep3@2",
+    ),
+    (2, 8): (
+        "sep3@0 sep5@1 | sep3@0 sep3@1 | sep5@1 sep5@2 | sep3@1 dil5@3",
+        "avg@0 skip@1 | max@0 skip@2 | max@0 sep5@2 | max@1 skip@2",
+    ),
+    (2, 9): (
+        "max@0 sep5@1 | sep5@0 sep5@1 | dil3@1 dil3@3 | sep3@1 dil3@3",
+        "sep3@0 sep5@1 | max@0 dil5@2 | dil5@2 sep3@3 | avg@0 max@1",
+    ),
+    (2, 10): (
+        "sep3@0 sep5@1 | sep5@1 dil5@2 | sep3@2 dil5@3 | max@0 dil3@3",
+        "avg@0 skip@1 | sep5@0 skip@2 | max@0 sep5@2 | max@1 dil3@2",
+    ),
+}
+"""Normal and reduction cell of SGAS by criterion and run, in the order of the authors' list."""
+
+SGAS = {
+    f"SGAS_CRI{criterion}_{run}": _published(
+        f"SGAS, criterion {criterion}, run {run} of 10 on CIFAR-10 (Li et al., CVPR 2020)", *cells
+    )
+    for (criterion, run), cells in SGAS_CELLS.items()
+}
+"""Cells of SGAS by name, such as `SGAS_CRI1_3`."""
+
+
 DARTS_PUBLISHED = {
     "DARTS_V1": _published(
         "DARTS, first order (Liu et al., ICLR 2019)",
@@ -60,6 +153,22 @@ DARTS_PUBLISHED = {
         normal="skip@1 sep3@0 | sep3@0 skip@1 | sep3@1 sep3@3 | sep3@1 dil5@4",
         reduce="sep3@0 skip@1 | dil5@2 max@1 | sep3@2 sep3@1 | sep5@0 sep3@3",
     ),
+    "PDARTS": _published(
+        "P-DARTS, searched on CIFAR-10 (Chen et al., ICCV 2019)",
+        normal="skip@0 dil3@1 | skip@0 sep3@1 | sep3@1 sep3@3 | sep3@0 dil5@4",
+        reduce="avg@0 sep5@1 | sep3@0 dil5@2 | max@0 dil3@1 | dil3@1 dil5@3",
+    ),
+    "CDARTS_CIFAR": _published(
+        "CDARTS, searched on CIFAR-10 (Yu et al., 2020)",
+        normal="sep3@0 sep3@1 | sep3@1 sep3@2 | sep3@0 sep3@1 | skip@0 skip@2",
+        reduce="sep5@1 max@0 | dil5@2 skip@0 | sep3@0 sep5@1 | sep3@0 dil5@2",
+    ),
+    "CDARTS_IMAGENET": _published(
+        "CDARTS, searched on ImageNet (Yu et al., 2020)",
+        normal="sep3@1 sep3@0 | sep3@0 sep5@2 | sep5@2 sep3@1 | sep3@1 sep5@4",
+        reduce="sep5@1 avg@0 | max@1 dil5@2 | sep5@1 dil5@2 | sep3@3 dil3@4",
+    ),
+    **SGAS,
     "NASNet": _published(
         "NASNet-A (Zoph et al., CVPR 2018), as listed by the DARTS authors",
         normal="sep5@1 sep3@0 | sep5@0 sep3@0 | avg@1 skip@0 | avg@0 avg@0 | sep3@1 skip@1",
