@@ -49,7 +49,7 @@ def plain(module: torch.nn.Module) -> dict[str, Any]:
             [
                 {
                     "class_path": "nas_lightning.training.schedules.CosineSchedule",
-                    "init_args": {"eta_min": 0.1, "warmup_epochs": 0},
+                    "init_args": {"eta_min": 0.1, "warmup_epochs": 0, "from_start": False},
                 }
             ],
         ),
@@ -108,7 +108,7 @@ def test_defaults_are_recorded_too() -> None:
     assert isinstance(optimizer, SGD)
     wanted = {"lr": 0.025, "momentum": 0.9, "weight_decay": 3e-4}  # of DARTS
     assert {name: optimizer.defaults[name] for name in wanted} == wanted
-    assert repr(again.schedule) == "CosineSchedule(eta_min=0.0, warmup_epochs=0)"
+    assert repr(again.schedule) == "CosineSchedule(eta_min=0.0, warmup_epochs=0, from_start=False)"
     assert again.drop_path == 0.2
 
 
@@ -123,7 +123,7 @@ def test_a_search_is_rebuilt_from_what_it_recorded() -> None:
     again = instantiate_module(SearchModule, plain(module))
     assert isinstance(again, SearchModule)
     assert repr(again.strategies) == repr(module.strategies)
-    assert repr(again.weight_schedule) == "CosineSchedule(eta_min=0.01, warmup_epochs=0)"
+    assert repr(again.weight_schedule) == repr(CosineSchedule(0.01))
     assert again.arch_gradient_clip == 1.0
     shapes = {name: value.shape for name, value in module.state_dict().items()}
     assert {name: value.shape for name, value in again.state_dict().items()} == shapes

@@ -45,10 +45,34 @@ def test_cosine_is_torchs(eta_min: float, epochs: int) -> None:
 
 
 def test_cosine_after_a_warm_up() -> None:
-    # PC-DARTS searches on ImageNet with 5 epochs of warm-up, then the cosine of the rest
     found = rates(CosineSchedule(warmup_epochs=5), 50, 0.5)
     assert found[:5] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
     assert found[5:] == pytest.approx(rates(CosineSchedule(), 45, 0.5))
+
+
+def test_cosine_of_pc_darts_search_on_imagenet() -> None:
+    """The released script overrides the first five rates of a cosine over all 50 epochs."""
+    found = rates(CosineSchedule(warmup_epochs=5, from_start=True), 50, 0.5)
+    by_hand = [0.5 * (e + 1) / 5 for e in range(5)]
+    by_hand += [0.25 * (1 + math.cos(math.pi * e / 50)) for e in range(5, 50)]
+    assert found == pytest.approx(by_hand, rel=1e-12)
+    torchs = sgd(0.5)
+    cosine = run(torchs, CosineAnnealingLR(torchs, 50, 0.0), 50)
+    assert found[5:] == pytest.approx([rate for (rate,) in cosine[5:]], rel=1e-9)
+    later = rates(CosineSchedule(warmup_epochs=5), 50, 0.5)  # begun after the warm-up
+    assert max(b / a for a, b in zip(found, later, strict=True)) == pytest.approx(1.234, abs=1e-3)
+
+
+@pytest.mark.parametrize("epochs", [1, 3, 5, 6])
+def test_cosine_from_the_start_in_runs_about_as_long_as_the_warm_up(epochs: int) -> None:
+    found = rates(CosineSchedule(warmup_epochs=5, from_start=True), epochs, 0.5)
+    assert found[:5] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5][:epochs])
+    assert all(0 < rate <= 0.5 for rate in found)
+
+
+def test_without_a_warm_up_it_does_not_matter_where_the_cosine_begins() -> None:
+    one, other = CosineSchedule(0.001), CosineSchedule(0.001, from_start=True)
+    assert rates(one, 50, 0.1) == rates(other, 50, 0.1)
 
 
 def test_linear_is_the_formula_of_pc_darts() -> None:
@@ -100,5 +124,6 @@ def test_torch_schedule_is_the_scheduler_that_it_was_given() -> None:
 
 
 def test_text_form_says_every_argument() -> None:
-    assert repr(CosineSchedule(warmup_epochs=2)) == "CosineSchedule(eta_min=0.0, warmup_epochs=2)"
+    expected = "CosineSchedule(eta_min=0.0, warmup_epochs=2, from_start=False)"
+    assert repr(CosineSchedule(warmup_epochs=2)) == expected
     assert repr(ConstantSchedule()) == "ConstantSchedule()"

@@ -20,9 +20,9 @@ class ImageNet(ImageFolder):
     and 2.5 % for the architecture. They depend on the seed. An epoch passes once through the first
     part and repeats the second. A retraining uses the training set without `val_fraction`.
 
-    Augmentation as in DARTS: random crops of 8 to 100 % of the area, horizontal flips, and colour
-    jitter. Evaluation: the shorter side is resized to 8/7 of `image_size` (256 for 224 pixels),
-    followed by a centre crop.
+    Augmentation as in DARTS: random crops of 8 to 100 % of the area, horizontal flips, and, unless
+    `colour_jitter` is false, colour jitter. Evaluation: the shorter side is resized to 8/7 of
+    `image_size` (256 for 224 pixels), followed by a centre crop.
 
     The papers report the accuracy on `val`. It is therefore the test set here, and no checkpoint
     is chosen by it. A folder `test` is ignored, since the classes of ImageNet's test set are
@@ -37,6 +37,8 @@ class ImageNet(ImageFolder):
             is also the validation set.
         val_fraction: In retrain mode, share of each class that is held out for choosing a
             checkpoint. With 0, as in the papers, there is no validation.
+        colour_jitter: Change brightness, contrast, saturation and hue at random. DARTS and its
+            successors do so in a retraining; PC-DARTS' search does not.
         kwargs: Arguments of `ImageFolder`.
 
     Raises:
@@ -54,6 +56,7 @@ class ImageNet(ImageFolder):
         weight_fraction: float = 0.1,
         arch_fraction: float = 0.025,
         val_fraction: float = 0.02,
+        colour_jitter: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -69,6 +72,7 @@ class ImageNet(ImageFolder):
                 f"{1 - arch_fraction:g} (1 - arch_fraction)."
             )
         self.weight_fraction = weight_fraction
+        self.colour_jitter = colour_jitter
 
     def split(self, labels: Sequence[int]) -> tuple[list[int], list[int]]:
         """Return the indices of the two parts of a search or of a retraining."""
@@ -83,5 +87,5 @@ class ImageNet(ImageFolder):
         return [rest[i] for i in chosen], second
 
     def augmentation(self) -> list[nn.Module]:
-        """Return the augmentation of DARTS."""
-        return imagenet_transform(self.image_size)
+        """Return the augmentation of DARTS, with or without its colour jitter."""
+        return imagenet_transform(self.image_size, self.colour_jitter)

@@ -90,16 +90,19 @@ def resized_crop_transform(size: int) -> list[nn.Module]:
     return [v2.RandomResizedCrop(size, scale=(0.5, 1.0)), v2.RandomHorizontalFlip()]
 
 
-def imagenet_transform(size: int) -> list[nn.Module]:
+def imagenet_transform(size: int, colour_jitter: bool = True) -> list[nn.Module]:
     """Return the steps of DARTS for ImageNet in training: random crops, flips and colour jitter.
 
     A crop has 8 to 100 % of the area and an aspect ratio from 3:4 to 4:3.
 
     Args:
         size: Height and width of the result in pixels.
+        colour_jitter: If False, colours stay as they are.
     """
-    colours = v2.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2)
-    return [v2.RandomResizedCrop(size), v2.RandomHorizontalFlip(), colours]
+    steps = [v2.RandomResizedCrop(size), v2.RandomHorizontalFlip()]
+    if not colour_jitter:
+        return steps
+    return [*steps, v2.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2)]
 
 
 def centre_crop_transform(size: int) -> list[nn.Module]:

@@ -112,18 +112,28 @@ class CosineSchedule(_ClosedForm):
         eta_min: Rate at the end of the run.
         warmup_epochs: Number of first epochs in which the rate grows linearly, as
             initial (e + 1) / warmup_epochs.
+        from_start: If False, the cosine begins after the warm-up. If True, it runs over all
+            epochs, and the warm-up replaces the rates of the first ones, as in PC-DARTS' search on
+            ImageNet.
     """
 
-    def __init__(self, eta_min: float = 0.0, warmup_epochs: int = 0) -> None:
+    def __init__(
+        self, eta_min: float = 0.0, warmup_epochs: int = 0, from_start: bool = False
+    ) -> None:
         self.eta_min = eta_min
         self.warmup_epochs = warmup_epochs
+        self.from_start = from_start
         check(self, eta_min=NOT_NEGATIVE, warmup_epochs=at_least(0))
 
     def rate(self, epoch: int, epochs: int, initial: float) -> float:
-        """Return eta_min + (initial - eta_min)(1 + cos(pi e / E)) / 2, e counted after warm-up."""
+        """Return eta_min + (initial - eta_min)(1 + cos(pi e / E)) / 2.
+
+        e and E count from the end of the warm-up, or with `from_start` from the first epoch.
+        """
         if epoch < self.warmup_epochs:
             return initial * (epoch + 1) / self.warmup_epochs
-        done = (epoch - self.warmup_epochs) / max(1, epochs - self.warmup_epochs)
+        begin = 0 if self.from_start else self.warmup_epochs
+        done = (epoch - begin) / max(1, epochs - begin)
         return self.eta_min + (initial - self.eta_min) * (1 + math.cos(math.pi * done)) / 2
 
 

@@ -1,5 +1,6 @@
 """The ImageNet configurations: sizes and settings of the papers, and real photographs."""
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,23 @@ def test_a_batch_is_1024_in_all(name: str) -> None:
     trainer = given(name)["trainer"]
     size = given(name)["data"]["init_args"]["batch_size"]
     assert size * trainer["devices"] * trainer["num_nodes"] == 1024
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_rates_and_augmentation_of_a_search_are_those_of_pc_darts_code(name: str) -> None:
+    module: SearchModule = built(name)
+    optimizer = module.weight_optimizer([torch.nn.Parameter(torch.zeros(1))])
+    schedule = module.weight_schedule.build(optimizer, given(name)["trainer"]["max_epochs"])
+    rates = []
+    for _ in range(50):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    expected = [0.1, 0.2, 0.3, 0.4, 0.5]
+    expected += [0.25 * (1 + math.cos(math.pi * epoch / 50)) for epoch in range(5, 50)]
+    assert rates == pytest.approx(expected, rel=1e-9)
+    assert given(name)["data"]["init_args"]["colour_jitter"] is False
+    assert "colour_jitter" not in given("imagenet_retrain")["data"]["init_args"]
 
 
 def test_backtracking_of_imagenet_begins_late_and_ends_with_six_edges() -> None:

@@ -173,11 +173,15 @@ def test_evaluation_is_that_of_the_papers(pictures: Path) -> None:
     torch.testing.assert_close(grey, grey[:1].expand(3, 224, 224))
 
 
-def test_augmentation_is_that_of_the_papers(pictures: Path) -> None:
+@pytest.mark.parametrize("colour_jitter", [True, False])
+def test_augmentation_is_that_of_the_papers(colour_jitter: bool, pictures: Path) -> None:
+    """With colour jitter for DARTS' retraining, without it for PC-DARTS' search."""
     jitter = v1.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2)
-    steps = [v1.RandomResizedCrop(224), v1.RandomHorizontalFlip(), jitter]
+    steps = [v1.RandomResizedCrop(224), v1.RandomHorizontalFlip()]
+    steps += [jitter] if colour_jitter else []
     theirs = v1.Compose([*steps, v1.ToTensor(), v1.Normalize(MEAN, STD)])
-    ours = torch.nn.Sequential(*ImageNet(root=str(pictures)).train_transform())
+    data = ImageNet(root=str(pictures), colour_jitter=colour_jitter)
+    ours = torch.nn.Sequential(*data.train_transform())
     image = photograph()
     for seed in range(20):  # both draw the same from the same generator
         torch.manual_seed(seed)

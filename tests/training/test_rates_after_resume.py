@@ -63,6 +63,7 @@ SCHEDULES: dict[str, Schedule] = {
     "constant": ConstantSchedule(),
     "cosine": CosineSchedule(eta_min=0.001),
     "cosine with warm-up": CosineSchedule(warmup_epochs=4),
+    "cosine from the start": CosineSchedule(warmup_epochs=4, from_start=True),
     "linear": LinearSchedule(tail_epochs=2),
     "linear with warm-up": LinearSchedule(tail_epochs=2, warmup_epochs=4),
     "ExponentialLR": TorchSchedule(partial(ExponentialLR, gamma=0.9)),
