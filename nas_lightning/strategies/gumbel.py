@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, final
 
 import torch
@@ -10,7 +10,7 @@ from lightning import LightningModule, Trainer
 from torch import Tensor
 from torch.nn import functional as F
 
-from nas_lightning.ranges import POSITIVE, check
+from nas_lightning.ranges import POSITIVE, at_least, check
 from nas_lightning.search import OP_SAMPLING, SearchModule, SearchPlan, SearchStrategy
 from nas_lightning.supernet import OpRelaxation, Sample, Step
 from nas_lightning.training.schedules import planned_epochs
@@ -96,8 +96,8 @@ class GumbelSampling(SearchStrategy, ABC):
     """Sample operations at a temperature that falls linearly over the run.
 
     Args:
-        tau: τ in the first epoch.
-        tau_end: τ in the last epoch.
+        tau: τ from which it falls.
+        tau_end: τ to which it falls.
 
     Raises:
         UsageError: A temperature is not positive.
@@ -110,6 +110,15 @@ class GumbelSampling(SearchStrategy, ABC):
         self.tau = tau
         self.tau_end = tau_end
         check(self, tau=POSITIVE, tau_end=POSITIVE)
+
+    @abstractmethod
+    def fallen(self, epoch: int, epochs: int) -> float:
+        """Return the share of the way from `tau` to `tau_end`, from 0 to 1.
+
+        Args:
+            epoch: The epoch, counted from 0.
+            epochs: Number of epochs of the run.
+        """
 
     def configure(self, plan: SearchPlan) -> None:
         """Fill the operation sampling, for whichever relaxation the plan ends up with."""
@@ -128,7 +137,7 @@ class GumbelSampling(SearchStrategy, ABC):
         self._anneal(trainer, pl_module)
 
     def _anneal(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        done = trainer.current_epoch / max(1, planned_epochs(trainer) - 1)
+        done = self.fallen(trainer.current_epoch, planned_epochs(trainer))
         assert isinstance(pl_module, SearchModule)
         assert isinstance(pl_module.arch.ops, GumbelSoftmax)
         pl_module.arch.ops.temperature = self.tau + (self.tau_end - self.tau) * done
@@ -142,9 +151,12 @@ class SNAS(GumbelSampling):
     `ExponentiatedGradient`, α itself). All operations run. The paper trains α and the weights on
     the same loss: add `SingleLevel` for this. Fills: operation sampling. Cost: none.
 
+    τ in epoch e of E, counted from 0, is tau + (tau_end - tau)(e + 1) / E, as in the released code:
+    the first epoch is one step below `tau`, and the last one has `tau_end`.
+
     Args:
-        tau: τ in the first epoch.
-        tau_end: τ in the last epoch; τ changes linearly in between.
+        tau: τ from which it falls.
+        tau_end: τ in the last epoch.
 
     Raises:
         UsageError: A temperature is not positive.
@@ -154,6 +166,10 @@ class SNAS(GumbelSampling):
 
     def __init__(self, tau: float = 1.0, tau_end: float = 0.03) -> None:
         super().__init__(tau, tau_end)
+
+    def fallen(self, epoch: int, epochs: int) -> float:
+        """Return (e + 1) / E."""
+        return (epoch + 1) / epochs
 
 
 @final
@@ -166,16 +182,28 @@ class GDAS(GumbelSampling):
     operation sampling. Cost: time and memory of one operation per edge instead of all. The other
     operations get no gradient in a step; under DDP, `find_unused_parameters` is set for this.
 
+    τ in epoch e of E, counted from 0, is tau + (tau_end - tau) max(0, e - hold_epochs) / (E - 1).
+    Without `hold_epochs` the last epoch thus has `tau_end`.
+
     Args:
         tau: τ in the first epoch.
-        tau_end: τ in the last epoch; τ changes linearly in between.
+        tau_end: τ in the last epoch of a run without `hold_epochs`.
+        hold_epochs: Number of first epochs in which τ stays at `tau`. It then falls as fast as it
+            would without them, so that it does not reach `tau_end`. GAEA's released code does so
+            in the epochs before the first arch step.
 
     Raises:
-        UsageError: A temperature is not positive.
+        UsageError: A temperature is not positive, or `hold_epochs` is negative.
     """
 
     leaves_parameters_unused = True
     relaxation = HardGumbel
 
-    def __init__(self, tau: float = 10.0, tau_end: float = 0.1) -> None:
+    def __init__(self, tau: float = 10.0, tau_end: float = 0.1, hold_epochs: int = 0) -> None:
         super().__init__(tau, tau_end)
+        self.hold_epochs = hold_epochs
+        check(self, hold_epochs=at_least(0))
+
+    def fallen(self, epoch: int, epochs: int) -> float:
+        """Return max(0, e - hold_epochs) / (E - 1)."""
+        return max(0, epoch - self.hold_epochs) / max(1, epochs - 1)

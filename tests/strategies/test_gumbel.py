@@ -1,12 +1,9 @@
 """Gumbel sampling: the draws, their gradient, their timing, and combinations with others."""
 
-from pathlib import Path
 from typing import Any
 
-import lightning
 import pytest
 import torch
-from lightning import Trainer
 
 from nas_lightning.data import Synthetic
 from nas_lightning.errors import UsageError
@@ -107,42 +104,6 @@ def test_extreme_parameters_give_finite_draws_and_gradients(
     assert weights.isfinite().all()
     assert gradient.isfinite().all()
     torch.testing.assert_close(weights.detach().sum(dim=1), torch.ones(500))
-
-
-class Temperatures(SearchStrategy):
-    """Keeps the temperature of every epoch and batch."""
-
-    def __init__(self) -> None:
-        self.seen: list[tuple[int, float]] = []
-
-    def allow_arch_step(self, module: SearchModule) -> bool:
-        assert isinstance(module.arch.ops, GumbelSoftmax)
-        self.seen.append((module.current_epoch, module.arch.ops.temperature))
-        return True
-
-
-def test_the_temperature_falls_linearly_also_after_a_resume_within_an_epoch(
-    make_search: SearchFactory, make_trainer: TrainerFactory, search_data: Synthetic, tmp_path: Path
-) -> None:
-    class Save(lightning.Callback):
-        def on_train_batch_end(self, trainer: Trainer, *_: object, **__: object) -> None:
-            if (trainer.current_epoch, trainer.fit_loop.batch_idx) == (1, 1):
-                trainer.save_checkpoint(tmp_path / "middle.ckpt")
-
-    watch = Temperatures()
-    trainer = make_trainer(max_epochs=3, limit_val_batches=0, callbacks=[Save()])
-    trainer.fit(make_search([GDAS(tau=10.0, tau_end=1.0), watch]), datamodule=search_data)
-    expected = [(0, 10.0)] * 4 + [(1, 5.5)] * 4 + [(2, 1.0)] * 4
-    assert [epoch for epoch, _ in watch.seen] == [epoch for epoch, _ in expected]
-    assert [tau for _, tau in watch.seen] == pytest.approx([tau for _, tau in expected])
-    again = Temperatures()
-    make_trainer(max_epochs=3, limit_val_batches=0).fit(
-        make_search([GDAS(tau=10.0, tau_end=1.0), again]),
-        datamodule=search_data,
-        ckpt_path=tmp_path / "middle.ckpt",
-        weights_only=True,
-    )
-    assert again.seen == watch.seen[6:]
 
 
 class Draws(SearchStrategy):
@@ -271,9 +232,3 @@ def test_several_processes_must_be_told_of_unused_weights(
     make_trainer(limit_train_batches=1, limit_val_batches=0).fit(
         make_search([SNAS()]), datamodule=search_data
     )
-
-
-@pytest.mark.parametrize("kind", [SNAS, GDAS])
-def test_temperatures_must_be_positive(kind: type[SNAS] | type[GDAS]) -> None:
-    with pytest.raises(UsageError, match=f"{kind.__name__}: tau.* must be .*above 0"):
-        kind(tau=1.0, tau_end=0.0)
