@@ -8,6 +8,7 @@ from lightning.pytorch.utilities import CombinedLoader
 from torch.utils.data import Dataset
 
 from nas_lightning.data.device_loader import DeviceLoader
+from nas_lightning.data.growth import BatchGrowth, check_growth, grown
 from nas_lightning.data.loaders import Loader, make_loader
 from nas_lightning.data.resumable import ResumableData, check_trainer
 from nas_lightning.data.sampler import EpochSampler
@@ -49,6 +50,10 @@ class HalvedData(ResumableData, ABC, Generic[S]):
         seed: Seed of the split, the order and the augmentation. The default is the seed of the
             run (`seed_everything`), or 0 if there is none.
         num_workers: Number of loader processes of each loader; 0 loads in the main process.
+        batch_growth: Growth of the training batches at the ends of epochs, such as
+            `{by: 8, after: [9, 14]}`: 8 more samples per batch and process after epoch 9, counted
+            from 0, and 8 more after epoch 14. Evaluation keeps `batch_size`. By default batches do
+            not grow.
 
     Raises:
         UsageError: An argument is out of range.
@@ -72,6 +77,7 @@ class HalvedData(ResumableData, ABC, Generic[S]):
         single_level: bool = False,
         seed: int | None = None,
         num_workers: int = 0,
+        batch_growth: BatchGrowth | None = None,
     ) -> None:
         super().__init__(seed)
         if mode not in ("search", "retrain"):
@@ -82,6 +88,9 @@ class HalvedData(ResumableData, ABC, Generic[S]):
         self.val_fraction = val_fraction
         self.single_level = single_level
         self.num_workers = num_workers
+        self.batch_growth = batch_growth
+        if batch_growth is not None:
+            check_growth(f"{type(self).__name__}: batch_growth", batch_growth)
         check(self, batch_size=at_least(1), num_workers=at_least(0, 10_000))
         check(self, arch_fraction=FRACTION, val_fraction=PROBABILITY)
         self._sets: dict[Part, S] = {}
@@ -142,6 +151,9 @@ class HalvedData(ResumableData, ABC, Generic[S]):
         """
         if self.trainer is not None:
             check_trainer(self.trainer)
+            if self.batch_growth is not None:
+                # Lightning counts the batches of an epoch when it asks for the loader
+                self.trainer.reload_dataloaders_every_n_epochs = 1  # type: ignore[attr-defined] # set by a connector
         if stage in ("fit", "validate", None) and "train" not in self._sets:
             self._open_train()
         if stage == "predict" and (new := self.separate("predict")) is not None:
@@ -227,31 +239,41 @@ class HalvedData(ResumableData, ABC, Generic[S]):
     ) -> Batches:
         """Return a loader of `size` augmented samples over all ranks; `stream` varies the order."""
         rank, world_size = self._world()
-        if len(indices) < self.batch_size * world_size:
+        largest = grown(self.batch_size, self.batch_growth)
+        if len(indices) < largest * world_size:
             raise UsageError(
                 f"The {name} has {len(indices)} {self.samples}, fewer than one batch of "
-                f"{self.batch_size} on each of {world_size} processes: lower batch_size or change "
-                f"{self.shares[name]}."
+                f"{largest} on each of {world_size} processes: lower batch_size "
+                f"{'or batch_growth ' if self.batch_growth else ''}or change {self.shares[name]}."
             )
+        batch_size = grown(self.batch_size, self.batch_growth, self._counted_epoch())
         sampler = EpochSampler(
             indices, size, seed=mix_seed(self._seed, stream), rank=rank, world_size=world_size
         )
-        sampler.resume(epoch, batch * self.batch_size)
-        return self._loader("train", sampler, training=True)
+        sampler.resume(epoch, batch * batch_size)
+        return self._loader("train", sampler, batch_size, training=True)
 
     def _eval_loader(self, part: Part, indices: Sequence[int]) -> Batches:
         """Return a loader without augmentation."""
-        return self._loader(part, self._eval_sampler(indices), training=False)
+        return self._loader(part, self._eval_sampler(indices), self.batch_size, training=False)
 
     def _eval_sampler(self, indices: Sequence[int]) -> EpochSampler:
         """Return a sampler that keeps the order and yields each sample on one rank only."""
         rank, world_size = self._world()
         return EpochSampler(indices, rank=rank, world_size=world_size, shuffle=False)
 
-    def _loader(self, part: Part, sampler: EpochSampler, *, training: bool) -> Batches:
+    def _loader(
+        self, part: Part, sampler: EpochSampler, batch_size: int, *, training: bool
+    ) -> Batches:
         """Return the loader of batches; subclasses may override it with a faster one."""
-        return self._sample_loader(part, sampler, training=training)
+        return self._sample_loader(part, sampler, batch_size, training=training)
 
-    def _sample_loader(self, part: Part, sampler: EpochSampler, *, training: bool) -> Loader:
+    def _sample_loader(
+        self, part: Part, sampler: EpochSampler, batch_size: int, *, training: bool
+    ) -> Loader:
         dataset = self.dataset(self._sets[part], training=training)
-        return make_loader(dataset, sampler, self.batch_size, self.num_workers, training=training)
+        # with growing batches, each epoch has its own loaders
+        persistent = self.num_workers > 0 and self.batch_growth is None
+        return make_loader(
+            dataset, sampler, batch_size, self.num_workers, training=training, persistent=persistent
+        )

@@ -81,17 +81,18 @@ class InMemoryImages(ImageData, ABC):
         others.
         """
         everything = range(len(self.labels(self._sets["test"])))
-        return self._sample_loader("test", self._eval_sampler(everything), training=False)
+        sampler = self._eval_sampler(everything)
+        return self._sample_loader("test", sampler, self.batch_size, training=False)
 
     def _loader(
-        self, part: Part, sampler: EpochSampler, *, training: bool
+        self, part: Part, sampler: EpochSampler, batch_size: int, *, training: bool
     ) -> Loader | DeviceLoader:
         if not self.on_device:
-            return self._sample_loader(part, sampler, training=training)
+            return self._sample_loader(part, sampler, batch_size, training=training)
         size = self.data_spec["image_size"]
         steps = self.preparation().for_batches(size, self.cutout, training=training)
         data = self._on_device(part)
-        return DeviceLoader(data, sampler, self.batch_size, steps, self._seed, training=training)
+        return DeviceLoader(data, sampler, batch_size, steps, self._seed, training=training)
 
     def _on_device(self, part: Part) -> DeviceImages:
         """Return the images on the device of the trainer, where they are copied once."""

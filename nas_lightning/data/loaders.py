@@ -34,8 +34,18 @@ def make_loader(
     num_workers: int,
     *,
     training: bool,
+    persistent: bool = False,
 ) -> Loader:
-    """Build a loader of full batches for training, or of all samples otherwise."""
+    """Build a loader of full batches for training, or of all samples otherwise.
+
+    Args:
+        dataset: The data set.
+        sampler: Order of the samples.
+        batch_size: Number of samples per batch.
+        num_workers: Number of loader processes.
+        training: Drop a last batch that is not full.
+        persistent: Keep the loader processes from epoch to epoch.
+    """
     kind = TrainLoader if training else DataLoader
     return kind(
         dataset,
@@ -43,7 +53,7 @@ def make_loader(
         sampler=sampler,
         drop_last=training,
         num_workers=num_workers,
-        persistent_workers=num_workers > 0,
+        persistent_workers=persistent,
         pin_memory=torch.cuda.is_available(),
         # without a generator, creating an iterator would draw from the global random state
         generator=torch.Generator().manual_seed(mix_seed(sampler.seed)),

@@ -53,6 +53,18 @@ class ResumableData(LightningDataModule):
             return resume
         return (0, 0) if self.trainer is None else training_position(self.trainer)
 
+    def _counted_epoch(self) -> int:
+        """Return the epoch whose batches the trainer counts.
+
+        It is that of `_position`, or the one before: a run that resumes after the last batch of an
+        epoch first ends that epoch.
+        """
+        if self.trainer is None:
+            return 0
+        # Lightning declares a base class that lacks this counter
+        epochs: Any = self.trainer.fit_loop.epoch_progress.current
+        return int(epochs.processed)
+
     def _world(self) -> tuple[int, int]:
         """Return the rank and the number of processes."""
         return (
