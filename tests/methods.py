@@ -12,10 +12,12 @@ import nas_lightning.strategies
 from nas_lightning.search import SearchStrategy
 from nas_lightning.spaces import DartsNetwork
 from nas_lightning.strategies import (
+    A2M,
     GDAS,
     SNAS,
     AmendedGradient,
     Backtracking,
+    BetaDecay,
     BinaryGates,
     DartsPlus,
     EdgeNormalization,
@@ -73,6 +75,8 @@ METHODS: dict[str, tuple[SearchStrategy, ...]] = {
     "binary_gates": (BinaryGates(),),
     "binary_gates_second_order": (BinaryGates(), Unrolled()),
     "fair_darts": (FairDARTS(),),
+    "beta_decay": (BetaDecay(),),
+    "a2m": (A2M(rho=0.1),),
     "two_stage": (EdgeNormalization(), TwoStage(1)),
     "budget": (
         EdgeNormalization(),
@@ -99,7 +103,7 @@ METHODS_AND_MONITORS = {**METHODS, **MONITORS}
 WITHOUT_BETA = {
     *("darts", "amended", "darts_second_order", "neumann", "gaea_darts"),
     *("snas", "gdas", "gaea_gdas", "gdas_second_order", "gdas_amended", "fair_darts"),
-    *("binary_gates", "binary_gates_second_order"),
+    *("binary_gates", "binary_gates_second_order", "beta_decay", "a2m"),
     *MONITORS,
 }
 

@@ -1,7 +1,9 @@
 """Search strategies, one idea per file."""
 
+from nas_lightning.strategies.a2m import A2M
 from nas_lightning.strategies.amended import AmendedGradient
 from nas_lightning.strategies.backtracking import Backtracking
+from nas_lightning.strategies.beta_decay import BetaDecay
 from nas_lightning.strategies.binary_gates import BinaryGates
 from nas_lightning.strategies.cell_execution import CheckpointCells, ReferenceCell
 from nas_lightning.strategies.darts_plus import DartsPlus
@@ -22,10 +24,12 @@ from nas_lightning.strategies.unrolled import Unrolled
 from nas_lightning.strategies.warmup import WarmUp
 
 __all__ = [
+    "A2M",
     "GDAS",
     "SNAS",
     "AmendedGradient",
     "Backtracking",
+    "BetaDecay",
     "BinaryGates",
     "CheckpointCells",
     "DartsPlus",

@@ -14,7 +14,9 @@ from nas_lightning.search import ARCH_OPTIMIZER, SearchModule
 from tests.configs.shrink import synthetic
 
 METHODS = {
+    "a2m": ["A2M"],
     "amended": ["AmendedGradient"],
+    "beta_darts": ["BetaDecay"],
     "darts": [],
     "gaea": ["ExponentiatedGradient"],
     "gaea_single_level": ["ExponentiatedGradient"],

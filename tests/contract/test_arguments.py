@@ -51,10 +51,9 @@ ZERO = {
     "coefficient of Backtracking", "cutout", "drop_path", "dropout", "dropout_embedding",
     "dropout_hidden", "dropout_input", "dropout_word", "edge_lr", "entropy", "epochs", "eta_min",
     "center", "first_epoch", "gradient_clip", "half_probability", "bptt_jitter", "hold_epochs",
-    "ignore_index", "label_smoothing", "lr",
-    "max_extra", "noise", "nonmono", "num_workers", "patience", "rate of Backtracking", "seed",
-    "slowness", "start", "tail_epochs", "terms", "threshold of FairDARTS", "val_fraction",
-    "warmup", "warmup_epochs", "weight",
+    "ignore_index", "label_smoothing", "lr", "max_extra", "noise", "nonmono", "num_workers",
+    "patience", "rate of Backtracking", "rho", "seed", "slowness", "start", "tail_epochs", "terms",
+    "threshold of FairDARTS", "val_fraction", "warmup", "warmup_epochs", "weight",
 }  # fmt: skip
 """Arguments that may be 0."""
 NEGATIVE = {"center", "ignore_index", "start"}

@@ -24,7 +24,16 @@ from tests.conftest import SPEC, SearchFactory, TrainerFactory
 from tests.methods import fresh, rest_long
 from tests.search.tracing import FROM_HOST, Traces
 
-REPLAYED = {"darts", "pcdarts", "idarts", "gaea_darts", "gaea_pcdarts", "fair_darts", "budget"}
+REPLAYED = {
+    "darts",
+    "pcdarts",
+    "idarts",
+    "gaea_darts",
+    "gaea_pcdarts",
+    "fair_darts",
+    "budget",
+    "beta_decay",
+}
 WHY_NOT = {
     "amended": "reads numbers on the host",
     "darts_second_order": "reads numbers on the host",
@@ -34,6 +43,7 @@ WHY_NOT = {
     "gaea_gdas": "drawn on the host",
     "gdas_second_order": "reads numbers on the host",
     "gdas_amended": "reads numbers on the host",
+    "a2m": "reads numbers on the host",
     "binary_gates": "reads numbers on the host",
     "binary_gates_second_order": "reads numbers on the host",
     "two_stage": "TwoStage may change",

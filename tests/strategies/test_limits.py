@@ -9,10 +9,12 @@ import pytest
 from nas_lightning.callbacks import AverageWeights, RollBackOnNaN
 from nas_lightning.errors import UsageError
 from nas_lightning.strategies import (
+    A2M,
     GDAS,
     SNAS,
     AmendedGradient,
     Backtracking,
+    BetaDecay,
     BinaryGates,
     DartsPlus,
     ExponentiatedGradient,
@@ -26,6 +28,9 @@ from nas_lightning.strategies import (
 
 SMALL = 1e-9
 LIMITS: list[tuple[Callable[..., object], str, Any, Any]] = [
+    (A2M, "rho", -SMALL, 0.0),
+    (A2M, "epsilon", 0.0, SMALL),
+    (BetaDecay, "weight", -SMALL, 0.0),
     (AmendedGradient, "coefficient", 0.0, SMALL),
     (AmendedGradient, "clip", 0.0, SMALL),
     (AmendedGradient, "epsilon", 0.0, SMALL),
