@@ -19,6 +19,7 @@ from nas_lightning.supernet.relaxation import (
     Step,
 )
 from nas_lightning.supernet.simplex import onto_simplex
+from nas_lightning.supernet.survivors import Survivors
 
 __all__ = [
     "ArchitectureParameters",
@@ -36,6 +37,7 @@ __all__ = [
     "Step",
     "Supernet",
     "SupernetFactory",
+    "Survivors",
     "fast_cell",
     "onto_simplex",
     "reference_cell",

@@ -62,6 +62,20 @@ class OpRelaxation(ABC):
         """
         return Sample(self.weights(alpha))
 
+    def restricted(self, alpha: Tensor, kept: Tensor) -> Tensor:
+        """Return α (E, O) under which `weights` and `sample` give removed operations no weight.
+
+        By default α of removed operations is -inf: a softmax is then one over the others.
+
+        Args:
+            alpha: (E, O).
+            kept: (E, O), False for removed operations; at least one of each edge is kept.
+        """
+        return alpha.masked_fill(~kept, -torch.inf)
+
+    def remove_(self, alpha: Tensor, kept: Tensor) -> None:  # noqa: B027 (it changes few α)
+        """Adapt α (E, O) in place after operations were removed; arguments as in `restricted`."""
+
     def project_(self, alpha: Tensor) -> None:  # noqa: B027 (most relaxations are unconstrained)
         """Project α (E, O) onto its domain, in place. Called after every change of α."""
 
@@ -90,6 +104,15 @@ class SimplexOps(OpRelaxation):
     def weights(self, alpha: Tensor) -> Tensor:
         """Return α (E, O)."""
         return alpha
+
+    def restricted(self, alpha: Tensor, kept: Tensor) -> Tensor:
+        """Return the weights of the kept operations (E, O), normalised; zero for the others."""
+        weights = torch.where(kept, alpha, 0)
+        return weights / weights.sum(dim=-1, keepdim=True)
+
+    def remove_(self, alpha: Tensor, kept: Tensor) -> None:
+        """Give the weight of removed operations to the others, in place."""
+        alpha.copy_(onto_simplex(self.restricted(alpha, kept)))
 
     def project_(self, alpha: Tensor) -> None:
         """Clamp and normalise every row, in place."""
