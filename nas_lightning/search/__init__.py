@@ -15,9 +15,11 @@ from nas_lightning.search.slots import (
     OP_SAMPLING,
     OUTER_BATCH,
     PARTIAL_CHANNELS,
+    WEIGHT_MIXING,
     Slot,
 )
 from nas_lightning.search.strategy import ArchStep, SearchStrategy
+from nas_lightning.search.weight_mixing import WeightMixing
 
 __all__ = [
     "ARCH_GRADIENT",
@@ -29,6 +31,7 @@ __all__ = [
     "OP_SAMPLING",
     "OUTER_BATCH",
     "PARTIAL_CHANNELS",
+    "WEIGHT_MIXING",
     "ArchGradient",
     "ArchStep",
     "BilevelProblem",
@@ -38,6 +41,7 @@ __all__ = [
     "SearchPlan",
     "SearchStrategy",
     "Slot",
+    "WeightMixing",
     "first_order",
     "no_sampling",
     "one_hot",

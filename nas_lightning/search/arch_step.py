@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from nas_lightning.randomness import ReplayedDraws
 from nas_lightning.search.bilevel import BilevelProblem, frozen
+from nas_lightning.search.frozen_entries import FrozenEntries
 from nas_lightning.search.losses import Losses, Pass
 from nas_lightning.search.slots import ARCH_GRADIENT
 from nas_lightning.search.step_context import StepContext
@@ -67,16 +68,23 @@ def arch_step(
     before = _copies(arch)
     for value, gradient in zip(arch.values(), gradients, strict=True):
         value.grad = gradient
-    kept = {name: gradient.clone() for name, gradient in zip(arch, gradients, strict=True)}
-    context.take("arch step", seen.task_loss, optimizer, limit)
-    optimizer.zero_grad()
-    with torch.no_grad():
-        after(ArchStep(before, _copies(arch), kept))
-    # after all hooks: an additive rule may have left the domain of the relaxation
-    losses.arch.project_()
+    with FrozenEntries(optimizer, arch, losses.arch.frozen()):
+        kept = {name: _gradient(value).clone() for name, value in arch.items()}
+        context.take("arch step", seen.task_loss, optimizer, limit)
+        optimizer.zero_grad()
+        with torch.no_grad():
+            after(ArchStep(before, _copies(arch), kept))
+        # after all hooks: an additive rule may have left the domain of the relaxation
+        losses.arch.project_()
     context.report("arch", "search/arch", half, seen.output, seen.task_loss)
     if losses.outer_stream == "arch":
         losses.streams.carry("arch", seen.output)
+
+
+def _gradient(value: Tensor) -> Tensor:
+    """Return the gradient that a parameter holds."""
+    assert value.grad is not None
+    return value.grad
 
 
 def _copies(arch: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -8,8 +8,9 @@ from typing import Any, Literal, NamedTuple
 from torch import Tensor
 
 from nas_lightning.search.plan import SearchPlan
-from nas_lightning.search.slots import OUTER_BATCH
-from nas_lightning.supernet import ArchitectureParameters, Supernet
+from nas_lightning.search.slots import OUTER_BATCH, WEIGHT_MIXING
+from nas_lightning.supernet import ArchitectureParameters, Mixing, Supernet
+from nas_lightning.supernet.execution import UnmovedBuffers
 from nas_lightning.tasks import Task
 from nas_lightning.training.streams import Streams
 
@@ -65,10 +66,19 @@ class Losses:
             batch: The weight half.
             arch_fixed: If True, the loss is that of the weight step: it does not depend on α, β.
         """
-        mixing = self.arch.sample("weight" if arch_fixed else "arch")
-        output, auxiliary = self.supernet.with_auxiliary(
-            self.streams.inputs("weight", batch), mixing.detach() if arch_fixed else mixing
-        )
+        if not arch_fixed:
+            return self._inner(batch, self.arch.sample("arch"))
+        mixing = self.arch.sample("weight").detach()
+
+        def loss(other: Mixing) -> Tensor:
+            with UnmovedBuffers([self.supernet]):
+                return self._inner(batch, other).loss
+
+        return self._inner(batch, self.plan[WEIGHT_MIXING](mixing, loss))
+
+    def _inner(self, batch: Any, mixing: Mixing) -> Pass:
+        inputs = self.streams.inputs("weight", batch)
+        output, auxiliary = self.supernet.with_auxiliary(inputs, mixing)
         task_loss = self.task.loss(output, batch)
         loss = task_loss + self.task.regularization(output)
         if auxiliary is not None:

@@ -110,11 +110,12 @@ class SearchModule(SupernetStage):
         self.space = supernet.space_of(data_spec)
         self.plan = plan = SearchPlan(self.space, self.strategies, arch_optimizer, data_spec)
         k, execution = plan[slots.PARTIAL_CHANNELS], plan[slots.CELL_EXECUTION]
-        self.supernet = supernet.build(data_spec, k, auxiliary_weight > 0, execution)
+        built = supernet.build(data_spec, k, auxiliary_weight > 0, execution)
+        self.supernet = plan.altered(built)
         self.parts = SupernetParts(self.supernet)
         ops = plan[slots.OP_SAMPLING](plan[slots.OP_RELAXATION])
         edges = plan[slots.EDGE_RELAXATION]
-        self.arch = ArchitectureParameters(self.space, ops, edges, seed=self.draw_seed)
+        self.arch = ArchitectureParameters(self.space, ops, edges, self.draw_seed, plan.kept)
         # α's gradients are averaged by BilevelProblem.grad, so DDP leaves them alone
         self._ddp_params_and_buffers_to_ignore = [f"arch.{name}" for name in self.arch.named()]
         self.weight_optimizer = weight_optimizer
@@ -150,7 +151,8 @@ class SearchModule(SupernetStage):
 
     def weight_step(self, half: Any, weight: Optimizer) -> None:
         """Step the weights on the weight half of a batch."""
-        weight_step(self._context(), half, weight, self.gradient_clip, self.manual_backward)
+        parts = self.manual_backward, self._after_backward
+        weight_step(self._context(), half, weight, self.gradient_clip, *parts)
 
     @property
     def losses(self) -> Losses:
@@ -167,6 +169,10 @@ class SearchModule(SupernetStage):
     def _after(self, step: ArchStep) -> None:
         for strategy in self.strategies:
             strategy.on_after_arch_step(self, step)
+
+    def _after_backward(self) -> None:
+        for strategy in self.strategies:
+            strategy.on_weight_gradients(self)
 
     # -- the result ----------------------------------------------------------------------------
 

@@ -26,14 +26,17 @@ from nas_lightning.search.slots import (
     OP_SAMPLING,
     OUTER_BATCH,
     PARTIAL_CHANNELS,
+    WEIGHT_MIXING,
     Slot,
 )
+from nas_lightning.search.weight_mixing import unperturbed
 from nas_lightning.supernet import (
     ArchitectureParameters,
     CellExecution,
     EqualEdges,
     OpRelaxation,
     SoftmaxOps,
+    Supernet,
 )
 
 T = TypeVar("T")
@@ -95,6 +98,7 @@ class SearchPlan:
             OUTER_BATCH: "val",
             OP_SAMPLING: no_sampling,
             CELL_EXECUTION: CellExecution(),
+            WEIGHT_MIXING: unperturbed,
         }
         self._filled: dict[Slot[Any], Planner | str] = {}
         if arch_optimizer is not None:
@@ -102,6 +106,8 @@ class SearchPlan:
         self._wrapped: dict[Slot[Any], list[tuple[Callable[[Any], Any], Planner]]] = {}
         self._penalties: list[tuple[Penalty, Planner]] = []
         self._losses: list[tuple[LossWrapper, Planner]] = []
+        self._changes: list[tuple[Callable[[Supernet], Supernet], Planner]] = []
+        self._kept: list[tuple[Mapping[str, Tensor], Planner]] = []
         repeated = [kind.__name__ for kind, n in Counter(map(type, strategies)).items() if n > 1]
         if repeated:
             raise UsageError(f"conflicting strategies: {repeated[0]} is listed more than once")
@@ -149,6 +155,37 @@ class SearchPlan:
         """Apply `wrapper` to the outer loss, before penalties are added."""
         self._losses.append((wrapper, by))
 
+    def alter_supernet(self, change: Callable[[Supernet], Supernet], by: Planner) -> None:
+        """Apply `change` to the supernet when it has been built."""
+        self._changes.append((change, by))
+
+    def altered(self, supernet: Supernet) -> Supernet:
+        """Return a supernet with the changes of all strategies."""
+        for change, _ in self._changes:
+            supernet = change(supernet)
+        return supernet
+
+    def keep_operations(self, masks: Mapping[str, Tensor] | None, by: Planner) -> None:
+        """Let operations be removed.
+
+        Args:
+            masks: Masks (E, O) by cell kind, False for operations that do not run from the start;
+                `None` if operations are removed later only, see `ArchitectureParameters.keep`.
+            by: The strategy.
+        """
+        self._kept.append((masks or {}, by))
+
+    @property
+    def kept(self) -> dict[str, Tensor] | None:
+        """Masks (E, O) of the operations that run from the start; `None` if none is removed."""
+        if not self._kept:
+            return None
+        joined: dict[str, Tensor] = {}
+        for masks, _ in self._kept:
+            for kind, mask in masks.items():
+                joined[kind] = joined.get(kind, mask) & mask
+        return joined
+
     def outer_loss(self, loss: Tensor, arch: ArchitectureParameters) -> Tensor:
         """Return the outer loss (): the loss of the task, wrapped, plus the penalties."""
         for wrapper, _ in self._losses:
@@ -187,6 +224,8 @@ class SearchPlan:
             lines.append(f"{slot.name:<24} {shown:<20} {by!s}{wrappers}")
         lines += [f"{'outer loss':<24} {'':<20} wrapped by {by!r}" for _, by in self._losses]
         lines += [f"{'penalty':<24} {'':<20} {by!r}" for _, by in self._penalties]
+        lines += [f"{'supernet':<24} {'':<20} altered by {by!r}" for _, by in self._changes]
+        lines += [f"{'operations':<24} {'':<20} removed by {by!r}" for _, by in self._kept]
         return "\n".join(lines)
 
 

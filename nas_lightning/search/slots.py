@@ -10,6 +10,7 @@ from lightning.pytorch.cli import OptimizerCallable
 
 from nas_lightning.search.bilevel import ArchGradient
 from nas_lightning.search.discretize import Discretizer
+from nas_lightning.search.weight_mixing import WeightMixing
 from nas_lightning.supernet import CellExecution, EdgeRelaxation, OpRelaxation
 
 T = TypeVar("T")
@@ -41,3 +42,4 @@ DISCRETIZER: Slot[Discretizer] = Slot("discretizer", "")
 OUTER_BATCH: Slot[Literal["train", "val"]] = Slot("outer batch", "")
 CELL_EXECUTION: Slot[CellExecution] = Slot("cell execution", "")
 OP_SAMPLING: Slot[Callable[[OpRelaxation], OpRelaxation]] = Slot("operation sampling", "")
+WEIGHT_MIXING: Slot[WeightMixing] = Slot("mixing of the weight step", "")

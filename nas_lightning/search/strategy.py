@@ -84,6 +84,13 @@ class SearchStrategy(Callback):
     def on_after_arch_step(self, module: Any, step: ArchStep) -> None:
         """Called after each architecture step, before α and β are projected."""
 
+    def on_weight_gradients(self, module: Any) -> None:
+        """Called in each weight step when the weights have their gradients.
+
+        They are averaged over processes, and not checked or clipped yet. The optimizer leaves a
+        weight alone whose gradient is set to `None`.
+        """
+
     def choose_genotype(self, module: Any, genotype: Genotype) -> Genotype:
         """Return the genotype of the search; by default the given one, read off α and β.
 

@@ -20,6 +20,7 @@ def weight_step(
     optimizer: Optimizer,
     limit: float | None,
     backward: Callable[[Tensor], None],
+    after_backward: Callable[[], None],
 ) -> None:
     """Step the weights.
 
@@ -29,6 +30,7 @@ def weight_step(
         optimizer: Optimizer of the weights.
         limit: Largest norm of the gradient; `None` for no clipping.
         backward: Backpropagates a loss, through DDP if there is any.
+        after_backward: Called when the weights have their gradients.
 
     Raises:
         DivergedError: Loss or gradient is not finite, see `Stage.check_step`.
@@ -46,6 +48,7 @@ def weight_step(
         found, gradients = context.graphs.run("weight step", function, batch, decided)
         for value, gradient in zip(learned.values(), gradients, strict=True):
             value.grad = gradient
+    after_backward()
     context.take("weight step", found.loss, optimizer, limit)
     context.report("weight", "search/train", batch, found.output, found.task_loss)
     losses.streams.carry("weight", found.output)

@@ -20,8 +20,8 @@ from nas_lightning.search import (
     SearchPlan,
     SearchStrategy,
 )
-from nas_lightning.strategies.gumbel import gumbel
 from nas_lightning.supernet import OpRelaxation, Sample, SoftmaxOps, Step
+from nas_lightning.supernet.draws import gumbel
 
 if TYPE_CHECKING:
     from nas_lightning.architecture import Cell

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from nas_lightning.ranges import POSITIVE, at_least, check
 from nas_lightning.search import OP_SAMPLING, SearchModule, SearchPlan, SearchStrategy
 from nas_lightning.supernet import OpRelaxation, Sample, Step
+from nas_lightning.supernet.draws import gumbel
 from nas_lightning.training.schedules import planned_epochs
 
 if TYPE_CHECKING:
@@ -20,19 +21,6 @@ if TYPE_CHECKING:
 
 SMALLEST = 1e-20
 """Lower bound of probabilities, which keeps logarithms and their gradients finite."""
-MARGIN = torch.finfo(torch.float64).eps
-"""Smallest distance of uniform draws from 0 and 1, which keeps the noise in [-3.6, 36.1]."""
-
-
-def gumbel(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw standard Gumbel noise -log(-log u) with the shape, dtype and device of `like`.
-
-    Args:
-        like: Any tensor.
-        generator: Generator on the CPU, so that the draws do not depend on the device of `like`.
-    """
-    uniform = torch.rand(like.shape, dtype=torch.float64, generator=generator)
-    return uniform.clamp(MARGIN, 1 - MARGIN).log().neg().log().neg().to(like, non_blocking=True)
 
 
 class GumbelSoftmax(OpRelaxation):
@@ -66,8 +54,17 @@ class GumbelSoftmax(OpRelaxation):
 
     def draw(self, alpha: Tensor, generator: torch.Generator) -> Tensor:
         """Draw a sample (E, O) whose rows sum to one; differentiable in α."""
-        logits = self.weights(alpha).clamp_min(SMALLEST).log()
+        weights = self.weights(alpha)
+        logits = weights.clamp_min(SMALLEST).log().masked_fill(weights == 0, -torch.inf)
         return ((logits + gumbel(logits, generator)) / self.temperature).softmax(dim=-1)
+
+    def restricted(self, alpha: Tensor, kept: Tensor) -> Tensor:
+        """Return α (E, O) restricted as the inner relaxation restricts it."""
+        return self.inner.restricted(alpha, kept)
+
+    def remove_(self, alpha: Tensor, kept: Tensor) -> None:
+        """Adapt α like the inner relaxation."""
+        self.inner.remove_(alpha, kept)
 
     def project_(self, alpha: Tensor) -> None:
         """Project α like the inner relaxation."""
