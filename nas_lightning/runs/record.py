@@ -42,8 +42,9 @@ from nas_lightning.training.stage import Stage
 class RunRecord(Callback):
     """Keep `run.json` up to date: at the start, after each epoch, and at the end.
 
-    A resumed run adds a start to `starts`; the other entries stay. Times are in seconds. Memory is
-    in MiB: the peak allocation on the accelerator or, without one, the peak of the first process.
+    A resumed run adds a start to `starts`; the other entries stay. Times are in seconds, wall time
+    unless they say otherwise. Memory is in MiB: the peak allocation on the accelerator or, without
+    one, the peak of the first process.
 
     Args:
         folder: The run directory.
@@ -164,6 +165,7 @@ class RunRecord(Callback):
             "to": {"epoch": epoch, "batch": batch},
             "seconds": round(self._clock.total, 3),
             "training_seconds": round(self._clock.training, 3),
+            "cpu_seconds": round(self._clock.cpu, 3),
             "samples": self._clock.samples,
             "samples_per_second": round(self._clock.rate, 3),
             "peak_memory_mib": round(peak_memory(trainer.strategy.root_device), 1),
@@ -185,6 +187,7 @@ class _Clock:
     def __init__(self) -> None:
         self.samples = 0
         self._began = time.monotonic()
+        self._cpu_before = _cpu_seconds()
         self._trained = 0.0
         self._since: float | None = None
 
@@ -199,6 +202,10 @@ class _Clock:
         return time.monotonic() - self._began
 
     @property
+    def cpu(self) -> float:
+        return _cpu_seconds() - self._cpu_before
+
+    @property
     def training(self) -> float:
         return self._trained + (0 if self._since is None else time.monotonic() - self._since)
 
@@ -206,6 +213,12 @@ class _Clock:
     def rate(self) -> float:
         """Samples per second of training."""
         return self.samples / self.training if self.training else 0.0
+
+
+def _cpu_seconds() -> float:
+    """Return the processor time of this process and of its ended children, such as workers."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def environment(trainer: Trainer) -> dict[str, Any]:

@@ -54,6 +54,7 @@ Start = TypedDict(
         "to": Position,
         "seconds": float,
         "training_seconds": float,
+        "cpu_seconds": float,
         "samples": int,
         "samples_per_second": float,
         "peak_memory_mib": float,

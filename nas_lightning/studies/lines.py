@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import torch
 from filelock import FileLock
@@ -114,6 +115,7 @@ def _search(folder: Path, study: Study, line: Line) -> None:
         "costs": _costs(test.model, cells),
         "peak_memory_mib": max(start.get("peak_memory_mib", 0.0) for start in starts),
         "seconds": _seconds(place),
+        "cpu_seconds": _seconds(place, "cpu_seconds"),
     }
     write_result(place, result)
 
@@ -171,9 +173,9 @@ def fit_arguments(method: Method) -> list[str]:
     return [*configs, *method.options]
 
 
-def _seconds(place: Path) -> float:
-    """Return the seconds of a run, over all its starts."""
-    return sum(float(start.get("seconds", 0.0)) for start in read_record(place)["starts"])
+def _seconds(place: Path, key: Literal["seconds", "cpu_seconds"] = "seconds") -> float:
+    """Return the wall time or the processor time of a run in seconds, over all its starts."""
+    return sum(float(start.get(key, 0.0)) for start in read_record(place)["starts"])
 
 
 def _forget_peak_memory() -> None:

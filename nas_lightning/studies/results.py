@@ -45,6 +45,7 @@ class Costs(TypedDict, total=False):
     """A part of `SearchResult` that earlier releases did not write."""
 
     costs: dict[str, float]
+    cpu_seconds: float
 
 
 class SearchResult(Result, Costs):
@@ -91,8 +92,9 @@ class Run:
         finals: Metric on the test data of each retraining that has ended, or the table's.
         expected: Number of `finals` once all has run.
         parameters: Parameters of the retrained network.
-        search_seconds: Time of the search, over all its starts.
-        retrain_seconds: Time of all retrainings, over all their starts.
+        search_seconds: Wall time of the search, over all its starts.
+        search_cpu_seconds: Processor time of the search; 0 if an earlier release ran it.
+        retrain_seconds: Wall time of all retrainings, over all their starts.
         peak_memory_mib: Peak memory of the search.
         links: Run directories, relative to the study's folder.
         failures: Messages of the runs that failed.
@@ -110,6 +112,7 @@ class Run:
     expected: int = 1
     parameters: int | None = None
     search_seconds: float = 0.0
+    search_cpu_seconds: float = 0.0
     retrain_seconds: float = 0.0
     peak_memory_mib: float | None = None
     links: tuple[str, ...] = ()
@@ -225,6 +228,7 @@ def _searched(folder: Path, study: Study, truth: GroundTruth | None, name: str, 
         scores=_numbered(found["scores"], "scores", place / RESULT),
         costs=_numbered(found.get("costs", {}), "costs", place / RESULT),
         search_seconds=found["seconds"],
+        search_cpu_seconds=found.get("cpu_seconds", 0.0),
         peak_memory_mib=found["peak_memory_mib"],
         links=(link,),
         history=tuple(_by_epoch(read_metrics(place))),

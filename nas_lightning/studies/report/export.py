@@ -25,7 +25,7 @@ from nas_lightning.studies.results import Run
 
 FORMAT = "nas-lightning report"
 VERSION = 1
-COST = ("search_seconds", "retrain_seconds", "peak_memory_mib")
+COST = ("search_seconds", "search_cpu_seconds", "retrain_seconds", "peak_memory_mib")
 
 
 def to_json(a: Analysis) -> str:

@@ -18,7 +18,8 @@ def section(a: Analysis) -> Section:
     """List the times, memory and parameters of each method."""
     title = "Cost"
     reading = (
-        "Wall time of a run, summed over all its starts, on the machine that it ran on. A cell "
+        "Time of a run, summed over all its starts, on the machine that it ran on. Wall time grows "
+        "with other load on the machine, processor time of a search hardly does. A cell "
         "that was found more than once with one seed is retrained once, and counts for each run "
         "that found it."
     )
@@ -26,8 +27,8 @@ def section(a: Analysis) -> Section:
         return Section(title, reading, ("Nothing has run yet.",))
     rows = tuple(_row(a.results.of(method), method) for method in a.results.methods)
     head = (
-        "method", "search", "all searches", "retrainings", "all retrainings", "peak memory",
-        "parameters",
+        "method", "search", "processor time", "all searches", "retrainings", "all retrainings",
+        "peak memory", "parameters",
     )  # fmt: skip
     table = a.results.study.table
     note = "" if table is None else "Cells were looked up in a table instead of retrained."
@@ -48,9 +49,13 @@ def _row(runs: Sequence[Run], method: str) -> tuple[str, ...]:
     retrain = [run.retrain_seconds for run in ended if run.parameters is not None]
     memory = [run.peak_memory_mib for run in ended if run.peak_memory_mib is not None]
     parameters = [run.parameters for run in ended if run.parameters is not None]
+    spent = [run.search_cpu_seconds for run in ended if run.search_cpu_seconds]
+    each, together = _times(search)
     return (
         method,
-        *_times(search),
+        each,
+        duration(median(spent)) if spent else NOTHING,
+        together,
         *_times(retrain),
         f"{median(memory):,.0f} MiB" if memory else NOTHING,
         f"{median(parameters):,.0f}" if parameters else NOTHING,
