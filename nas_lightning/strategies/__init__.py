@@ -22,6 +22,7 @@ from nas_lightning.strategies.single_level import SingleLevel
 from nas_lightning.strategies.two_stage import TwoStage
 from nas_lightning.strategies.unrolled import Unrolled
 from nas_lightning.strategies.warmup import WarmUp
+from nas_lightning.strategies.weights_first import WeightsFirst
 
 __all__ = [
     "A2M",
@@ -46,4 +47,5 @@ __all__ = [
     "TwoStage",
     "Unrolled",
     "WarmUp",
+    "WeightsFirst",
 ]
