@@ -23,15 +23,24 @@ from nas_lightning.strategies import (
     EdgeNormalization,
     ExponentiatedGradient,
     FairDARTS,
+    KeepOperations,
+    LaterEdges,
     Neumann,
     PartialChannels,
     ResourcePenalty,
     RobustDARTS,
     SingleLevel,
+    SkipCap,
+    SkipDropout,
     TwoStage,
     Unrolled,
-    WeightsFirst,
 )
+
+SETS: dict[str, dict[str, list[str]] | list[str]] = {
+    "normal": {"0-2": ["none", "skip_connect", "sep_conv_3x3"], "1-3": ["max_pool_3x3"]},
+    "reduce": ["skip_connect", "max_pool_3x3"],
+}
+"""Operations that differ from edge to edge, for `KeepOperations`."""
 
 # arguments under which a strategy acts within three epochs of two batches, and what it needs
 ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -41,6 +50,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "Backtracking": {"start": -10, "rate": 0.1, "coefficient": 0.04},
     "ResourcePenalty": {"resource": "parameters", "budget": 7.5e5},
     "ExponentiatedGradient": {"edges": True, "entropy": 0.01},
+    "KeepOperations": {"candidates": SETS},
+    "SkipDropout": {"frozen": 1},
     # they change a run by ending it before its third epoch
     "DartsPlus": {"criterion": "skips", "skips": 1},
     "RobustDARTS": {"every": 1, "window": 1, "back": 1, "first_epoch": 0, "factor": 1e-3},
@@ -49,8 +60,8 @@ NEEDS: dict[str, Sequence[SearchStrategy]] = {
     "Backtracking": (EdgeNormalization(),),
     "TwoStage": (EdgeNormalization(),),
 }
-# they compute the same bits in another way
-CHANGES_NOTHING = {"CheckpointCells"}
+# they compute the same bits in another way, or only derive another genotype from them
+CHANGES_NOTHING = {"CheckpointCells", "LaterEdges", "SkipCap"}
 CLASSES = [
     kind
     for _, kind in inspect.getmembers(nas_lightning.strategies, inspect.isclass)
@@ -63,6 +74,12 @@ METHODS: dict[str, tuple[SearchStrategy, ...]] = {
         PartialChannels(2),
         EdgeNormalization(),
         Backtracking(start=-10, rate=0.1, coefficient=0.04),
+    ),
+    "pdarts": (
+        SkipDropout(0.5, frozen=1),
+        LaterEdges(),
+        SkipCap(1),
+        KeepOperations(candidates=SETS),
     ),
     "amended": (AmendedGradient(),),
     "darts_second_order": (Unrolled(),),
@@ -79,7 +96,6 @@ METHODS: dict[str, tuple[SearchStrategy, ...]] = {
     "beta_decay": (BetaDecay(),),
     "a2m": (A2M(rho=0.1),),
     "two_stage": (EdgeNormalization(), TwoStage(1)),
-    "weights_first": (WeightsFirst(),),
     "budget": (
         EdgeNormalization(),
         ResourcePenalty("parameters", 2500, weight=0.5, network=DartsNetwork(4, 3)),
@@ -105,7 +121,7 @@ METHODS_AND_MONITORS = {**METHODS, **MONITORS}
 WITHOUT_BETA = {
     *("darts", "amended", "darts_second_order", "neumann", "gaea_darts"),
     *("snas", "gdas", "gaea_gdas", "gdas_second_order", "gdas_amended", "fair_darts"),
-    *("binary_gates", "binary_gates_second_order", "beta_decay", "a2m", "weights_first"),
+    *("pdarts", "binary_gates", "binary_gates_second_order", "beta_decay", "a2m"),
     *MONITORS,
 }
 

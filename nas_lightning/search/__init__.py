@@ -15,7 +15,6 @@ from nas_lightning.search.slots import (
     OP_SAMPLING,
     OUTER_BATCH,
     PARTIAL_CHANNELS,
-    STEP_ORDER,
     WEIGHT_MIXING,
     Slot,
 )
@@ -32,7 +31,6 @@ __all__ = [
     "OP_SAMPLING",
     "OUTER_BATCH",
     "PARTIAL_CHANNELS",
-    "STEP_ORDER",
     "WEIGHT_MIXING",
     "ArchGradient",
     "ArchStep",

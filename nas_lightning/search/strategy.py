@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -107,6 +107,14 @@ class SearchStrategy(Callback):
         return {}
 
     @property
+    def content(self) -> Mapping[str, Any]:
+        """Content of files that arguments name, by argument; by default empty.
+
+        Checkpoints record it in place of the path, so that they outlive the file.
+        """
+        return {}
+
+    @property
     def budgeted(self) -> tuple[NetworkFactory, Mapping[str, Any]] | None:
         """The network whose cost the strategy limits, and the sizes of its data; default `None`."""
         return None
@@ -131,6 +139,18 @@ class SearchStrategy(Callback):
     def __repr__(self) -> str:
         """Return the constructor call."""
         return describe(self)
+
+
+def record_contents(strategies: Sequence[SearchStrategy], recorded: Any) -> None:
+    """Put the content of files into the hyper-parameters of a search.
+
+    Args:
+        strategies: The strategies.
+        recorded: The hyper-parameter `strategies`, a list of class paths with arguments.
+    """
+    for strategy, entry in zip(strategies, recorded or (), strict=True):
+        if strategy.content:
+            entry["init_args"] = {**entry.get("init_args", {}), **strategy.content}
 
 
 def load_states(strategies: Iterable[SearchStrategy], checkpoint: Mapping[str, Any]) -> None:

@@ -14,15 +14,18 @@ from nas_lightning.strategies.exponentiated_gradient import (
 )
 from nas_lightning.strategies.fair import FairDARTS
 from nas_lightning.strategies.gumbel import GDAS, SNAS
+from nas_lightning.strategies.keep_operations import KeepOperations
+from nas_lightning.strategies.later_edges import LaterEdges
 from nas_lightning.strategies.neumann import Neumann
 from nas_lightning.strategies.partial_channels import PartialChannels
 from nas_lightning.strategies.resource_penalty import ResourcePenalty
 from nas_lightning.strategies.robust import RobustDARTS
 from nas_lightning.strategies.single_level import SingleLevel
+from nas_lightning.strategies.skip_cap import SkipCap
+from nas_lightning.strategies.skip_dropout import SkipDropout
 from nas_lightning.strategies.two_stage import TwoStage
 from nas_lightning.strategies.unrolled import Unrolled
 from nas_lightning.strategies.warmup import WarmUp
-from nas_lightning.strategies.weights_first import WeightsFirst
 
 __all__ = [
     "A2M",
@@ -38,14 +41,17 @@ __all__ = [
     "ExponentiatedGradient",
     "ExponentiatedGradientOptimizer",
     "FairDARTS",
+    "KeepOperations",
+    "LaterEdges",
     "Neumann",
     "PartialChannels",
     "ReferenceCell",
     "ResourcePenalty",
     "RobustDARTS",
     "SingleLevel",
+    "SkipCap",
+    "SkipDropout",
     "TwoStage",
     "Unrolled",
     "WarmUp",
-    "WeightsFirst",
 ]

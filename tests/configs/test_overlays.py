@@ -23,6 +23,7 @@ METHODS = {
     "gdas": ["GDAS"],
     "neumann": ["Neumann"],
     "second_order": ["Unrolled"],
+    "skip_cap": ["SkipCap"],
     "snas": ["SNAS", "SingleLevel"],
 }
 SEARCHES = [

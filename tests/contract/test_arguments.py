@@ -47,12 +47,13 @@ GIVEN: dict[str, dict[str, Any]] = {
 
 NEVER: list[Any] = [math.nan, math.inf, -math.inf, 1e300, 10**40, True, "many"]
 ZERO = {
-    "activation", "arch_gradient_clip", "auxiliary_weight", "background", "broken_images",
-    "coefficient of Backtracking", "cutout", "drop_path", "dropout", "dropout_embedding",
-    "dropout_hidden", "dropout_input", "dropout_word", "edge_lr", "entropy", "epochs", "eta_min",
-    "center", "first_epoch", "gradient_clip", "half_probability", "bptt_jitter", "hold_epochs",
-    "ignore_index", "label_smoothing", "lr", "max_extra", "noise", "nonmono", "num_workers",
-    "patience", "rate of Backtracking", "rho", "seed", "slowness", "start", "tail_epochs", "terms",
+    "activation", "arch_gradient_clip", "auxiliary_weight", "background", "bptt_jitter",
+    "broken_images", "center", "coefficient of Backtracking", "cutout", "decay of SkipDropout",
+    "drop_path", "dropout", "dropout_embedding", "dropout_hidden", "dropout_input",
+    "dropout_word", "edge_lr", "entropy", "epochs", "eta_min", "first_epoch", "frozen",
+    "gradient_clip", "half_probability", "hold_epochs", "ignore_index", "label_smoothing", "lr",
+    "max_extra", "most", "noise", "nonmono", "num_workers", "patience", "rate of Backtracking",
+    "rate of SkipDropout", "rho", "seed", "slowness", "start", "tail_epochs", "terms",
     "threshold of FairDARTS", "val_fraction", "warmup", "warmup_epochs", "weight",
 }  # fmt: skip
 """Arguments that may be 0."""

@@ -33,7 +33,6 @@ REPLAYED = {
     "fair_darts",
     "budget",
     "beta_decay",
-    "weights_first",
 }
 WHY_NOT = {
     "amended": "reads numbers on the host",
