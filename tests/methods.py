@@ -34,6 +34,7 @@ from nas_lightning.strategies import (
     SkipDropout,
     TwoStage,
     Unrolled,
+    WeightsFirst,
 )
 
 SETS: dict[str, dict[str, list[str]] | list[str]] = {
@@ -96,6 +97,7 @@ METHODS: dict[str, tuple[SearchStrategy, ...]] = {
     "beta_decay": (BetaDecay(),),
     "a2m": (A2M(rho=0.1),),
     "two_stage": (EdgeNormalization(), TwoStage(1)),
+    "weights_first": (WeightsFirst(),),
     "budget": (
         EdgeNormalization(),
         ResourcePenalty("parameters", 2500, weight=0.5, network=DartsNetwork(4, 3)),
@@ -121,7 +123,7 @@ METHODS_AND_MONITORS = {**METHODS, **MONITORS}
 WITHOUT_BETA = {
     *("darts", "amended", "darts_second_order", "neumann", "gaea_darts"),
     *("snas", "gdas", "gaea_gdas", "gdas_second_order", "gdas_amended", "fair_darts"),
-    *("pdarts", "binary_gates", "binary_gates_second_order", "beta_decay", "a2m"),
+    *("pdarts", "binary_gates", "binary_gates_second_order", "beta_decay", "a2m", "weights_first"),
     *MONITORS,
 }
 

@@ -15,6 +15,7 @@ from nas_lightning.search.slots import (
     OP_SAMPLING,
     OUTER_BATCH,
     PARTIAL_CHANNELS,
+    STEP_ORDER,
     WEIGHT_MIXING,
     Slot,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "OP_SAMPLING",
     "OUTER_BATCH",
     "PARTIAL_CHANNELS",
+    "STEP_ORDER",
     "WEIGHT_MIXING",
     "ArchGradient",
     "ArchStep",

@@ -50,7 +50,8 @@ class SearchModule(SupernetStage):
 
     A batch is `{"train": …, "val": …}`: the inner loss is computed on the weight half, the outer
     loss on the architecture half. Each batch first steps α and β, if every strategy allows it,
-    and then the weights. At the end of each epoch a `GenotypeWriter` writes `genotype.json`.
+    and then the weights, or in the reverse order. At the end of each epoch a `GenotypeWriter`
+    writes `genotype.json`.
 
     Args:
         data_spec: Sizes of the data (`in_channels`, `num_classes`, `image_size`); the command
@@ -131,7 +132,11 @@ class SearchModule(SupernetStage):
     # -- the two steps -------------------------------------------------------------------------
 
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> None:
-        """Take an architecture step, if every strategy allows it, and a weight step."""
+        """Take an architecture step, if every strategy allows it, and a weight step.
+
+        The plan decides which of the two is first. The state that the task carries from one weight
+        half to the next moves on after both, so that both start from the same one.
+        """
         batch = self.halves(batch)
         self.seed_draws(batch_idx)
         # all processes draw the same architecture
@@ -140,9 +145,14 @@ class SearchModule(SupernetStage):
         try:
             # around both steps: some estimators look one weight step ahead
             with schedules.scaled_rate(weight, self.task.rate_scale(batch["train"])):
-                if all(strategy.allow_arch_step(self) for strategy in self.strategies):
+                due = all(strategy.allow_arch_step(self) for strategy in self.strategies)
+                arch_first = self.plan[slots.STEP_ORDER] == "arch first"
+                if due and arch_first:
                     self.arch_step(batch, weight, arch)
-                self.weight_step(batch["train"], weight)
+                output = self.weight_step(batch["train"], weight)
+                if due and not arch_first:
+                    self.arch_step(batch, weight, arch)
+            self.streams.carry("weight", output)
         except DivergedError as error:
             self.give_way(error)
 
@@ -150,10 +160,10 @@ class SearchModule(SupernetStage):
         """Step α and β on both halves of a batch."""
         arch_step(self._context(), batch, weight, arch, self.arch_gradient_clip, self._after)
 
-    def weight_step(self, half: Any, weight: Optimizer) -> None:
-        """Step the weights on the weight half of a batch."""
+    def weight_step(self, half: Any, weight: Optimizer) -> Any:
+        """Step the weights on the weight half of a batch and return the output for it."""
         parts = self.manual_backward, self._after_backward
-        weight_step(self._context(), half, weight, self.gradient_clip, *parts)
+        return weight_step(self._context(), half, weight, self.gradient_clip, *parts)
 
     @property
     def losses(self) -> Losses:

@@ -26,6 +26,7 @@ from nas_lightning.search.slots import (
     OP_SAMPLING,
     OUTER_BATCH,
     PARTIAL_CHANNELS,
+    STEP_ORDER,
     WEIGHT_MIXING,
     Slot,
 )
@@ -96,6 +97,7 @@ class SearchPlan:
             ARCH_OPTIMIZER: arch_optimizer or darts_arch_optimizer,
             DISCRETIZER: strongest_edges,
             OUTER_BATCH: "val",
+            STEP_ORDER: "arch first",
             OP_SAMPLING: no_sampling,
             CELL_EXECUTION: CellExecution(),
             WEIGHT_MIXING: unperturbed,

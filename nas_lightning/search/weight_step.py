@@ -21,8 +21,8 @@ def weight_step(
     limit: float | None,
     backward: Callable[[Tensor], None],
     after_backward: Callable[[], None],
-) -> None:
-    """Step the weights.
+) -> Any:
+    """Step the weights and return the output of the supernet before the step.
 
     Args:
         context: Losses, checks and logs.
@@ -51,7 +51,7 @@ def weight_step(
     after_backward()
     context.take("weight step", found.loss, optimizer, limit)
     context.report("weight", "search/train", batch, found.output, found.task_loss)
-    losses.streams.carry("weight", found.output)
+    return found.output
 
 
 def _learned(

@@ -26,6 +26,7 @@ from nas_lightning.strategies.skip_dropout import SkipDropout
 from nas_lightning.strategies.two_stage import TwoStage
 from nas_lightning.strategies.unrolled import Unrolled
 from nas_lightning.strategies.warmup import WarmUp
+from nas_lightning.strategies.weights_first import WeightsFirst
 
 __all__ = [
     "A2M",
@@ -54,4 +55,5 @@ __all__ = [
     "TwoStage",
     "Unrolled",
     "WarmUp",
+    "WeightsFirst",
 ]

@@ -115,6 +115,8 @@ def config(name: str, **settings: Any) -> Case:
         arguments = [f"--model.{part}.{key}={value}" for key, value in small.items()]
         arguments += [f"--stages.{k}={small[k]}" for k in given.get("stages", {}) if k in small]
         arguments += [f"--data.batch_size={BATCH}"]
+        if name == "cifar_gdas.yaml":  # one path too, see `method`
+            arguments += ["--model.strategies+=ReferenceCell"]
         configs = [CONFIGS[name], synthetic(CONFIGS[name], folder)]
         data = yaml.safe_load(configs[1].read_text())["data"]
         size = max(SIZE, 2 * data["init_args"].get("num_classes", 0))  # every class has samples

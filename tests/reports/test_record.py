@@ -1,6 +1,7 @@
 """`run.json`: what it says of runs that end, stop, fail and are killed."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,9 @@ def run(tmp_path: Path, make_search: SearchFactory, make_trainer: TrainerFactory
 
 
 def test_a_run_that_ends(run: Run) -> None:
+    spent = time.process_time()
     record = run.start()
+    spent = time.process_time() - spent
     assert record["kind"] == "search"
     assert record["seed"] == "0"
     assert record["config_hash"] == "0123"
@@ -81,6 +84,7 @@ def test_a_run_that_ends(run: Run) -> None:
     seconds = pytest.approx(64 / start["samples_per_second"], abs=1e-3)
     assert start["training_seconds"] == seconds
     assert 0 < start["training_seconds"] <= start["seconds"]
+    assert 0 < start["cpu_seconds"] < spent + 0.1  # a run without workers
     assert start["peak_memory_mib"] > 100  # torch alone holds more
     assert start["began"] <= start["until"]
     assert (start["job"], start["checkpoint"], start["csv"]) == ("12", None, "fit-1")

@@ -33,6 +33,7 @@ REPLAYED = {
     "fair_darts",
     "budget",
     "beta_decay",
+    "weights_first",
 }
 WHY_NOT = {
     "amended": "reads numbers on the host",

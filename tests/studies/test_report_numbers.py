@@ -149,6 +149,9 @@ def test_a_row_a_run_in_csv_and_json(small: Path) -> None:
         assert float(row["final"]) == run["final"] == FINALS[run["method"]][run["seed"]]
         assert row["state"] == "done"
         assert float(row["cost_search_seconds"]) == run["cost"]["search_seconds"]
+        cpu = run["cost"]["search_cpu_seconds"]
+        assert float(row["cost_search_cpu_seconds"]) == cpu == 2 * run["cost"]["search_seconds"]
+    assert sum(run["cost"]["search_seconds"] for run in report["results"]) > 0
 
 
 def test_retrainings_of_one_cell_are_one_run(tmp_path: Path) -> None:

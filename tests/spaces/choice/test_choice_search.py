@@ -40,6 +40,7 @@ from nas_lightning.strategies import (
     TwoStage,
     Unrolled,
     WarmUp,
+    WeightsFirst,
 )
 from nas_lightning.strategies.unrolled import unrolled_gradient
 from tests.conftest import SPEC, quiet_trainer
@@ -63,6 +64,7 @@ SEARCHES: dict[str, tuple[SearchStrategy, ...]] = {
     "darts+, ranking": (DartsPlus(criterion="ranking"),),
     "robust": (RobustDARTS(every=1, window=1, back=1, first_epoch=0),),
     "warm-up": (WarmUp(epochs=1),),
+    "weights first": (WeightsFirst(),),
     "binary gates": (BinaryGates(),),
     "budget": (ResourcePenalty("parameters", 300.0),),
 }
