@@ -222,6 +222,8 @@ def _layout(module: SearchModule) -> Charts:
             for name in ("loss", *qualities)
         }
     }
+    if any(count > 1 for count in module.supernet.cell_counts.values()):
+        charts["cells"] = {"agreement of cells": ["Multiline", [r"^search/lambda"]]}
     if not _few(module):
         return charts
     if module.space.of_choices:

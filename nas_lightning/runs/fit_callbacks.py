@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor
 
 from nas_lightning.callbacks import GracefulStop, LostProcess, RanksAgree
+from nas_lightning.callbacks.cell_agreement import CellAgreement
 from nas_lightning.callbacks.search_monitor import SearchMonitor
 from nas_lightning.runs.board import ShowSettings, flat_settings
 from nas_lightning.runs.fingerprint import config_hash
@@ -45,6 +46,7 @@ def fit_callbacks(
     ]
     if isinstance(model, SearchModule):
         found.append(SearchMonitor(config["pictures"], config["curves"]))
+        found.append(CellAgreement())
     if trainer.loggers:
         found.append(LearningRateMonitor(logging_interval="epoch"))
     return found

@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from nas_lightning.callbacks import RunCheckpoint
+from nas_lightning.callbacks.cell_agreement import PREFIX
 from nas_lightning.callbacks.search_monitor import PREFIXES
 from nas_lightning.errors import UsageError
 from nas_lightning.search import SearchModule
@@ -136,4 +137,4 @@ def _prefixes(module: LightningModule) -> tuple[str, ...]:
     if not isinstance(module, SearchModule):
         return ("lr-", "retrain/rollbacks")
     strategies = [prefix for strategy in module.strategies for prefix in strategy.logs]
-    return ("lr-", "search/rollbacks", *PREFIXES, *strategies)
+    return ("lr-", "search/rollbacks", PREFIX, *PREFIXES, *strategies)

@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
 
+from nas_lightning.search.agreement import CellGradients
 from nas_lightning.search.plan import SearchPlan
 from nas_lightning.search.slots import OUTER_BATCH, WEIGHT_MIXING
 from nas_lightning.supernet import ArchitectureParameters, Mixing, Supernet
@@ -40,6 +41,8 @@ class Losses:
         streams: States that the task carries from batch to batch.
         plan: Chooses the half of the outer loss and adds the penalties.
         auxiliary_weight: Weight of the auxiliary head's loss in the inner loss.
+        cell_gradients: Keeps the gradients of the outer loss by each cell's weights; `None` for no
+            such gradients.
     """
 
     supernet: Supernet
@@ -48,6 +51,7 @@ class Losses:
     streams: Streams
     plan: SearchPlan
     auxiliary_weight: float
+    cell_gradients: CellGradients | None = None
 
     @property
     def outer_half(self) -> Literal["train", "val"]:
@@ -92,7 +96,10 @@ class Losses:
             half: The half `outer_half` of a batch.
         """
         inputs = self.streams.inputs(self.outer_stream, half)
-        output = self.supernet(inputs, self.arch.sample("arch"))
+        mixing = self.arch.sample("arch")
+        if self.cell_gradients is not None:
+            mixing = self.cell_gradients.watched(mixing)
+        output = self.supernet(inputs, mixing)
         task_loss = self.task.loss(output, half)
         return Pass(output, task_loss, self.plan.outer_loss(task_loss, self.arch))
 

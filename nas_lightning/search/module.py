@@ -19,6 +19,7 @@ from nas_lightning.hparams import record_hyperparameters
 from nas_lightning.randomness import mix_seed
 from nas_lightning.ranges import NOT_NEGATIVE, check
 from nas_lightning.search import slots
+from nas_lightning.search.agreement import CellGradients
 from nas_lightning.search.arch_step import arch_groups, arch_step
 from nas_lightning.search.checks import check_run
 from nas_lightning.search.discretize import derive
@@ -71,6 +72,8 @@ class SearchModule(SupernetStage):
 
     Attributes:
         graphs: Captures and replays the passes of the steps; `None` runs them directly.
+        cell_gradients: Keeps the gradients of the next outer loss by each cell's weights, if a
+            callback asks for them; `None` by default.
 
     Raises:
         UsageError: Strategies conflict or miss one another, or sizes do not fit.
@@ -124,6 +127,7 @@ class SearchModule(SupernetStage):
         self.weight_schedule = weight_schedule or schedules.CosineSchedule(eta_min=0.001)
         self.arch_schedule = arch_schedule or schedules.ConstantSchedule()
         self.graphs: Graphs | None = None
+        self.cell_gradients: CellGradients | None = None
         weights = list(self.supernet.parameters())
         check_optimizer("model.weight_optimizer", weight_optimizer, weights)
         groups = arch_groups(self.arch)
@@ -169,7 +173,7 @@ class SearchModule(SupernetStage):
     def losses(self) -> Losses:
         """The inner and the outer loss."""
         parts = self.supernet, self.arch, self.task, self.streams, self.plan
-        return Losses(*parts, self.auxiliary_weight)
+        return Losses(*parts, self.auxiliary_weight, self.cell_gradients)
 
     def _context(self) -> StepContext:
         report = functools.partial(self.streams.report, self)

@@ -26,6 +26,11 @@ class Supernet(nn.Module, ABC):
         """Return the output, and that of an auxiliary head or `None`."""
         return self(x, mixing), None
 
+    @property
+    def cell_counts(self) -> Mapping[str, int]:
+        """Number of cells by kind, for `Mixing.own`; by default no kind has several."""
+        return {}
+
 
 class SupernetFactory(ABC):
     """Base class of factories that build a supernet from a configuration.

@@ -23,11 +23,24 @@ class Mixing:
         edges: For each cell kind, the weights of the edges (E,).
         active: For each cell kind, the operations that run; the outputs of the others count as
             zero. All operations run in kinds that are left out.
+        own: For each cell kind, the weights of the operations (E, O) of each of its cells, in their
+            order. The cells of kinds that are left out share `ops`.
     """
 
     ops: Mapping[str, Tensor]
     edges: Mapping[str, Tensor]
     active: Mapping[str, Active] = field(default_factory=dict)
+    own: Mapping[str, tuple[Tensor, ...]] = field(default_factory=dict)
+
+    def of(self, kind: str, index: int) -> tuple[Tensor, Tensor, Active | None]:
+        """Return the weights of a cell's operations (E, O) and edges (E,), and what runs in it.
+
+        Args:
+            kind: Kind of the cell.
+            index: Number of cells of this kind before it.
+        """
+        ops = self.own[kind][index] if kind in self.own else self.ops[kind]
+        return ops, self.edges[kind], self.active.get(kind)
 
     def detach(self) -> "Mixing":
         """Return the weights detached from the autograd graph."""
@@ -35,6 +48,7 @@ class Mixing:
             {kind: weights.detach() for kind, weights in self.ops.items()},
             {kind: weights.detach() for kind, weights in self.edges.items()},
             self.active,
+            {kind: tuple(each.detach() for each in own) for kind, own in self.own.items()},
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from nas_lightning.architecture import random_genotype
 from nas_lightning.callbacks import AverageWeights
+from nas_lightning.callbacks.cell_agreement import CellAgreement
 from nas_lightning.data import Synthetic
 from nas_lightning.runs.preview import PlanCLI
 from nas_lightning.search import SearchModule, SearchStrategy
@@ -165,6 +166,11 @@ CASES: dict[str, Case] = {
             ResourcePenalty("parameters", 2500, "product", 0.5, network=DartsNetwork(4, 3))
         ),
         {"max_epochs": 1, "limit_train_batches": 2, "limit_val_batches": 0},
+    ),
+    "agreement of cells": Case(
+        lambda folder: small_search(),
+        {"max_epochs": 1, "limit_train_batches": 2, "limit_val_batches": 0},
+        lambda: [CellAgreement(every=1)],
     ),
     "retrained": config("digits_retrain.yaml"),
     **{name: task(name) for name in TASKS},

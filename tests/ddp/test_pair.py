@@ -85,6 +85,7 @@ def test_the_runs_moved_and_measured(pair: Pair) -> None:
     assert {"search/train_loss", "search/val_loss"} <= set(
         pair[0]["together"]["digits_idarts.yaml"]["metrics"]
     )
+    assert "search/lambda_reduce" in pair[0]["together"]["agreement of cells"]["metrics"]
     assert "robust/eigenvalue" in pair[0]["together"]["robust_darts"]["metrics"]
 
 

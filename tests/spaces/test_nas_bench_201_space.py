@@ -53,12 +53,12 @@ def test_the_skeleton_halves_twice_and_doubles_twice() -> None:
             super().__init__()
             self.channels = channels
 
-        def forward(self, x: torch.Tensor, word: str) -> torch.Tensor:
-            assert word == "mixing"
+        def forward(self, x: torch.Tensor, word: str, number: int) -> torch.Tensor:
+            assert (word, number) == ("mixing", len(seen))
             seen.append((self.channels, *x.shape[1:]))
             return x
 
     head = functools.partial(ClassificationHead, out_features=7)
     skeleton = Skeleton(3, 4, 2, running_stats=True, make_cell=Record, make_head=head)
-    assert skeleton(torch.randn(2, 3, 8, 8), "mixing").shape == (2, 7)
+    assert skeleton(torch.randn(2, 3, 8, 8), *(("mixing", i) for i in range(6))).shape == (2, 7)
     assert seen == [(c, c, s, s) for c, s in ((4, 8), (4, 8), (8, 4), (8, 4), (16, 2), (16, 2))]

@@ -30,14 +30,19 @@ class MixedNetwork(Supernet):
         self.network = network
         self._choices = choices_of(network)
 
+    @property
+    def cell_counts(self) -> Mapping[str, int]:
+        """Number of choices by group; a choice without a group is one by itself."""
+        return {name: len(group) for name, group in self._choices.items()}
+
     def forward(self, x: Any, mixing: Mixing) -> Any:
         """Return the output of the network for inputs x; choices of a group share their weights."""
         with ExitStack() as stack:
             for name, group in self._choices.items():
-                (weights,) = mixing.ops[name]
-                active = mixing.active[name][0] if name in mixing.active else None
-                for choice in group:
-                    stack.enter_context(choice.mixed(weights, active))
+                for index, choice in enumerate(group):
+                    (weights,), _, active = mixing.of(name, index)
+                    runs = None if active is None else active[0]
+                    stack.enter_context(choice.mixed(weights, runs))
             return self.network(x)
 
 

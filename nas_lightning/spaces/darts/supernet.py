@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -72,6 +73,11 @@ class CellSupernet(CellStack, Supernet):
         super().__init__(stem, kinds, reductions, channels, make_cell, make_head, make_auxiliary)
         self.execution = execution
 
+    @property
+    def cell_counts(self) -> Mapping[str, int]:
+        """Number of cells by kind."""
+        return Counter(self.kinds)
+
     def forward(self, x: Tensor, mixing: Mixing) -> Any:
         """Return the head's output for images (B, in_channels, H, W).
 
@@ -93,12 +99,14 @@ class CellSupernet(CellStack, Supernet):
         """
         (mixing,) = weights
         cells: list[Any] = list(self.cells)
+        before: Counter[str] = Counter()
         x0 = self.execution.inputs(s0, [cells[0].preprocess[0]])
         for index, (kind, cell) in enumerate(zip(self.kinds, cells, strict=True)):
             # the next cell reads this state too
             later = [following.preprocess[0] for following in cells[index + 1 : index + 2]]
             x1, *x2 = self.execution.inputs(s1, [cell.preprocess[1], *later])
-            s1 = cell(*x0, x1, mixing.ops[kind], mixing.edges[kind], mixing.active.get(kind))
+            s1 = cell(*x0, x1, *mixing.of(kind, before[kind]))
+            before[kind] += 1
             x0 = x2
             yield s1
 

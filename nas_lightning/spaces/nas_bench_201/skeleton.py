@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from torch import Tensor, nn
@@ -78,12 +78,23 @@ class Skeleton(nn.Module):
         self.last = nn.Sequential(norm(widths[-1]), nn.ReLU())
         self.head = make_head(widths[-1])
 
-    def forward(self, x: Tensor, *weights: object) -> Any:
-        """Return the head's output, logits (B, num_classes), for images (B, in_channels, H, W)."""
+    @property
+    def cells(self) -> int:
+        """Number of cells in all stages."""
+        return sum(len(cast("nn.ModuleList", stage)) for stage in self.stages)
+
+    def forward(self, x: Tensor, *weights: Sequence[object]) -> Any:
+        """Return the head's output, logits (B, num_classes).
+
+        Args:
+            x: Images (B, in_channels, H, W).
+            weights: Further arguments of each cell; none by default.
+        """
+        further = iter(weights)
         x = self.stem(x)
         for index, stage in enumerate(self.stages):
             if index:
                 x = self.reductions[index - 1](x)
             for cell in cast("nn.ModuleList", stage):
-                x = cell(x, *weights)
+                x = cell(x, *next(further, ()))
         return self.head(self.last(x))

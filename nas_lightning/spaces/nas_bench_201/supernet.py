@@ -74,15 +74,15 @@ class PlainSupernet(Supernet):
         self.execution = execution or CellExecution()
         self.execution.stem(skeleton.stem)
 
+    @property
+    def cell_counts(self) -> Mapping[str, int]:
+        """Number of cells of the only kind."""
+        return {self.kind: self.skeleton.cells}
+
     def forward(self, x: Tensor, mixing: Mixing) -> Tensor:
         """Return the head's output, logits (B, num_classes), for images (B, in_channels, H, W)."""
-        kind = self.kind
-        logits: Tensor = self.skeleton(
-            self.execution.images(x),
-            mixing.ops[kind],
-            mixing.edges[kind],
-            mixing.active.get(kind),
-        )
+        weights = [mixing.of(self.kind, index) for index in range(self.skeleton.cells)]
+        logits: Tensor = self.skeleton(self.execution.images(x), *weights)
         return logits
 
 

@@ -1,0 +1,107 @@
+"""The agreement Λ of the cells of one kind: do they pull α in the same direction?"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from nas_lightning.supernet import Mixing
+
+
+def agreement(gradients: Tensor) -> Tensor:
+    """Return Λ (): the mean cosine between the gradients of two cells (Λ-DARTS, ICLR 2023).
+
+    It is 1 if all gradients have the same direction. The cosine with a gradient of length zero
+    counts as zero.
+
+    Args:
+        gradients: The gradient of each cell (L, N), of at least two cells.
+    """
+    directions = _directions(gradients)
+    cells = len(gradients)
+    # the square of a sum of vectors is their own squares and twice the products of all pairs
+    products = directions.sum(dim=0).square().sum() - directions.square().sum()
+    return products / (cells * (cells - 1))
+
+
+@torch.no_grad()
+def agreement_slope(gradients: Tensor) -> Tensor:
+    """Return the derivative of Λ by the gradient of each cell (L, N).
+
+    With u_l = g_l / |g_l| it is 2 / (L (L - 1)) · (I - u_l u_lᵀ) Σ_m u_m / |g_l|. It is zero for a
+    gradient of length zero.
+
+    Args:
+        gradients: The gradient of each cell (L, N), of at least two cells.
+    """
+    directions = _directions(gradients)
+    cells = len(gradients)
+    total = directions.sum(dim=0)
+    across = total - (directions @ total)[:, None] * directions
+    lengths = gradients.norm(dim=1, keepdim=True)
+    slopes = 2 / (cells * (cells - 1)) * across / lengths
+    return torch.where(lengths > 0, slopes, 0)
+
+
+def _directions(gradients: Tensor) -> Tensor:
+    return F.normalize(gradients, dim=1, eps=torch.finfo(gradients.dtype).tiny)
+
+
+class CellGradients:
+    """The gradients of one loss by each cell's own copy of the operation weights.
+
+    The copies are part of the graph, so the gradient of α stays what it is, and theirs come with it
+    at no cost.
+
+    Args:
+        counts: Number of cells by kind; kinds with a single cell have no pairs and are left out.
+    """
+
+    def __init__(self, counts: Mapping[str, int]) -> None:
+        self.counts = {kind: count for kind, count in counts.items() if count > 1}
+        self._found: dict[str, dict[int, Tensor]] = {}
+        self._given = False
+
+    def watched(self, mixing: Mixing) -> Mixing:
+        """Return the same mixing weights, with a copy for each cell whose gradient is kept.
+
+        Only the first call does so: it stands for the loss at the present parameters, and later
+        evaluations within a step may be elsewhere.
+        """
+        if self._given:
+            return mixing
+        self._given = True
+        own = {}
+        for kind, count in self.counts.items():
+            if mixing.ops[kind].requires_grad:
+                own[kind] = tuple(mixing.ops[kind].view_as(mixing.ops[kind]) for _ in range(count))
+                self._found[kind] = {}
+                for index, copy in enumerate(own[kind]):
+                    hook = functools.partial(self._keep, kind, index)
+                    copy.register_hook(hook)  # type: ignore[no-untyped-call] # of torch
+        return Mixing(mixing.ops, mixing.edges, mixing.active, own)
+
+    def _keep(self, kind: str, index: int, gradient: Tensor) -> None:
+        # not a view: compiled cells reuse the memory of their results
+        self._found[kind].setdefault(index, gradient.detach().clone())
+
+    def by_kind(self) -> dict[str, Tensor]:
+        """Return the gradient of each cell (L, E·O) by kind, zero for cells that had none.
+
+        Kinds of which no cell had a gradient are left out, so nothing is returned before the
+        backward pass.
+        """
+        return {
+            kind: torch.stack([self._of(found, index) for index in range(self.counts[kind])])
+            for kind, found in self._found.items()
+            if found
+        }
+
+    @staticmethod
+    def _of(found: Mapping[int, Tensor], index: int) -> Tensor:
+        some = next(iter(found.values()))
+        return found.get(index, torch.zeros_like(some)).flatten()
