@@ -48,9 +48,21 @@ class BetaDecay(SearchStrategy):
         plan.add_penalty(self.penalty, by=self)
 
     def penalty(self, arch: ArchitectureParameters) -> Tensor:
-        """Return λ · mean over edges of log Σ exp α ()."""
-        rows = torch.cat([alpha.logsumexp(dim=-1) for alpha in arch.alpha.values()])
-        return self._now * rows.mean()
+        """Return λ · mean over edges of log Σ exp α ().
+
+        If operations were removed, the sum is over the others, and the mean over the edges that
+        still have several.
+        """
+        frozen = arch.frozen()
+        rows, learned = [], []
+        for kind, alpha in arch.alpha.items():
+            gone = frozen.get(f"alpha.{kind}", torch.zeros_like(alpha, dtype=torch.bool))
+            learns = ~gone.all(dim=-1)
+            # an edge that does not learn counts zero times; all -inf would have no gradient
+            rows.append(alpha.masked_fill(gone & learns[:, None], -torch.inf).logsumexp(dim=-1))
+            learned.append(learns)
+        counts = torch.cat(learned)
+        return self._now * (torch.cat(rows) * counts).sum() / counts.sum().clamp_min(1)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Set λ, since a run resumed within an epoch skips the start of that epoch."""

@@ -7,7 +7,7 @@ import torch
 from lightning import LightningModule, Trainer
 
 from nas_lightning.errors import UsageError
-from nas_lightning.search import SearchModule, SearchStrategy
+from nas_lightning.search import SearchModule, SearchPlan, SearchStrategy
 from nas_lightning.strategies import BetaDecay, BinaryGates, ExponentiatedGradient, FairDARTS
 from tests.conftest import SearchFactory
 from tests.recorded import EXACT, run, same
@@ -42,6 +42,34 @@ def test_its_gradient_is_the_softmax_over_the_number_of_edges(make_search: Searc
         torch.testing.assert_close(
             gradient, 1.5 * alpha.detach().softmax(-1) / 10, rtol=1e-14, atol=0
         )
+
+
+class Removed(SearchStrategy):
+    """Removes the last operation of every normal edge, and more on the first two."""
+
+    def configure(self, plan: SearchPlan) -> None:
+        mask = torch.ones(5, 4, dtype=torch.bool)
+        mask[:, -1] = False
+        mask[0, 1:] = False  # one survivor
+        mask[1] = False  # none
+        plan.keep_operations({"normal": mask}, by=self)
+
+
+def test_only_operations_that_still_run_count(make_search: SearchFactory) -> None:
+    """And only edges with something to learn: three normal ones, and five that reduce."""
+    decay = BetaDecay()
+    arch = make_search([decay, Removed()]).arch.double()
+    with torch.no_grad():
+        arch.alpha["normal"].copy_(torch.arange(20, dtype=torch.float64).view(5, 4) / 10)
+    decay._now = torch.tensor(1.5, dtype=torch.float64)
+    names = list(arch.alpha)
+    found = torch.autograd.grad(decay.penalty(arch), [arch.alpha[name] for name in names])
+    gradients = dict(zip(names, found, strict=True))
+    expected = torch.zeros(5, 4, dtype=torch.float64)
+    expected[2:, :3] = 1.5 * arch.alpha["normal"].detach()[2:, :3].softmax(-1) / 8
+    torch.testing.assert_close(gradients["normal"], expected, rtol=1e-14, atol=0)
+    rows = arch.alpha["reduce"].detach().softmax(-1)
+    torch.testing.assert_close(gradients["reduce"], 1.5 * rows / 8, rtol=1e-14, atol=0)
 
 
 def test_lambda_grows_linearly_from_zero(tmp_path: Path) -> None:
