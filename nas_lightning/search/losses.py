@@ -75,7 +75,9 @@ class Losses:
         mixing = self.arch.sample("weight").detach()
 
         def loss(other: Mixing) -> Tensor:
-            with UnmovedBuffers([self.supernet]):
+            # in evaluation mode nothing moves them, and a backward pass may still read them
+            moving = [self.supernet] if self.supernet.training else []
+            with UnmovedBuffers(moving):
                 return self._inner(batch, other).loss
 
         return self._inner(batch, self.plan[WEIGHT_MIXING](mixing, loss))

@@ -26,6 +26,9 @@ class MixedEdge(nn.Module):
         channels: Channels C in and out.
         stride: 1, or 2 on edges that halve the image.
         norm: Batch norm rule.
+
+    Attributes:
+        channels, stride, norm: The arguments.
     """
 
     k = 1
@@ -35,7 +38,7 @@ class MixedEdge(nn.Module):
         self, primitives: tuple[str, ...], channels: int, stride: int, norm: NormRule
     ) -> None:
         super().__init__()
-        self.stride = stride
+        self.channels, self.stride, self.norm = channels, stride, norm
         self.ops = nn.ModuleList(
             with_drop_path(name, build_primitive(name, channels, stride, norm), stride)
             for name in primitives

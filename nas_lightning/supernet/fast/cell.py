@@ -180,7 +180,7 @@ class _Pass:
             if source.skips:
                 rest = source.skips * x.shape[1]
                 pool_rows, skip_rows = torch.split(pool_rows, [pool_rows.shape[0] - rest, rest])
-                yield x, skip_rows
+                yield x, _added(skip_rows, source.skips)
         scales = [next(self._scales) for _ in source.branches]
         rectified = x.relu() if source.branches else x
         rectifies = [branch.segments[0].rectify for branch in source.branches]
@@ -268,6 +268,16 @@ def selection(
     blocks = torch.unflatten(identity(targets * size, dtype, device), 0, (targets, size))
     rows = torch.cat([blocks[i] for i in places]) if places else blocks[0, :0]
     return F.pad(rows, (0, 0, 0, height - rows.shape[0]))
+
+
+def _added(rows: Tensor, operations: int) -> Tensor:
+    """Add the matrices (R, n · C) of operations that read and pass on the same state.
+
+    Args:
+        rows: All of them (operations · R, n · C).
+        operations: Number of operations.
+    """
+    return rows if operations == 1 else rows.unflatten(0, (operations, -1)).sum(dim=0)
 
 
 def _matrix(blocks: Tensor, targets: int) -> Tensor:

@@ -87,14 +87,15 @@ class Program:
     ) -> None:
         mixed: list[Any] = list(edges)  # MixedEdge or PartialChannelEdge
         self.strides = [edge.stride for edge in mixed]
-        self._runs = active or (tuple(range(len(cell.primitives))),) * len(edges)
+        # a strategy may have added operations that are not among the cell's primitives
+        self._ops: list[nn.ModuleList] = [edge.mixed.ops for edge in mixed]
+        self._runs = active or tuple(tuple(range(len(ops))) for ops in self._ops)
         self.incoming = {n: [i for i in cell.incoming(n) if self._runs[i]] for n in cell.nodes}
         self.kernels = Kernels()
         self.scales: list[list[int]] = []
         self.mixtures: list[list[int]] = []
         self.skips: list[list[int]] = []
         self._partial, self.small = mixed[0].k > 1, small
-        self._ops: list[nn.ModuleList] = [edge.mixed.ops for edge in mixed]
         self.sources = [self._source(cell, *group) for group in self._groups(cell, active is None)]
 
     def _groups(self, cell: Cell, alike: bool) -> list[tuple[tuple[int, ...], str]]:
