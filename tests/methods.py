@@ -16,6 +16,7 @@ from nas_lightning.strategies import (
     GDAS,
     SNAS,
     AmendedGradient,
+    AuxiliarySkip,
     Backtracking,
     BetaDecay,
     BinaryGates,
@@ -32,6 +33,7 @@ from nas_lightning.strategies import (
     SingleLevel,
     SkipCap,
     SkipDropout,
+    SmoothDARTS,
     TwoStage,
     Unrolled,
     WeightsFirst,
@@ -96,6 +98,13 @@ METHODS: dict[str, tuple[SearchStrategy, ...]] = {
     "fair_darts": (FairDARTS(),),
     "beta_decay": (BetaDecay(),),
     "a2m": (A2M(rho=0.1),),
+    "sdarts_rs": (SmoothDARTS(),),
+    "sdarts_adv": (
+        PartialChannels(2),
+        EdgeNormalization(),
+        SmoothDARTS("adversarial", steps=2),
+    ),
+    "darts_minus": (AuxiliarySkip(),),
     "two_stage": (EdgeNormalization(), TwoStage(1)),
     "weights_first": (WeightsFirst(),),
     "budget": (
@@ -124,6 +133,7 @@ WITHOUT_BETA = {
     *("darts", "amended", "darts_second_order", "neumann", "gaea_darts"),
     *("snas", "gdas", "gaea_gdas", "gdas_second_order", "gdas_amended", "fair_darts"),
     *("pdarts", "binary_gates", "binary_gates_second_order", "beta_decay", "a2m", "weights_first"),
+    *("sdarts_rs", "darts_minus"),
     *MONITORS,
 }
 

@@ -2,6 +2,7 @@
 
 from nas_lightning.strategies.a2m import A2M
 from nas_lightning.strategies.amended import AmendedGradient
+from nas_lightning.strategies.auxiliary_skip import AuxiliarySkip
 from nas_lightning.strategies.backtracking import Backtracking
 from nas_lightning.strategies.beta_decay import BetaDecay
 from nas_lightning.strategies.binary_gates import BinaryGates
@@ -23,6 +24,7 @@ from nas_lightning.strategies.robust import RobustDARTS
 from nas_lightning.strategies.single_level import SingleLevel
 from nas_lightning.strategies.skip_cap import SkipCap
 from nas_lightning.strategies.skip_dropout import SkipDropout
+from nas_lightning.strategies.smooth_darts import SmoothDARTS
 from nas_lightning.strategies.two_stage import TwoStage
 from nas_lightning.strategies.unrolled import Unrolled
 from nas_lightning.strategies.warmup import WarmUp
@@ -33,6 +35,7 @@ __all__ = [
     "GDAS",
     "SNAS",
     "AmendedGradient",
+    "AuxiliarySkip",
     "Backtracking",
     "BetaDecay",
     "BinaryGates",
@@ -52,6 +55,7 @@ __all__ = [
     "SingleLevel",
     "SkipCap",
     "SkipDropout",
+    "SmoothDARTS",
     "TwoStage",
     "Unrolled",
     "WarmUp",

@@ -99,8 +99,8 @@ def with_dropout(supernet: Supernet) -> Supernet:
     found = False
     for edge in supernet.modules():
         if isinstance(edge, MixedEdge):
-            for column, op in enumerate(edge.ops):
-                if isinstance(op, nn.Identity):
+            for column, _ in enumerate(edge.primitives):  # and none that a strategy has added
+                if isinstance(edge.ops[column], nn.Identity):
                     edge.ops[column] = DroppedSkip()
                     found = True
     if not found:

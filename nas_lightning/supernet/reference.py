@@ -28,7 +28,8 @@ class MixedEdge(nn.Module):
         norm: Batch norm rule.
 
     Attributes:
-        channels, stride, norm: The arguments.
+        primitives, channels, stride, norm: The arguments.
+        ops: The operations, of which strategies may add more after those of `primitives`.
     """
 
     k = 1
@@ -38,7 +39,8 @@ class MixedEdge(nn.Module):
         self, primitives: tuple[str, ...], channels: int, stride: int, norm: NormRule
     ) -> None:
         super().__init__()
-        self.channels, self.stride, self.norm = channels, stride, norm
+        self.primitives, self.channels = primitives, channels
+        self.stride, self.norm = stride, norm
         self.ops = nn.ModuleList(
             with_drop_path(name, build_primitive(name, channels, stride, norm), stride)
             for name in primitives

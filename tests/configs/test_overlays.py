@@ -24,6 +24,8 @@ METHODS = {
     "gaea_single_level": ["ExponentiatedGradient"],
     "gdas": ["GDAS"],
     "neumann": ["Neumann"],
+    "sdarts_adv": ["SmoothDARTS"],
+    "sdarts_rs": ["SmoothDARTS"],
     "second_order": ["Unrolled"],
     "skip_cap": ["SkipCap"],
     "snas": ["SNAS", "SingleLevel"],
@@ -55,6 +57,15 @@ def test_after_a_search_they_change_the_method_alone(method: str) -> None:
     optimizer = module.plan[ARCH_OPTIMIZER]([group])
     assert isinstance(optimizer, Adam) == (not method.startswith("gaea"))
     assert repr(module.factory) == repr(plain.model.factory)
+
+
+@pytest.mark.parametrize("search", ["cifar_darts", "nb201_darts"])
+def test_a_method_of_image_cells_alters_their_supernet(search: str) -> None:
+    cli, plain = built(search, "methods/darts_minus"), built(search)
+    assert [type(strategy).__name__ for strategy in cli.model.strategies] == ["AuxiliarySkip"]
+    numbers = [len(list(each.model.supernet.modules())) for each in (cli, plain)]
+    assert numbers[0] > numbers[1]
+    assert cli.model.arch.named().keys() == plain.model.arch.named().keys()
 
 
 def test_the_last_of_two_methods_wins() -> None:

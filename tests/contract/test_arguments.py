@@ -47,7 +47,8 @@ GIVEN: dict[str, dict[str, Any]] = {
 
 NEVER: list[Any] = [math.nan, math.inf, -math.inf, 1e300, 10**40, True, "many"]
 ZERO = {
-    "activation", "arch_gradient_clip", "auxiliary_weight", "background", "bptt_jitter",
+    "activation", "arch_gradient_clip", "auxiliary_weight", "background",
+    "beta of AuxiliarySkip", "bptt_jitter", "epsilon of SmoothDARTS", "epsilon_start",
     "broken_images", "center", "coefficient of Backtracking", "cutout", "decay of SkipDropout",
     "drop_path", "dropout", "dropout_embedding", "dropout_hidden", "dropout_input",
     "dropout_word", "edge_lr", "entropy", "epochs", "eta_min", "first_epoch", "frozen",

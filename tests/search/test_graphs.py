@@ -34,6 +34,7 @@ REPLAYED = {
     "budget",
     "beta_decay",
     "weights_first",
+    "darts_minus",
 }
 WHY_NOT = {
     "amended": "reads numbers on the host",
@@ -47,6 +48,8 @@ WHY_NOT = {
     "a2m": "reads numbers on the host",
     "binary_gates": "reads numbers on the host",
     "binary_gates_second_order": "reads numbers on the host",
+    "sdarts_rs": "SmoothDARTS may change",
+    "sdarts_adv": "SmoothDARTS may change",
     "two_stage": "TwoStage may change",
     "amended_gaea_two_stage": "reads numbers on the host",
     "amended_gaea_idarts": "reads numbers on the host",

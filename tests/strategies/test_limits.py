@@ -13,6 +13,7 @@ from nas_lightning.strategies import (
     GDAS,
     SNAS,
     AmendedGradient,
+    AuxiliarySkip,
     Backtracking,
     BetaDecay,
     BinaryGates,
@@ -22,6 +23,7 @@ from nas_lightning.strategies import (
     Neumann,
     PartialChannels,
     RobustDARTS,
+    SmoothDARTS,
     TwoStage,
     Unrolled,
 )
@@ -30,7 +32,11 @@ SMALL = 1e-9
 LIMITS: list[tuple[Callable[..., object], str, Any, Any]] = [
     (A2M, "rho", -SMALL, 0.0),
     (A2M, "epsilon", 0.0, SMALL),
+    (AuxiliarySkip, "beta", -SMALL, 0.0),
     (BetaDecay, "weight", -SMALL, 0.0),
+    (SmoothDARTS, "epsilon", -SMALL, 0.0),
+    (SmoothDARTS, "epsilon_start", -SMALL, 0.0),
+    (SmoothDARTS, "steps", 0, 1),
     (AmendedGradient, "coefficient", 0.0, SMALL),
     (AmendedGradient, "clip", 0.0, SMALL),
     (AmendedGradient, "epsilon", 0.0, SMALL),

@@ -277,7 +277,7 @@ def _added(rows: Tensor, operations: int) -> Tensor:
         rows: All of them (operations · R, n · C).
         operations: Number of operations.
     """
-    return rows if operations == 1 else rows.unflatten(0, (operations, -1)).sum(dim=0)
+    return rows if operations == 1 else torch.unflatten(rows, 0, (operations, -1)).sum(dim=0)
 
 
 def _matrix(blocks: Tensor, targets: int) -> Tensor:
