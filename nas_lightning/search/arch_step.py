@@ -108,11 +108,16 @@ def _estimated(
         passes.append(losses.detached(found))
         return found.loss
 
-    def inner() -> Tensor:
-        return losses.inner(batch["train"]).loss
+    def inner(regularized: bool = True) -> Tensor:
+        return losses.inner(batch["train"], regularized=regularized).loss
 
     problem = BilevelProblem(
-        lambda: replay(inner), lambda: replay(outer), context.parts.weights, arch, weight_optimizer
+        lambda: replay(inner),
+        lambda: replay(outer),
+        context.parts.weights,
+        arch,
+        weight_optimizer,
+        bare_inner=lambda: replay(functools.partial(inner, regularized=False)),
     )
     gradients = losses.plan[ARCH_GRADIENT](problem)
     return passes[0], gradients

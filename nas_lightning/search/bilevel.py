@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -43,6 +43,8 @@ class BilevelProblem:
         weights: Network weights w by name.
         arch: Architecture parameters α, β by name.
         weight_optimizer: Optimizer of the weights, for estimators that look one step ahead.
+        bare_inner: Computes the inner loss () without the task's regularization; `None` if there
+            is none.
     """
 
     inner: Callable[[], Tensor]
@@ -50,6 +52,11 @@ class BilevelProblem:
     weights: Mapping[str, Tensor]
     arch: Mapping[str, Tensor]
     weight_optimizer: Optimizer | None = None
+    bare_inner: Callable[[], Tensor] | None = None
+
+    def without_regularization(self) -> BilevelProblem:
+        """Return the problem whose inner loss lacks the task's regularization."""
+        return replace(self, inner=self.bare_inner or self.inner)
 
     def grad(
         self, loss: Tensor, parameters: Sequence[Tensor], retain_graph: bool = False

@@ -63,15 +63,16 @@ class Losses:
         """Stream whose carried state the outer loss starts from."""
         return "arch" if self.outer_half == "val" else "weight"
 
-    def inner(self, batch: Any, arch_fixed: bool = False) -> Pass:
+    def inner(self, batch: Any, arch_fixed: bool = False, regularized: bool = True) -> Pass:
         """Compute the inner loss, with the auxiliary head's share and the task's regularization.
 
         Args:
             batch: The weight half.
             arch_fixed: If True, the loss is that of the weight step: it does not depend on α, β.
+            regularized: If False, the regularization is left out. For losses that depend on α, β.
         """
         if not arch_fixed:
-            return self._inner(batch, self.arch.sample("arch"))
+            return self._inner(batch, self.arch.sample("arch"), regularized)
         mixing = self.arch.sample("weight").detach()
 
         def loss(other: Mixing) -> Tensor:
@@ -82,11 +83,13 @@ class Losses:
 
         return self._inner(batch, self.plan[WEIGHT_MIXING](mixing, loss))
 
-    def _inner(self, batch: Any, mixing: Mixing) -> Pass:
+    def _inner(self, batch: Any, mixing: Mixing, regularized: bool = True) -> Pass:
         inputs = self.streams.inputs("weight", batch)
         output, auxiliary = self.supernet.with_auxiliary(inputs, mixing)
         task_loss = self.task.loss(output, batch)
-        loss = task_loss + self.task.regularization(output)
+        loss = task_loss
+        if regularized:
+            loss = loss + self.task.regularization(output)
         if auxiliary is not None:
             loss = loss + self.auxiliary_weight * self.task.loss(auxiliary, batch)
         return Pass(output, task_loss, loss)
