@@ -21,14 +21,15 @@ class AverageWeights(Callback):
 
     Averaging begins when a validation loss is worse than the best loss from more than `nonmono`
     evaluations ago. From the next step on, the callback keeps the mean of the weights after every
-    step. Training continues with the plain weights and is not affected. Validation, test and
-    prediction use the mean. The `state_dict` of a checkpoint also contains the mean; the plain
-    weights are saved separately, and a resumed fit restores them.
+    step but the first. Training continues with the plain weights and is not affected. Validation,
+    test and prediction use the mean. The `state_dict` of a checkpoint also contains the mean; the
+    plain weights are saved separately, and a resumed fit restores them.
 
-    The averaging works with any optimizer. With `torch.optim.SGD` it is equivalent to
-    `torch.optim.ASGD(lambd=0)`. That optimizer itself is unsuitable for sequences of random length:
-    it steps with the learning rate of the previous batch, so `rate_scale` would apply to the wrong
-    batch.
+    The averaging works with any optimizer. With `torch.optim.SGD` at a constant rate it gives the
+    weights and the mean of a new `torch.optim.ASGD(t0=0, lambd=0)`, to which the released code
+    changes. That optimizer's mean leaves out the weights after its first step, as the mean here
+    does. It is itself unsuitable for sequences of random length: it steps with the learning rate
+    of the previous batch, so `rate_scale` would apply to the wrong batch.
 
     Args:
         nonmono: Number of latest evaluations with which a loss is not compared.
@@ -49,7 +50,7 @@ class AverageWeights(Callback):
         self.history: list[float] = []
         self.averaging = False
         self.averaged = 0
-        """Number of steps in the mean."""
+        """Number of steps since averaging began."""
         self._other: dict[str, Tensor] = {}
         """The mean by parameter name; during an evaluation, the plain weights."""
         self._evaluating = False
@@ -101,10 +102,10 @@ class AverageWeights(Callback):
             return
         self.averaged += 1
         for name, value in pl_module.named_parameters():
-            if self.averaged == 1:
+            if self.averaged <= 2:  # as in `ASGD`, the mean begins with the second step
                 self._other[name] = value.detach().clone()
             else:
-                self._other[name].lerp_(value, 1 / self.averaged)
+                self._other[name].lerp_(value, 1 / (self.averaged - 1))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Restore the plain weights and start averaging if the loss no longer falls.

@@ -8,7 +8,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
-from torch.optim import ASGD
+from torch.optim import ASGD, SGD, Optimizer
 
 from nas_lightning.callbacks import AverageWeights
 from nas_lightning.errors import UsageError
@@ -74,7 +74,7 @@ def test_the_mean_is_of_the_weights_after_each_step_since_then(make_trainer: Any
     assert callback.averaged == 2 * BATCHES
     for epoch, evaluated in enumerate(module.evaluated):
         after = module.plain[: (epoch + 1) * BATCHES]
-        since = after[2 * BATCHES :] or after[-1:]
+        since = after[2 * BATCHES + 1 :] or after[-1:]  # without the first step
         expected = torch.stack(since).double().mean(dim=0)
         torch.testing.assert_close(evaluated.double(), expected, rtol=1e-6, atol=1e-7)
 
@@ -89,16 +89,23 @@ def test_training_does_not_notice(make_trainer: Any) -> None:
     assert not torch.equal(plain.evaluated[2], averaged.evaluated[2])
 
 
-def steps_of_asgd(rates: list[float], switch: int, decay: float = 0.0) -> tuple[Tensor, Tensor]:
-    """Weights after each step of torch's ASGD, and its mean at the end."""
+def steps_of_asgd(
+    rates: list[float], switch: int, decay: float = 0.0, batches: int = BATCHES
+) -> tuple[Tensor, Tensor]:
+    """Weights after each step of SGD and then ASGD, and the mean of the latter at the end.
+
+    As in the released code, a new ASGD takes over after `switch` steps.
+    """
     module = Toy()
-    optimizer = ASGD(module.parameters(), lr=rates[0], lambd=0, t0=1e9, weight_decay=decay)
+    optimizer: Optimizer = SGD(module.parameters(), lr=rates[0], weight_decay=decay)
     after = []
     for step, rate in enumerate(rates):
-        # its mean begins two steps after t0
-        optimizer.param_groups[0].update(lr=rate, t0=switch - 1 if step >= switch - 1 else 1e9)
+        if step == switch:
+            parameters = module.parameters()
+            optimizer = ASGD(parameters, lr=rate, t0=0, lambd=0.0, weight_decay=decay)
+        optimizer.param_groups[0]["lr"] = rate
         optimizer.zero_grad()
-        module.training_step(None, step % BATCHES).backward()  # type: ignore[no-untyped-call]
+        module.training_step(None, step % batches).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         after.append(module.weights())
     mean = [optimizer.state[p]["ax"].flatten() for p in module.parameters()]
@@ -112,10 +119,15 @@ class Constant(Toy):
         return torch.optim.SGD(self.parameters(), lr=0.1, weight_decay=0.01)
 
 
-def test_at_a_constant_rate_it_is_torch_asgd(make_trainer: Any) -> None:
-    callback, module = AverageWeights(nonmono=0), Constant(RISING)
-    trainer = fit(make_trainer, module, callback)
-    after, mean = steps_of_asgd([0.1] * 4 * BATCHES, switch=2 * BATCHES, decay=0.01)
+@pytest.mark.parametrize("batches", [1, 2, 3, BATCHES])
+def test_at_a_constant_rate_it_is_torch_asgd(batches: int, make_trainer: Any) -> None:
+    """Also after one, two and three steps, of which the first does not count in the mean."""
+    module = Constant((1.0, 2.0))  # with nonmono 0, averaging begins after epoch 1
+    rates = [0.1] * 3 * batches
+    trainer = fit(
+        make_trainer, module, AverageWeights(nonmono=0), epochs=3, limit_train_batches=batches
+    )
+    after, mean = steps_of_asgd(rates, switch=2 * batches, decay=0.01, batches=batches)
     torch.testing.assert_close(torch.stack(module.plain), after)
     trainer.test(module, val_data(), verbose=False)
     torch.testing.assert_close(module.evaluated[-1], mean)
@@ -125,8 +137,8 @@ def test_torch_asgd_steps_at_the_rate_of_the_step_before() -> None:
     """Why the averages are not left to it: sequences of random length need their own rates."""
     start = Toy().weights()
     ordered = [0.1, 0.3]
-    after, _ = steps_of_asgd(ordered, switch=9)
-    same, _ = steps_of_asgd([0.1, 0.1], switch=9)
+    after, _ = steps_of_asgd(ordered, switch=0)
+    same, _ = steps_of_asgd([0.1, 0.1], switch=0)
     assert torch.equal(after, same)
     assert not torch.equal(after[0], start)
 
