@@ -60,9 +60,10 @@ def upsample(x: Tensor, scale: int) -> Tensor:
 
 def _weights(size: int, scale: int, like: Tensor) -> Tensor:
     """Return the weights (scale·size, size) of linear interpolation between centres of pixels."""
-    places = torch.arange(size * scale, device=like.device, dtype=torch.float32)
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    places = torch.arange(size * scale, device=like.device, dtype=dtype)
     places = ((places + 0.5) / scale - 0.5).clamp(0, size - 1)
-    pixels = torch.arange(size, device=like.device, dtype=torch.float32)
+    pixels = torch.arange(size, device=like.device, dtype=dtype)
     return (1 - (places[:, None] - pixels).abs()).clamp(min=0).to(like.dtype)
 
 

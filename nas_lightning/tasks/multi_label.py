@@ -98,8 +98,13 @@ class MultiLabel(Task):
     def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
         """Update the metrics with logits (B, L) and labels (B, L)."""
         # logits in [0, 1] would be taken for probabilities
-        metrics.update(output.float().sigmoid(), batch[1].long())
+        metrics.update(_probability(output), batch[1].long())
 
     def predictions(self, output: Tensor) -> dict[str, Tensor]:
         """Return the probability of each label (B, L) for logits (B, L)."""
-        return {"probability": output.float().sigmoid()}
+        return {"probability": _probability(output)}
+
+
+def _probability(logits: Tensor) -> Tensor:
+    """Return the sigmoid of logits, in at least single precision."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32)).sigmoid()

@@ -20,10 +20,10 @@ def test_upsampling_is_bilinear(shape: tuple[int, ...], scale: int) -> None:
     x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
     found = upsample(x, scale)
     expected = F.interpolate(x, scale_factor=scale, mode="bilinear", align_corners=False)
-    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
     weight = torch.randn_like(found)
     derivatives = [torch.autograd.grad((y * weight).sum(), x)[0] for y in (found, expected)]
-    torch.testing.assert_close(*derivatives, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(*derivatives, rtol=1e-12, atol=1e-12)
 
 
 def test_a_head_without_enlargement_is_a_linear_layer_at_each_pixel() -> None:

@@ -73,7 +73,8 @@ def test_batches_and_predictions() -> None:
     assert task.inputs((predicted,)) is predicted
     logits = torch.tensor([[0.0, np.log(3), -np.log(3), 0.0]])
     probabilities = task.predictions(logits)["probability"]
-    torch.testing.assert_close(probabilities, torch.tensor([[0.5, 0.75, 0.25, 0.5]]))
+    expected = torch.tensor([[0.5, 0.75, 0.25, 0.5]], dtype=torch.float64)
+    torch.testing.assert_close(probabilities, expected)
 
 
 @pytest.mark.parametrize(
