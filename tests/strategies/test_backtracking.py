@@ -138,7 +138,7 @@ def _alpha_after(
     with torch.no_grad():
         for name, parameter in module.arch.named().items():
             parameter.copy_(step.after[name])
-        done = rule._apply(step, "normal", zeta=3)
+        done = rule._apply(module, step, module.space.cell("normal"), zeta=3)
     assert done.alpha.shape == shape
     return step.after["alpha.normal"], done.alpha
 
