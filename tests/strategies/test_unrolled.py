@@ -151,7 +151,7 @@ def test_a_recurrent_search_takes_the_gradient_of_the_released_code(
         words, following = batch[half]
 
         def of(w: Tensor, a: Tensor) -> Tensor:
-            parts = w.split(sizes)
+            parts = torch.split(w, sizes)
             given = {n: p.view_as(v) for n, p, v in zip(names, parts, weights, strict=True)}
             mixing = replace(twin.arch(), ops={"recurrent": a.softmax(dim=1)})
             output = functional_call(twin.supernet, given, (TextInput(words, None), mixing))
