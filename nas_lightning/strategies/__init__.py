@@ -21,6 +21,7 @@ from nas_lightning.strategies.neumann import Neumann
 from nas_lightning.strategies.partial_channels import PartialChannels
 from nas_lightning.strategies.resource_penalty import ResourcePenalty
 from nas_lightning.strategies.robust import RobustDARTS
+from nas_lightning.strategies.sgas import SGAS
 from nas_lightning.strategies.single_level import SingleLevel
 from nas_lightning.strategies.skip_cap import SkipCap
 from nas_lightning.strategies.skip_dropout import SkipDropout
@@ -33,6 +34,7 @@ from nas_lightning.strategies.weights_first import WeightsFirst
 __all__ = [
     "A2M",
     "GDAS",
+    "SGAS",
     "SNAS",
     "AmendedGradient",
     "AuxiliarySkip",
