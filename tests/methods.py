@@ -14,6 +14,7 @@ from nas_lightning.spaces import DartsNetwork
 from nas_lightning.strategies import (
     A2M,
     GDAS,
+    SGAS,
     SNAS,
     AmendedGradient,
     AuxiliarySkip,
@@ -50,6 +51,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "WarmUp": {"epochs": 1},
     "PartialChannels": {"k": 2},
     "TwoStage": {"edge_epochs": 1},
+    "SGAS": {"criterion": 2, "first_epoch": 0, "every": 1},
     "Backtracking": {"start": -10, "rate": 0.1, "coefficient": 0.04},
     "ResourcePenalty": {"resource": "parameters", "budget": 7.5e5},
     "ExponentiatedGradient": {"edges": True, "entropy": 0.01},
@@ -105,6 +107,8 @@ METHODS: dict[str, tuple[SearchStrategy, ...]] = {
         SmoothDARTS("adversarial", steps=2),
     ),
     "darts_minus": (AuxiliarySkip(),),
+    "sgas": (SGAS(first_epoch=0, every=1),),
+    "sgas_second_order": (SGAS(2, first_epoch=0, every=1), Unrolled()),
     "two_stage": (EdgeNormalization(), TwoStage(1)),
     "weights_first": (WeightsFirst(),),
     "budget": (
@@ -134,6 +138,7 @@ WITHOUT_BETA = {
     *("snas", "gdas", "gaea_gdas", "gdas_second_order", "gdas_amended", "fair_darts"),
     *("pdarts", "binary_gates", "binary_gates_second_order", "beta_decay", "a2m", "weights_first"),
     *("sdarts_rs", "darts_minus"),
+    *("sgas", "sgas_second_order"),
     *MONITORS,
 }
 

@@ -33,8 +33,12 @@ Charts = dict[str, dict[str, list[str | list[str]]]]
 
 
 def entropy(weights: Tensor) -> Tensor:
-    """Return the mean entropy of the rows of weights (…, O), each normalised, in nats ()."""
-    shares = weights / weights.sum(dim=-1, keepdim=True)
+    """Return the mean entropy of the rows of weights (…, O), each normalised, in nats ().
+
+    A row of zeros, of an edge that was removed, has entropy 0.
+    """
+    total = weights.sum(dim=-1, keepdim=True)
+    shares = weights / total.clamp_min(torch.finfo(weights.dtype).tiny)
     mean: Tensor = torch.special.entr(shares).sum(dim=-1).mean()
     return mean
 

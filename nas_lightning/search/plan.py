@@ -149,6 +149,11 @@ class SearchPlan:
         self._check_edges(slot, by)
         self._wrapped.setdefault(slot, []).append((wrapper, by))
 
+    def deciders(self, slot: Slot[Any]) -> list[Planner | str]:
+        """Return the strategies that fill or wrap a slot; a text for the configuration."""
+        first = [self._filled[slot]] if slot in self._filled else []
+        return [*first, *(by for _, by in self._wrapped.get(slot, []))]
+
     def add_penalty(self, penalty: Penalty, by: Planner) -> None:
         """Add a term to the outer loss."""
         self._penalties.append((penalty, by))

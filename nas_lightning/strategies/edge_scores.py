@@ -27,7 +27,7 @@ class EdgeScores(NamedTuple):
 
 
 def edge_scores(alpha: Tensor, kept: Tensor, columns: Sequence[int]) -> EdgeScores:
-    """Compute importance and certainty of edges (SGAS, equations 3 to 5).
+    """Compute importance and certainty of edges as in SGAS.
 
     p is the softmax of α over the operations that run. The importance of an edge is the sum of p
     over the operations that a genotype may contain, and q is p over these, normalised. The
@@ -52,7 +52,7 @@ def edge_scores(alpha: Tensor, kept: Tensor, columns: Sequence[int]) -> EdgeScor
 
 
 def stability(shares: Tensor, earlier: Sequence[Tensor]) -> Tensor:
-    """Return the mean intersection with earlier distributions (E,) (SGAS, equation 7).
+    """Return the mean intersection with earlier distributions (E,), as in SGAS.
 
     The intersection of two distributions is the sum of the smaller of their entries. Without
     earlier distributions the result is 0.
