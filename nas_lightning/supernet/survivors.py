@@ -27,7 +27,9 @@ class Survivors(nn.Module):
         super().__init__()
         self.kinds = space.kinds
         for cell in space.cells:
-            everything = torch.ones(len(cell.edges), len(cell.primitives), dtype=torch.bool)
+            shape = len(cell.edges), len(cell.primitives)
+            # on the host, also where a network is built without memory
+            everything = torch.ones(shape, dtype=torch.bool, device="cpu")
             mask = everything & kept.get(cell.kind, everything)
             self.register_buffer(_name(cell.kind), mask)
         # copies on the host, which are read without waiting for the device

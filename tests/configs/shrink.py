@@ -56,6 +56,7 @@ def images(config: Path) -> dict[str, Any]:
         "val_fraction": 0.25,
         "num_workers": 0,
         "on_device": given.get("on_device", False),
+        "batch_growth": {"by": 1, "after": [0]} if given.get("batch_growth") else None,
     }
     return {"class_path": "Synthetic", "init_args": arguments}
 
