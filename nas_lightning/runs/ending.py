@@ -18,12 +18,14 @@ from nas_lightning.display import elapsed
 from nas_lightning.drawing.cells import save_drawing
 from nas_lightning.errors import CheckpointError, NASError
 from nas_lightning.retrain import RetrainModule
+from nas_lightning.runs.chain import KEY, next_command
 from nas_lightning.runs.directory import CHECKPOINTS
 from nas_lightning.runs.next_steps import test_command
 from nas_lightning.runs.record_file import read_record
 from nas_lightning.runs.retraining import retrain_command
 from nas_lightning.search import SearchModule
 from nas_lightning.search.genotype_writer import FILE
+from nas_lightning.strategies.skip_cap import recorded
 from nas_lightning.training.checkpoints import read_checkpoint
 from nas_lightning.training.epochs import reached
 
@@ -80,10 +82,15 @@ def _search(trainer: Trainer, run_dir: Path, config: Mapping[str, Any]) -> Itera
     yield ""
     if (kept := verdict(genotype)) is not None:
         yield _row("budget", kept)
+    for title, cell in recorded(genotype):
+        yield _row(title, cell)
     yield _row("genotype", run_dir / FILE)
     if config["pictures"] and (drawing := _drawn(genotype, run_dir / DRAWING)):
         yield _row("drawing", drawing)
     yield from _cost(run_dir)
+    if chain := config.get(KEY):
+        yield _row("go on with", next_command(run_dir, chain))
+        return
     spec = getattr(trainer.datamodule, "data_spec", {})  # type: ignore[attr-defined] # set by a connector
     size, batches = spec.get("image_size"), trainer.num_training_batches
     line = retrain_command(config, genotype, run_dir, batches, size)

@@ -9,9 +9,10 @@ from typing import Any
 
 PLACES = (
     "run_dir", "ckpt_path", "weights_only", "trainer.default_root_dir", "checkpoint.dirpath",
-    "curves",
+    "curves", "chain",
 )  # fmt: skip
-"""Settings that do not identify a run: its place, the checkpoint it resumes from, curves of α."""
+"""Settings that do not identify a run: its place, the checkpoint it resumes from, curves of α, and
+the searches after it."""
 
 EARLIER = {
     "nas_lightning.training.schedules.": "nas_lightning.schedules.",

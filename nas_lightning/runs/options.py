@@ -50,6 +50,12 @@ def add_options(
         default=False,
         help="Log each single α and β of a search to all loggers, TensorBoard included.",
     )
+    parser.add_argument(
+        "--chain",
+        type=list[dict] | None,  # type: ignore[type-arg] # of Any, jsonargparse would build classes
+        default=None,
+        help="Searches that follow: the settings of each that differ from the one before it.",
+    )
     if verb == "fit":
         parser.add_argument("--print_plan", action=PrintPlan)
     parser.add_class_arguments(Stages, "stages")

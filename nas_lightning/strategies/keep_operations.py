@@ -37,7 +37,8 @@ class KeepOperations(SearchStrategy):
 
     - `genotype` and `keep`: the `keep` operations of largest mixing weight on each edge. Of equal
       weights the later operation is kept (P-DARTS, Chen et al., ICCV 2019). If that search had
-      sets itself, the new ones are subsets of them.
+      sets itself, the new ones are subsets of them. At least one operation is kept that a genotype
+      may contain.
     - `candidates`: for each cell kind a list of operations for all of its edges, or a list for
       each edge by its name `SOURCE-TARGET`, with states counted from 0, the inputs of the cell
       first. All operations run on the edges and in the kinds that are left out:
@@ -191,8 +192,12 @@ def best(genotype: Genotype, space: SearchSpace, keep: int) -> Sets:
         for edge, weights in zip(cell.edges, _weights(genotype, earlier), strict=True):
             names = _ran(ran, cell.kind, str(edge), earlier.primitives)
             # a stable sort, so the later of equal weights come last
-            order = sorted(names, key=weights.__getitem__)[-keep:]
-            sets[cell.kind][str(edge)] = [name for name in cell.primitives if name in order]
+            order = sorted(names, key=weights.__getitem__)
+            chosen = order[-keep:]
+            allowed = [name for name in order if name not in space.excluded]
+            if not set(chosen) - space.excluded:  # `none` alone would be the edge's operation
+                chosen[:1] = allowed[-1:]
+            sets[cell.kind][str(edge)] = [name for name in cell.primitives if name in chosen]
     return sets
 
 

@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from filelock import FileLock
 
 from nas_lightning.architecture import Genotype
 from nas_lightning.retrain import RetrainModule, count_parameters
+from nas_lightning.runs.chain import begins_from
 from nas_lightning.runs.command import run
 from nas_lightning.runs.directory import AUTO, CONFIG
 from nas_lightning.runs.exit import unexpected
@@ -27,6 +28,7 @@ from nas_lightning.studies.plan import (
     RANDOM,
     Method,
     Study,
+    link_dirs,
     random_cell,
     read_study,
     retrain_dir,
@@ -59,7 +61,7 @@ def run_line(folder: Path, line: Line, retry: bool = False) -> None:
         genotype = Genotype.load(random_cell(folder, line.seed))
     else:
         place = search_dir(folder, line.method, line.seed)
-        if not _once(place, retry, partial(_search, folder, study, line)):
+        if not _searched(folder, study, line, retry):
             return
         genotype = Genotype.load(place / "genotype.json")
     if study.retrain is None:
@@ -67,6 +69,29 @@ def run_line(folder: Path, line: Line, retry: bool = False) -> None:
     for seed in retrain_seeds(line.seed, study.retrain_seeds):
         place = retrain_dir(folder, genotype, seed)
         _once(place, retry, partial(_retrain, place, study, genotype, seed))
+
+
+def _searched(folder: Path, study: Study, line: Line, retry: bool) -> bool:
+    """Run the rest of a search, or of a chain of searches, and return True if it has ended well."""
+    method = next(method for method in study.methods if method.name == line.method)
+    *links, place = link_dirs(search_dir(folder, line.method, line.seed), method)
+    if read_result(place, Result) is None:
+        for number, link in enumerate(links):
+            fit = partial(_fit, method, study.search_options, link, line.seed, links[:number])
+            if not _once(link, retry, partial(_link, fit, link)):
+                write_failure(place, f"search {number + 1} of {len(links) + 1}: {_why(link)}")
+                return False
+    return _once(place, retry, partial(_search, folder, study, line, method))
+
+
+def _link(fit: Callable[[], None], place: Path) -> None:
+    """Run a search from which another one begins."""
+    fit()
+    write_result(place, {"seconds": _seconds([place])})
+
+
+def _why(place: Path) -> str:
+    return read_failure(place) or "it failed"
 
 
 def _once(place: Path, retry: bool, work: Callable[[], None]) -> bool:
@@ -92,11 +117,11 @@ def _once(place: Path, retry: bool, work: Callable[[], None]) -> bool:
         return True
 
 
-def _search(folder: Path, study: Study, line: Line) -> None:
+def _search(folder: Path, study: Study, line: Line, method: Method) -> None:
     """Search, and score the found cell and the random cells with the supernet's weights."""
-    place = search_dir(folder, line.method, line.seed)
-    method = next(method for method in study.methods if method.name == line.method)
-    _fit(method, study.search_options, place, line.seed)
+    runs = link_dirs(search_dir(folder, line.method, line.seed), method)
+    *earlier, place = runs
+    _fit(method, study.search_options, place, line.seed, earlier)
     test = run(["test", "--config", str(place / CONFIG), *QUIET])
     assert isinstance(test.model, SearchModule)
     one_shot = float(test.trainer.callback_metrics[f"one_shot/test_{study.metric}"])
@@ -107,15 +132,16 @@ def _search(folder: Path, study: Study, line: Line) -> None:
         for row in read_metrics(place)
         if (name := f"search/val_{study.metric}") in row  # a single-level search has none
     ]
-    starts = read_record(place)["starts"]
     result = {
         "supernet": supernet[-1] if supernet else None,
         "one_shot": one_shot,
         "scores": {str(i): score for i, score in enumerate(scores) if score is not None},
         "costs": _costs(test.model, cells),
-        "peak_memory_mib": max(start.get("peak_memory_mib", 0.0) for start in starts),
-        "seconds": _seconds(place),
-        "cpu_seconds": _seconds(place, "cpu_seconds"),
+        "peak_memory_mib": max(
+            start.get("peak_memory_mib", 0.0) for run in runs for start in _starts(run)
+        ),
+        "seconds": _seconds(runs),
+        "cpu_seconds": _seconds(runs, "cpu_seconds"),
     }
     write_result(place, result)
 
@@ -155,27 +181,54 @@ def _retrain(place: Path, study: Study, genotype: Genotype, seed: int) -> None:
     result = {
         "final": float(test.trainer.callback_metrics[f"retrain/test_{study.metric}"]),
         "parameters": count_parameters(test.model.network),
-        "seconds": _seconds(place),
+        "seconds": _seconds([place]),
     }
     write_result(place, result)
 
 
-def _fit(method: Method, options: Sequence[str], place: Path, seed: int) -> None:
-    """Run a fit, or resume it."""
+def _fit(
+    method: Method,
+    options: Sequence[str],
+    place: Path,
+    seed: int,
+    earlier: Sequence[Path] = (),
+) -> None:
+    """Run a fit, or resume it.
+
+    Args:
+        method: Its configurations.
+        options: Further options.
+        place: Its run directory.
+        seed: Its seed.
+        earlier: Run directories of the searches of a chain that come before it.
+    """
     own = ("--seed_everything", str(seed), "--run_dir", str(place), "--ckpt_path", AUTO)
-    line = ["fit", *fit_arguments(method), "--pictures", "false", *options, *own]
+    line = ["fit", *fit_arguments(method, earlier), "--pictures", "false", *options, *own]
     run(line, says_next=False)
 
 
-def fit_arguments(method: Method) -> list[str]:
-    """Return the configurations and options of a method as arguments of `nas fit`."""
-    configs = [part for config in method.configs for part in ("--config", config)]
-    return [*configs, *method.options]
+def fit_arguments(method: Method, earlier: Sequence[Path] = ()) -> list[str]:
+    """Return the configurations and options of a method as arguments of `nas fit`.
+
+    Args:
+        method: The method.
+        earlier: What the searches of a chain that come before this one found: run directories, or
+            genotype files.
+    """
+    configs = (*method.configs, *method.links[: len(earlier)])
+    arguments = [part for config in configs for part in ("--config", config)]
+    kept = begins_from(earlier[-1]) if earlier else []
+    return [*arguments, *method.options, *kept]
 
 
-def _seconds(place: Path, key: Literal["seconds", "cpu_seconds"] = "seconds") -> float:
-    """Return the wall time or the processor time of a run in seconds, over all its starts."""
-    return sum(float(start.get(key, 0.0)) for start in read_record(place)["starts"])
+def _starts(place: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = read_record(place)["starts"]
+    return found
+
+
+def _seconds(places: Sequence[Path], key: Literal["seconds", "cpu_seconds"] = "seconds") -> float:
+    """Return the wall time or the processor time of runs in seconds, over all their starts."""
+    return sum(float(start.get(key, 0.0)) for place in places for start in _starts(place))
 
 
 def _forget_peak_memory() -> None:

@@ -38,12 +38,15 @@ class Method:
         configs: Configurations, later ones win.
         digest: Hash of their content and of the options, by which a change is noticed.
         options: Further options of `nas fit` for this method.
+        links: Configurations of the searches that follow the first one, if it is a chain, as
+            `--config` takes them; each is given after those of the search before it.
     """
 
     name: str
     configs: tuple[str, ...]
     digest: str = ""
     options: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the name.
@@ -161,6 +164,16 @@ def digest(genotype: Genotype) -> str:
 def search_dir(folder: Path, method: str, seed: int) -> Path:
     """Return the run directory of a search."""
     return folder / "searches" / method / f"seed_{seed}"
+
+
+def link_dirs(place: Path, method: Method) -> list[Path]:
+    """Return the run directories of a chain, in order: a single search has one.
+
+    Args:
+        place: Result of `search_dir`, which is the run directory of the last search of the chain.
+        method: The method.
+    """
+    return [*(place / f"link_{number + 1}" for number in range(len(method.links))), place]
 
 
 def random_cell(folder: Path, number: int) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +12,7 @@ from typing import NamedTuple
 from nas_lightning.architecture import Genotype, random_genotype
 from nas_lightning.errors import UsageError
 from nas_lightning.retrain import RetrainModule
+from nas_lightning.runs.chain import link_texts
 from nas_lightning.runs.fingerprint import config_hash
 from nas_lightning.runs.preview import PlanCLI
 from nas_lightning.search import SearchModule
@@ -51,24 +54,21 @@ def prepare(study: Study) -> Prepared:
         UsageError: A configuration is wrong, or they do not fit together.
         NASError: The table is missing or broken.
     """
-    searches = [_parsed(method, study.search_options) for method in study.methods]
-    metric, higher_is_better = "", True
-    for method, cli in zip(study.methods, searches, strict=True):
-        if not isinstance(cli.model, SearchModule):
-            raise UsageError(f"--config {','.join(method.configs)} is not a search")
-        metric, higher_is_better = _metric(cli, study.metric)
-    first = searches[0].model
-    assert isinstance(first, SearchModule)
-    cells = [random_genotype(first.space, number) for number in range(study.random)]
+    methods: list[Method] = []
+    space, metric, higher_is_better = None, "", True
+    for given in study.methods:
+        method, clis = _checked_search(given, study.search_options)
+        methods.append(method)
+        metric, higher_is_better = _metric(clis[-1], study.metric)
+        space = space or _search_of(clis[-1], method).space
+    assert space is not None
+    cells = [random_genotype(space, number) for number in range(study.random)]
     retrain = study.retrain
     if retrain is not None:
-        retrain = _checked_retraining(retrain, study, random_genotype(first.space, 0), metric)
+        retrain = _checked_retraining(retrain, study, random_genotype(space, 0), metric)
     complete = replace(
         study,
-        methods=tuple(
-            replace(method, digest=_digest(cli))
-            for method, cli in zip(study.methods, searches, strict=True)
-        ),
+        methods=tuple(methods),
         retrain=retrain,
         table=None if study.table is None else str(_checked_table(study)),
         metric=metric,
@@ -94,9 +94,52 @@ def begin(folder: Path, prepared: Prepared) -> Study:
     return prepared.study
 
 
-def _parsed(method: Method, options: tuple[str, ...], *more: str) -> PlanCLI:
+def _checked_search(method: Method, options: tuple[str, ...]) -> tuple[Method, list[PlanCLI]]:
+    """Check a search, or each search of a chain.
+
+    Each search of a chain is built with what the one before it would keep at its start.
+
+    Returns:
+        The method with its links and its digest, and each search.
+    """
+    clis = [_parsed(method, options)]
+    module = _search_of(clis[0], method)
+    links = link_texts(clis[0].config.fit.chain or ())
+    method = replace(method, links=links)
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(1, len(links) + 1):
+            path = Path(folder) / f"{number}.json"
+            module.genotype().save(path)
+            try:
+                clis.append(_parsed(method, options, earlier=[path] * number))
+            except UsageError as error:
+                raise UsageError(_of_link(method, number, str(error))) from error
+            module = _search_of(clis[-1], method)
+    digests = [_digest(cli, number) for number, cli in enumerate(clis)]
+    # that of a single search is as it was before there were chains
+    joined = hashlib.sha256(" ".join(digests).encode()).hexdigest()[:16]
+    return replace(method, digest=joined if links else digests[0]), clis
+
+
+def _of_link(method: Method, number: int, message: str) -> str:
+    """Return the message about a search of a chain, the first of which has number 0."""
+    if "model.strategies.genotype: unknown" in message:
+        message = "its last strategy must be KeepOperations"
+    return f"search {number + 1} of the chain {','.join(method.configs)}: {message}"
+
+
+def _search_of(cli: PlanCLI, method: Method) -> SearchModule:
+    if not isinstance(cli.model, SearchModule):
+        raise UsageError(f"--config {','.join(method.configs)} is not a search")
+    return cli.model
+
+
+def _parsed(
+    method: Method, options: tuple[str, ...], *more: str, earlier: Sequence[Path] = ()
+) -> PlanCLI:
     """Build data and model of a configuration; run nothing."""
-    return PlanCLI(["fit", *fit_arguments(method), *options, "--seed_everything", "0", *more])
+    arguments = fit_arguments(method, earlier)
+    return PlanCLI(["fit", *arguments, *options, "--seed_everything", "0", *more])
 
 
 def _checked_retraining(method: Method, study: Study, cell: Genotype, metric: str) -> Method:
@@ -121,10 +164,19 @@ def _checked_table(study: Study) -> Path:
     return path.resolve()
 
 
-def _digest(cli: PlanCLI) -> str:
-    """Return the hash of a configuration, without the cell that is retrained."""
+def _digest(cli: PlanCLI, number: int = 0) -> str:
+    """Return the hash of a configuration, without the cell that is retrained.
+
+    Args:
+        cli: The parsed configuration.
+        number: Number of the search in a chain; those after the first are hashed without the
+            genotype that they begin from.
+    """
     config = cli.plain_config()
-    config["model"]["init_args"].pop("genotype", None)
+    arguments = config["model"]["init_args"]
+    arguments.pop("genotype", None)
+    if number:
+        arguments["strategies"][-1]["init_args"].pop("genotype", None)
     return config_hash(config)
 
 

@@ -68,6 +68,12 @@ def test_the_best_operations_of_each_edge_are_kept_and_the_later_of_equal_ones()
     assert set(map(tuple, sets["reduce"].values())) == {(SKIP, SEP)}
 
 
+def test_an_edge_does_not_keep_none_alone() -> None:
+    rows = [[0.9, 0.02, 0.05, 0.03], *WEIGHTS[1:]]
+    assert best(found(rows), SPACE, 1)["normal"]["0-2"] == [SKIP]
+    assert best(found(rows), SPACE, 2)["normal"]["0-2"] == [NONE, SKIP]
+
+
 def test_sets_of_a_chain_are_nested() -> None:
     """An operation that has not run is not taken, even if survivors have no weight either."""
     before = given(NESTED, SPACE)
