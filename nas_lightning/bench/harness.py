@@ -175,13 +175,13 @@ class Harness:
 
     def _arch(self) -> None:
         module = cast("SearchModule", self.module)
-        weight, arch = cast("list[Optimizer]", module.optimizers())
+        weight, arch, *_ = cast("list[Optimizer]", module.optimizers())
         with self.trainer.precision_plugin.train_step_context():
             module.arch_step(self.batch, weight, arch)
 
     def _weight(self) -> None:
         module = cast("SearchModule", self.module)
-        weight, _ = cast("list[Optimizer]", module.optimizers())
+        weight, *_ = cast("list[Optimizer]", module.optimizers())
         with self.trainer.precision_plugin.train_step_context():
             module.weight_step(self.batch["train"], weight)
 

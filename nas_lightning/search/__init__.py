@@ -4,10 +4,12 @@ from nas_lightning.search.bilevel import ArchGradient, BilevelProblem, first_ord
 from nas_lightning.search.discretize import Discretizer, one_hot, strongest_edges
 from nas_lightning.search.genotype_writer import GenotypeWriter
 from nas_lightning.search.module import SearchModule
+from nas_lightning.search.own_network import OwnNetwork
 from nas_lightning.search.plan import SearchPlan, no_sampling
 from nas_lightning.search.slots import (
     ARCH_GRADIENT,
     ARCH_OPTIMIZER,
+    ARCH_STEP,
     CELL_EXECUTION,
     DISCRETIZER,
     EDGE_RELAXATION,
@@ -25,6 +27,7 @@ from nas_lightning.search.weight_mixing import WeightMixing
 __all__ = [
     "ARCH_GRADIENT",
     "ARCH_OPTIMIZER",
+    "ARCH_STEP",
     "CELL_EXECUTION",
     "DISCRETIZER",
     "EDGE_RELAXATION",
@@ -39,6 +42,7 @@ __all__ = [
     "BilevelProblem",
     "Discretizer",
     "GenotypeWriter",
+    "OwnNetwork",
     "SearchModule",
     "SearchPlan",
     "SearchStrategy",

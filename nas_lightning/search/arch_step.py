@@ -65,20 +65,46 @@ def arch_step(
             function = functools.partial(_direct, losses, weights, list(arch.values()))
             decided = context.parts.decided(arch)
             seen, gradients = context.graphs.run("arch step", function, half, decided)
+    take_arch_step(context, arch, gradients, seen.task_loss, optimizer, limit, after)
+    context.report("arch", "search/arch", half, seen.output, seen.task_loss)
+    if losses.outer_stream == "arch":
+        losses.streams.carry("arch", seen.output)
+
+
+def take_arch_step(
+    context: StepContext,
+    arch: Mapping[str, Tensor],
+    gradients: Sequence[Tensor],
+    loss: Tensor,
+    optimizer: Optimizer,
+    limit: float | None,
+    after: Callable[[ArchStep], None],
+) -> None:
+    """Step α and β by gradients that are averaged over all processes.
+
+    Args:
+        context: Losses, checks and logs.
+        arch: The parameters of α and β that learn, by name.
+        gradients: A gradient for each of them.
+        loss: Outer loss of the task (), for messages.
+        optimizer: Optimizer of α and β.
+        limit: Largest norm of the gradients; `None` for no clipping.
+        after: Called after the step, before α and β are projected.
+
+    Raises:
+        DivergedError: Loss or gradient is not finite, see `Stage.check_step`.
+    """
     before = _copies(arch)
     for value, gradient in zip(arch.values(), gradients, strict=True):
         value.grad = gradient
-    with FrozenEntries(optimizer, arch, losses.arch.frozen()):
+    with FrozenEntries(optimizer, arch, context.losses.arch.frozen()):
         kept = {name: _gradient(value).clone() for name, value in arch.items()}
-        context.take("arch step", seen.task_loss, optimizer, limit)
+        context.take("arch step", loss, optimizer, limit)
         optimizer.zero_grad()
         with torch.no_grad():
             after(ArchStep(before, _copies(arch), kept))
         # after all hooks: an additive rule may have left the domain of the relaxation
-        losses.arch.project_()
-    context.report("arch", "search/arch", half, seen.output, seen.task_loss)
-    if losses.outer_stream == "arch":
-        losses.streams.carry("arch", seen.output)
+        context.losses.arch.project_()
 
 
 def _gradient(value: Tensor) -> Tensor:

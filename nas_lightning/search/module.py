@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, cast
@@ -26,6 +25,7 @@ from nas_lightning.search.discretize import derive
 from nas_lightning.search.evaluation import VAL, SupernetStage
 from nas_lightning.search.genotype_writer import GenotypeWriter
 from nas_lightning.search.losses import Losses
+from nas_lightning.search.own_network import OwnNetworks
 from nas_lightning.search.passes import Graphs
 from nas_lightning.search.plan import SearchPlan, darts_weight_optimizer
 from nas_lightning.search.settings import shared_settings
@@ -121,8 +121,10 @@ class SearchModule(SupernetStage):
         ops = plan[slots.OP_SAMPLING](plan[slots.OP_RELAXATION])
         edges = plan[slots.EDGE_RELAXATION]
         self.arch = ArchitectureParameters(self.space, ops, edges, self.draw_seed, plan.kept)
+        self.networks = OwnNetworks(plan.networks, self.supernet)
         # α's gradients are averaged by BilevelProblem.grad, so DDP leaves them alone
-        self._ddp_params_and_buffers_to_ignore = [f"arch.{name}" for name in self.arch.named()]
+        own = *(f"arch.{name}" for name in self.arch.named()), *self.networks.apart
+        self._ddp_params_and_buffers_to_ignore = list(own)
         self.weight_optimizer = weight_optimizer
         self.weight_schedule = weight_schedule or schedules.CosineSchedule(eta_min=0.001)
         self.arch_schedule = arch_schedule or schedules.ConstantSchedule()
@@ -145,7 +147,7 @@ class SearchModule(SupernetStage):
         self.seed_draws(batch_idx)
         # all processes draw the same architecture
         self.arch.generator.manual_seed(mix_seed(*self.draw_position(batch_idx)))
-        weight, arch = cast("list[Optimizer]", self.optimizers())  # Lightning's wrappers
+        weight, arch, *_ = cast("list[Optimizer]", self.optimizers())  # Lightning's wrappers
         try:
             # around both steps: some estimators look one weight step ahead
             with schedules.scaled_rate(weight, self.task.rate_scale(batch["train"])):
@@ -153,16 +155,19 @@ class SearchModule(SupernetStage):
                 arch_first = self.plan[slots.STEP_ORDER] == "arch first"
                 if due and arch_first:
                     self.arch_step(batch, weight, arch)
-                output = self.weight_step(batch["train"], weight)
+                rests = not all(strategy.allow_weight_step(self) for strategy in self.strategies)
+                output = None if rests else self.weight_step(batch["train"], weight)
                 if due and not arch_first:
                     self.arch_step(batch, weight, arch)
-            self.streams.carry("weight", output)
+            if not rests:
+                self.streams.carry("weight", output)
         except DivergedError as error:
             self.give_way(error)
 
     def arch_step(self, batch: Mapping[str, Any], weight: Optimizer, arch: Optimizer) -> None:
         """Step α and β on both halves of a batch."""
-        arch_step(self._context(), batch, weight, arch, self.arch_gradient_clip, self._after)
+        parts = self._context(), batch, weight, arch, self.arch_gradient_clip, self._after
+        (self.plan[slots.ARCH_STEP] or arch_step)(*parts)
 
     def weight_step(self, half: Any, weight: Optimizer) -> Any:
         """Step the weights on the weight half of a batch and return the output for it."""
@@ -177,9 +182,10 @@ class SearchModule(SupernetStage):
 
     def _context(self) -> StepContext:
         report = functools.partial(self.streams.report, self)
-        return StepContext(
-            self.losses, self.parts, self.device, self.graphs, self.check_step, report
-        )
+        parts = self.losses, self.parts, self.device, self.graphs, self.check_step, report
+        own = cast("list[Optimizer]", self.optimizers())[2:]
+        named = zip(self.networks, own, strict=True)
+        return StepContext(*parts, dict(self.networks.items()), dict(named))
 
     def _after(self, step: ArchStep) -> None:
         for strategy in self.strategies:
@@ -232,27 +238,31 @@ class SearchModule(SupernetStage):
         return {"supernet": self.factory, "task": self.task, "strategies": self.strategies}
 
     def build_optimizers(self) -> dict[str, Optimizer]:
-        """Return new optimizers of the weights and of α and β, over disjoint parameters."""
+        """Return new optimizers of the weights, of α and β, and of the strategies' networks."""
+        weights = [*self.supernet.parameters(), *self.networks.also_in_weights()]
         return {
-            "weight_optimizer": self.weight_optimizer(self.supernet.parameters()),
+            "weight_optimizer": self.weight_optimizer(weights),
             "arch_optimizer": self.plan[slots.ARCH_OPTIMIZER](arch_groups(self.arch)),
+            **self.networks.optimizers(),
         }
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LRScheduler]]:
-        """Return the weight and the architecture optimizer, with their schedules."""
-        weight, arch = self.build_optimizers().values()
-        pairs = (weight, self.weight_schedule), (arch, self.arch_schedule)
+        """Return the optimizers with their schedules."""
+        rates = self.weight_schedule, self.arch_schedule, *(n.schedule for n in self.plan.networks)
+        pairs = zip(self.build_optimizers().values(), rates, strict=True)
         return schedules.scheduled(self.trainer, *pairs)
 
     def on_fit_start(self) -> None:
-        """Check the settings of the run and give all processes the architecture of the first.
+        """Check the settings of the run and give all processes what DDP leaves alone.
+
+        It is the architecture and the strategies' networks of the first process.
 
         Raises:
             UsageError: The trainer's settings or the data do not fit a search.
         """
         check_run(self.trainer, self.strategies)
         super().on_fit_start()
-        for value in self.arch.parameters():
+        for value in (*self.arch.parameters(), *self.networks.parameters()):
             value.data.copy_(self.trainer.strategy.broadcast(value.data))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -286,8 +296,4 @@ class SearchModule(SupernetStage):
 
     def on_train_epoch_end(self) -> None:
         """Step the schedules, which Lightning does not under manual optimization."""
-        with warnings.catch_warnings():
-            # in a warm-up the architecture optimizer has not stepped yet
-            warnings.filterwarnings("ignore", ".*lr_scheduler.step.* before .*optimizer.step.*")
-            for scheduler in cast("list[LRScheduler]", self.lr_schedulers()):
-                scheduler.step()
+        schedules.step(cast("list[LRScheduler]", self.lr_schedulers()))

@@ -16,9 +16,11 @@ from nas_lightning.errors import UsageError
 from nas_lightning.hparams import target
 from nas_lightning.search.bilevel import first_order
 from nas_lightning.search.discretize import strongest_edges
+from nas_lightning.search.own_network import OwnNetwork
 from nas_lightning.search.slots import (
     ARCH_GRADIENT,
     ARCH_OPTIMIZER,
+    ARCH_STEP,
     CELL_EXECUTION,
     DISCRETIZER,
     EDGE_RELAXATION,
@@ -101,6 +103,7 @@ class SearchPlan:
             OP_SAMPLING: no_sampling,
             CELL_EXECUTION: CellExecution(),
             WEIGHT_MIXING: unperturbed,
+            ARCH_STEP: None,
         }
         self._filled: dict[Slot[Any], Planner | str] = {}
         if arch_optimizer is not None:
@@ -110,6 +113,7 @@ class SearchPlan:
         self._losses: list[tuple[LossWrapper, Planner]] = []
         self._changes: list[tuple[Callable[[Supernet], Supernet], Planner]] = []
         self._kept: list[tuple[Mapping[str, Tensor], Planner]] = []
+        self._networks: list[tuple[OwnNetwork, Planner]] = []
         repeated = [kind.__name__ for kind, n in Counter(map(type, strategies)).items() if n > 1]
         if repeated:
             raise UsageError(f"conflicting strategies: {repeated[0]} is listed more than once")
@@ -193,6 +197,27 @@ class SearchPlan:
                 joined[kind] = joined.get(kind, mask) & mask
         return joined
 
+    def add_network(self, network: OwnNetwork, by: Planner) -> None:
+        """Add a network that the strategy trains beside the supernet."""
+        self._networks.append((network, by))
+
+    @property
+    def networks(self) -> tuple[OwnNetwork, ...]:
+        """The networks of the strategies, in order."""
+        return tuple(network for network, _ in self._networks)
+
+    def check_unwrapped(self, slot: Slot[Any], by: Planner) -> None:
+        """Check that no strategy wraps a slot that another one makes void.
+
+        Raises:
+            UsageError: One does; the message names both.
+        """
+        for _, other in self._wrapped.get(slot, []):
+            raise UsageError(
+                f"conflicting strategies: {type(by).__name__} has its own {ARCH_STEP.name}, "
+                f"{type(other).__name__} changes the {slot.name}; keep one of them"
+            )
+
     def outer_loss(self, loss: Tensor, arch: ArchitectureParameters) -> Tensor:
         """Return the outer loss (): the loss of the task, wrapped, plus the penalties."""
         for wrapper, _ in self._losses:
@@ -233,6 +258,7 @@ class SearchPlan:
         lines += [f"{'penalty':<24} {'':<20} {by!r}" for _, by in self._penalties]
         lines += [f"{'supernet':<24} {'':<20} altered by {by!r}" for _, by in self._changes]
         lines += [f"{'operations':<24} {'':<20} removed by {by!r}" for _, by in self._kept]
+        lines += [f"{'network':<24} {n.name:<20} {by!r}" for n, by in self._networks]
         return "\n".join(lines)
 
 
@@ -253,6 +279,8 @@ def darts_arch_optimizer(params: Any) -> Optimizer:
 
 def _short(value: object) -> str:
     """Return the text of a number, or the name of a function, a class or an object's class."""
+    if value is None:
+        return "default"
     if isinstance(value, functools.partial):
         value = target(value)
     if isinstance(value, int | str | CellExecution):

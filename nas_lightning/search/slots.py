@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from lightning.pytorch.cli import OptimizerCallable
 
@@ -44,3 +44,4 @@ STEP_ORDER: Slot[Literal["arch first", "weights first"]] = Slot("step order", ""
 CELL_EXECUTION: Slot[CellExecution] = Slot("cell execution", "")
 OP_SAMPLING: Slot[Callable[[OpRelaxation], OpRelaxation]] = Slot("operation sampling", "")
 WEIGHT_MIXING: Slot[WeightMixing] = Slot("mixing of the weight step", "")
+ARCH_STEP: Slot[Callable[..., Any] | None] = Slot("architecture step", "")

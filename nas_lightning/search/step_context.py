@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -71,6 +71,8 @@ class StepContext:
         graphs: Captures and replays passes; `None` runs them directly.
         check: Checks a step.
         report: Logs a batch.
+        networks: Networks of the strategies, by name.
+        optimizers: Their optimizers.
     """
 
     losses: Losses
@@ -79,6 +81,8 @@ class StepContext:
     graphs: Graphs | None
     check: Check
     report: Report
+    networks: Mapping[str, nn.Module] = field(default_factory=dict)
+    optimizers: Mapping[str, Optimizer] = field(default_factory=dict)
 
     def take(self, step: str, loss: Tensor, optimizer: Optimizer, limit: float | None) -> None:
         """Check a step, clip its gradients and step the optimizer.

@@ -81,6 +81,10 @@ class SearchStrategy(Callback):
         """Return True if α and β may be stepped in this batch. All strategies must agree."""
         return True
 
+    def allow_weight_step(self, module: Any) -> bool:
+        """Return True if the weights may be stepped in this batch. All strategies must agree."""
+        return True
+
     def on_after_arch_step(self, module: Any, step: ArchStep) -> None:
         """Called after each architecture step, before α and β are projected."""
 

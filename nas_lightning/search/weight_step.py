@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from nas_lightning.search.losses import Losses, Pass
 from nas_lightning.search.step_context import StepContext
+from nas_lightning.training.optimizers import laid_out
 
 
 def weight_step(
@@ -63,12 +64,5 @@ def _learned(
     """
     found = losses.inner(batch, arch_fixed=True)
     gradients = torch.autograd.grad(found.loss, list(weights), allow_unused=True)
-    laid_out = [_laid_out(g, weight) for g, weight in zip(gradients, weights, strict=True)]
-    return losses.detached(found), laid_out
-
-
-def _laid_out(gradient: Tensor | None, weight: Tensor) -> Tensor | None:
-    """Return a gradient in the memory layout of its weight."""
-    if gradient is None or gradient.stride() == weight.stride():
-        return gradient
-    return torch.empty_like(weight).copy_(gradient)
+    pairs = zip(gradients, weights, strict=True)
+    return losses.detached(found), [g if g is None else laid_out(g, w) for g, w in pairs]

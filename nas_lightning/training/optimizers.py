@@ -156,5 +156,22 @@ def fuse(optimizer: Optimizer) -> Optimizer:
     return optimizer
 
 
+def laid_out(gradient: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
+    """Return a gradient in the memory layout of its parameter.
+
+    Optimizers are slow where the two differ, and fused steps on a CPU would mix up the entries.
+    `Tensor.backward` sees to it, `torch.autograd.grad` and a mean over processes do not.
+    """
+    if gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)
+
+
+def restart(optimizer: Optimizer) -> None:
+    """Drop the state of an optimizer, such as its momentum, as if it had not stepped yet."""
+    optimizer.state.clear()
+    fuse(optimizer)
+
+
 def _fits(parameter: torch.Tensor) -> bool:
     return parameter.device.type in ("cpu", "cuda") and parameter.is_floating_point()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import math
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import final
 
@@ -49,6 +50,14 @@ def scheduled(
 
     optimizers = [prepare(optimizer) for optimizer, _ in pairs]
     return optimizers, [rates(optimizer, schedule) for optimizer, schedule in pairs]
+
+
+def step(schedulers: Iterable[LRScheduler]) -> None:
+    """Step schedulers at the end of an epoch, also of optimizers that have not stepped yet."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*lr_scheduler.step.* before .*optimizer.step.*")
+        for scheduler in schedulers:
+            scheduler.step()
 
 
 @contextmanager
