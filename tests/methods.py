@@ -13,6 +13,7 @@ from nas_lightning.search import SearchStrategy
 from nas_lightning.spaces import DartsNetwork
 from nas_lightning.strategies import (
     A2M,
+    CDARTS,
     GDAS,
     SGAS,
     SNAS,
@@ -57,6 +58,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "ExponentiatedGradient": {"edges": True, "entropy": 0.01},
     "KeepOperations": {"candidates": SETS},
     "SkipDropout": {"frozen": 1},
+    "CDARTS": {"layers": 3, "pretrain_epochs": 1},
     # they change a run by ending it before its third epoch
     "DartsPlus": {"criterion": "skips", "skips": 1},
     "RobustDARTS": {"every": 1, "window": 1, "back": 1, "first_epoch": 0, "factor": 1e-3},
@@ -99,6 +101,7 @@ METHODS: dict[str, tuple[SearchStrategy, ...]] = {
     "binary_gates_second_order": (BinaryGates(), Unrolled()),
     "fair_darts": (FairDARTS(),),
     "beta_decay": (BetaDecay(),),
+    "cdarts": (CDARTS(3, pretrain_epochs=0, distance="kl", learn_heads=True),),
     "a2m": (A2M(rho=0.1),),
     "sdarts_rs": (SmoothDARTS(),),
     "sdarts_adv": (
@@ -139,6 +142,7 @@ WITHOUT_BETA = {
     *("pdarts", "binary_gates", "binary_gates_second_order", "beta_decay", "a2m", "weights_first"),
     *("sdarts_rs", "darts_minus"),
     *("sgas", "sgas_second_order"),
+    "cdarts",
     *MONITORS,
 }
 

@@ -6,6 +6,7 @@ from nas_lightning.strategies.auxiliary_skip import AuxiliarySkip
 from nas_lightning.strategies.backtracking import Backtracking
 from nas_lightning.strategies.beta_decay import BetaDecay
 from nas_lightning.strategies.binary_gates import BinaryGates
+from nas_lightning.strategies.cdarts import CDARTS
 from nas_lightning.strategies.cell_execution import CheckpointCells, ReferenceCell
 from nas_lightning.strategies.darts_plus import DartsPlus
 from nas_lightning.strategies.edge_normalization import EdgeNormalization
@@ -33,6 +34,7 @@ from nas_lightning.strategies.weights_first import WeightsFirst
 
 __all__ = [
     "A2M",
+    "CDARTS",
     "GDAS",
     "SGAS",
     "SNAS",

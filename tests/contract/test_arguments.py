@@ -56,6 +56,8 @@ ZERO = {
     "max_extra", "most", "noise", "nonmono", "num_workers", "patience", "rate of Backtracking",
     "rate of SkipDropout", "rho", "seed", "slowness", "start", "tail_epochs", "terms",
     "threshold of FairDARTS", "val_fraction", "warmup", "warmup_epochs", "weight",
+    *(f"{name} of CDARTS" for name in ("clip", "coefficient", "momentum", "pretrain_epochs")),
+    *(f"{name} of CDARTS" for name in ("rate_end", "weight_decay")),
 }  # fmt: skip
 """Arguments that may be 0."""
 NEGATIVE = {"center", "ignore_index", "start"}
