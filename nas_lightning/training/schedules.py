@@ -150,6 +150,9 @@ class CosineSchedule(_ClosedForm):
 class LinearSchedule(_ClosedForm):
     """Linear decay that flattens over the last epochs (P-DARTS and PC-DARTS on ImageNet).
 
+    The warm-up is that of PC-DARTS. P-DARTS multiplies the decaying rate by (e + 1) / warmup_epochs
+    instead of the initial one, which is at most 1.6 % less in its five epochs of 250.
+
     Args:
         tail_epochs: Length t of the flat end, in epochs.
         warmup_epochs: Number of first epochs in which the rate is initial (e + 1) / warmup_epochs
