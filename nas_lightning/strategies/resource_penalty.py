@@ -132,9 +132,10 @@ class ResourcePenalty(SearchStrategy):
             UsageError: Another strategy derives them by another rule.
         """
         if plan[DISCRETIZER] is not strongest_edges:
+            others = " and ".join(type(other).__name__ for other in plan.deciders(DISCRETIZER))
             raise UsageError(
-                "conflicting strategies: ResourcePenalty counts the strongest edges of each node, "
-                "but another strategy fills the discretizer; keep one of them"
+                f"conflicting strategies: ResourcePenalty counts the strongest edges of each node, "
+                f"{others} derives cells by another rule; keep one of them"
             )
 
     # -- the costs -----------------------------------------------------------------------------

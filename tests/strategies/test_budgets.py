@@ -151,7 +151,7 @@ def test_a_weight_that_grows_is_resumed_exactly_from_the_end_of_an_epoch(
 
 def test_other_rules_of_discretisation_are_refused(make_search: SearchFactory) -> None:
     for strategies in ([FairDARTS(), penalised()], [penalised(), FairDARTS()]):
-        with pytest.raises(UsageError, match="ResourcePenalty counts the strongest edges"):
+        with pytest.raises(UsageError, match=r"ResourcePenalty counts .*, FairDARTS derives"):
             make_search(strategies)
 
 
