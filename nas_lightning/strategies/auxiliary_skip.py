@@ -15,6 +15,7 @@ from nas_lightning.layers.drop_path import with_drop_path
 from nas_lightning.layers.own import build_primitive
 from nas_lightning.ranges import NOT_NEGATIVE, check
 from nas_lightning.search import SearchPlan, SearchStrategy
+from nas_lightning.strategies.cdarts import CDARTS
 from nas_lightning.supernet import Mixing, Supernet
 from nas_lightning.supernet.reference import MixedEdge
 from nas_lightning.training.schedules import planned_epochs
@@ -128,7 +129,16 @@ class AuxiliarySkip(SearchStrategy):
         check(self, beta=NOT_NEGATIVE)
 
     def configure(self, plan: SearchPlan) -> None:
-        """Let the supernet have the identities when it has been built."""
+        """Let the supernet have the identities when it has been built.
+
+        Raises:
+            UsageError: Another strategy reads the cells of an ordinary supernet.
+        """
+        if any(isinstance(other, CDARTS) for other in plan.strategies):
+            raise UsageError(
+                "conflicting strategies: AuxiliarySkip alters the supernet, CDARTS reads the cells "
+                "of an ordinary one; keep one of them"
+            )
         if self.beta:
             plan.alter_supernet(WithAuxiliarySkips, by=self)
 

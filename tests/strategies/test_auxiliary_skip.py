@@ -22,6 +22,7 @@ from nas_lightning.spaces import (
     RecurrentSupernet,
 )
 from nas_lightning.strategies import (
+    CDARTS,
     GDAS,
     AuxiliarySkip,
     EdgeNormalization,
@@ -214,6 +215,13 @@ def test_dropout_after_skip_connections_is_not_for_it(first: bool) -> None:
     for edge in edges:
         assert isinstance(edge.ops[column], DroppedSkip)
         assert isinstance(edge.ops[-1], nn.Identity)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_strategy_that_reads_the_cells_is_refused(first: bool) -> None:
+    both: list[SearchStrategy] = [AuxiliarySkip(), CDARTS()]
+    with pytest.raises(UsageError, match="^conflicting strategies: AuxiliarySkip .* CDARTS"):
+        search(both if first else both[::-1])
 
 
 def test_supernets_without_cells_of_images_are_refused() -> None:
