@@ -66,8 +66,4 @@ class CellAgreement(Callback):
         mean = torch.stack(list(values.values())).mean()
         if pl_module.space.of_choices:
             values = {}
-        # equal on all processes: nothing to reduce
-        pl_module.log_dict(
-            {**values, PREFIX: mean}, on_step=False, on_epoch=True, batch_size=1,
-            rank_zero_only=True,
-        )  # fmt: skip
+        pl_module.streams.mean(pl_module, {**values, PREFIX: mean})

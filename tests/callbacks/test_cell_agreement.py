@@ -25,9 +25,9 @@ from nas_lightning.strategies import (
     Unrolled,
     WarmUp,
 )
-from tests.conftest import PRIMITIVES, SPEC, SearchFactory, TrainerFactory
+from tests.conftest import PRIMITIVES, SPEC, SearchFactory, TrainerFactory, quiet_trainer
 from tests.methods import rest_long
-from tests.recorded import run, same
+from tests.recorded import EXACT, Save, run, same, search
 
 
 class Batches(Callback):
@@ -84,6 +84,16 @@ def test_it_logs_the_mean_of_the_measured_batches(tmp_path: Path) -> None:
     values = [agreement(each.by_kind()["reduce"]) for each in (first, third)]
     expected = pytest.approx(float(sum(values)) / 2, rel=1e-6)
     assert logged(found.trainer) == {"search/lambda": expected, "search/lambda_reduce": expected}
+
+
+def test_a_run_that_resumes_within_an_epoch_logs_the_same(tmp_path: Path) -> None:
+    """Batches before the stop count too."""
+    saver = Save(tmp_path / "middle.ckpt")
+    whole = run([], tmp_path, CellAgreement(every=1), saver)
+    again = search([], seed=99).double()
+    trainer = quiet_trainer(default_root_dir=tmp_path, **EXACT, callbacks=[CellAgreement(every=1)])
+    trainer.fit(again, datamodule=whole.data, ckpt_path=saver.path, weights_only=True)
+    assert logged(trainer) == logged(whole.trainer)
 
 
 def test_without_architecture_steps_nothing_is_logged(tmp_path: Path) -> None:
