@@ -220,7 +220,7 @@ def test_dropout_after_skip_connections_is_not_for_it(first: bool) -> None:
 @pytest.mark.parametrize("first", [True, False])
 def test_a_strategy_that_reads_the_cells_is_refused(first: bool) -> None:
     both: list[SearchStrategy] = [AuxiliarySkip(), CDARTS()]
-    with pytest.raises(UsageError, match="^conflicting strategies: AuxiliarySkip .* CDARTS"):
+    with pytest.raises(UsageError, match=r"^conflicting strategies: AuxiliarySkip .* CDARTS"):
         search(both if first else both[::-1])
 
 
