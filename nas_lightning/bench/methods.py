@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from nas_lightning.search import SearchStrategy
 from nas_lightning.strategies import (
+    CDARTS,
     GDAS,
     SNAS,
     AmendedGradient,
@@ -36,6 +37,7 @@ METHODS: dict[str, Callable[[], list[SearchStrategy]]] = {
     "gdas": lambda: [GDAS(tau=10.0, tau_end=0.1)],
     "snas": lambda: [SNAS(tau=1.0, tau_end=0.03), SingleLevel()],
     "fairdarts": lambda: [FairDARTS()],
+    "cdarts": lambda: [CDARTS(layers=6, pretrain_epochs=2)],
 }
 """The strategies of each method. A name is that of the overlay in `configs/methods`, if there is
 one. Methods have no warm-up here, so a full search with warm-up costs fewer architecture steps."""

@@ -21,6 +21,7 @@ from nas_lightning.strategies import (
     CDARTS,
     GDAS,
     AmendedGradient,
+    AuxiliarySkip,
     BinaryGates,
     EdgeNormalization,
     FairDARTS,
@@ -30,8 +31,11 @@ from nas_lightning.strategies import (
 )
 from nas_lightning.strategies.cdarts.cycles import Cycles
 from nas_lightning.strategies.cdarts.distillation import distance, joined
-from nas_lightning.strategies.cdarts.evaluation import DistillationHead, EvaluationNetwork
-from nas_lightning.strategies.cdarts.strategy import evaluation_network
+from nas_lightning.strategies.cdarts.evaluation import (
+    DistillationHead,
+    EvaluationNetwork,
+    evaluation_network,
+)
 from nas_lightning.supernet import reference_cell
 from nas_lightning.supernet.execution import CellExecution
 from nas_lightning.supernet.reference import reference_preprocess
@@ -49,7 +53,7 @@ def small(**changes: Any) -> CDARTS:
 
 def network_of(module: SearchModule, seed: int = 0) -> EvaluationNetwork:
     """The evaluation network of a search, with cells drawn at random."""
-    network = evaluation_network(module)
+    network = evaluation_network(module.networks)
     network.begin(0, random_genotype(module.space, seed=seed))
     return network
 
@@ -230,7 +234,7 @@ def test_the_stem_is_shared_and_the_imagenet_stem_fits(make_search: SearchFactor
 
 def test_it_has_no_running_statistics_scales_and_paths_to_drop() -> None:
     module = SearchModule(SPEC, DartsSupernet(8, 3, nodes=2), strategies=[small()])
-    network = evaluation_network(module)
+    network = evaluation_network(module.networks)
     norms = [m for cell in network.stack.cells for m in cell.modules() if hasattr(m, "affine")]
     assert norms
     assert not any(norm.affine or norm.track_running_stats for norm in norms)
@@ -245,7 +249,7 @@ def test_it_has_no_running_statistics_scales_and_paths_to_drop() -> None:
     "other",
     [
         *(Unrolled(), AmendedGradient(), GDAS(), BinaryGates(), FairDARTS(), SingleLevel()),
-        *(EdgeNormalization(), RobustDARTS(), A2M()),
+        *(EdgeNormalization(), RobustDARTS(), A2M(), AuxiliarySkip()),
     ],
 )
 def test_what_would_have_no_effect_is_refused_by_both_names(

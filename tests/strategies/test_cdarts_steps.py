@@ -16,7 +16,7 @@ from nas_lightning.search import ArchStep, SearchModule, SearchStrategy
 from nas_lightning.search.own_network import learned
 from nas_lightning.spaces.darts.supernet import CellSupernet
 from nas_lightning.strategies import CDARTS, ReferenceCell
-from nas_lightning.strategies.cdarts.strategy import evaluation_network
+from nas_lightning.strategies.cdarts.evaluation import evaluation_network
 from tests.conftest import quiet_trainer
 from tests.contract.test_methods import assert_equal
 from tests.recorded import Recording, data, run, search
@@ -41,7 +41,7 @@ def by_hand(
     module: SearchModule, half: Any, strategy: CDARTS, through: str
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The joint loss, and its gradients by name; E is a constant unless `through` is `both`."""
-    network = evaluation_network(module)
+    network = evaluation_network(module.networks)
     supernet = cast("CellSupernet", module.supernet)
     images, labels = half
     logits: list[list[Tensor]] = []
@@ -149,7 +149,7 @@ class Watch(Callback):
     def keep(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, SearchModule)
         self.values.append({n: v.detach().clone() for n, v in module.named_parameters()})
-        self.active.append(evaluation_network(module).mixing().active)
+        self.active.append(evaluation_network(module.networks).mixing().active)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.keep(trainer, pl_module)

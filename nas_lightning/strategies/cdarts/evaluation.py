@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from nas_lightning.architecture import Genotype, SearchSpace
+from nas_lightning.architecture import Genotype, SearchSpace, random_genotype
 from nas_lightning.errors import UsageError
 from nas_lightning.layers.heads import ClassificationHead
 from nas_lightning.layers.primitives import NormRule
@@ -20,6 +20,8 @@ from nas_lightning.spaces.darts.supernet import CellSupernet
 from nas_lightning.supernet import Mixing, Supernet
 from nas_lightning.supernet.mixing import Active
 
+NAME = "cdarts"
+"""Name of the evaluation network in `SearchModule.networks`."""
 NORM = NormRule(affine=False, after_pool=False, running_stats=False)
 """Batch norm of the evaluation network, which is only ever trained: no scale and shift, none after
 pooling, and no running statistics, which nothing would read."""
@@ -144,21 +146,19 @@ class EvaluationNetwork(nn.Module):
         # a copy on the host, which is read without waiting for the device
         self._active: dict[str, Active] = {}
         self.register_load_state_dict_post_hook(EvaluationNetwork._read)  # type: ignore[no-untyped-call] # of torch
+        self.begin(-1, random_genotype(space, seed=0))  # until the first cycle
 
     def begin(self, cycle: int, genotype: Genotype) -> None:
         """Begin a cycle with the cells of a genotype."""
         self.cycle.fill_(cycle)
-        for kind, weights in one_hot(self.space, genotype, self.cycle.device).ops.items():
+        for kind, weights in one_hot(self.space, genotype, torch.device("cpu")).ops.items():
             self.get_buffer(_name(kind)).copy_(weights > 0)
-        self._read()
+            self._active[kind] = _running(weights)
 
     def _read(self, *_: object) -> None:
         """Read the operations that run from the buffers."""
-        self._active = {cell.kind: self._running(cell.kind) for cell in self.space.cells}
-
-    def _running(self, kind: str) -> Active:
-        rows = self.get_buffer(_name(kind)).tolist()
-        return tuple(tuple(m for m, runs in enumerate(row) if runs) for row in rows)
+        for kind in self.space.kinds:
+            self._active[kind] = _running(self.get_buffer(_name(kind)))
 
     def mixing(self) -> Mixing:
         """Return the one-hot mixing weights of the present cells."""
@@ -206,6 +206,11 @@ class EvaluationNetwork(nn.Module):
         return [p for p in (*self.heads.parameters(), self.shares) if p.requires_grad]
 
 
+def _running(chosen: Tensor) -> Active:
+    """Return the operations of each edge that a mask (E, O) chooses."""
+    return tuple(tuple(m for m, runs in enumerate(row) if runs) for row in chosen.tolist())
+
+
 def _name(kind: str) -> str:
     return f"chosen_{kind}"
 
@@ -214,3 +219,10 @@ def _has_normal_and_reduction_cells(supernet: Supernet, space: SearchSpace) -> b
     """Return True for a stack of such cells with a classifier."""
     stacked = isinstance(supernet, CellSupernet) and set(space.kinds) == {"normal", "reduce"}
     return stacked and isinstance(supernet.head, ClassificationHead)
+
+
+def evaluation_network(networks: Any) -> EvaluationNetwork:
+    """Return the evaluation network among networks by name, such as `SearchModule.networks`."""
+    found = networks[NAME]
+    assert isinstance(found, EvaluationNetwork)
+    return found

@@ -31,14 +31,12 @@ from nas_lightning.search import (
 from nas_lightning.search.step_context import StepContext
 from nas_lightning.strategies.cdarts.cycles import Cycles, Phase
 from nas_lightning.strategies.cdarts.distillation import Distance, Join
-from nas_lightning.strategies.cdarts.evaluation import EvaluationNetwork
+from nas_lightning.strategies.cdarts.evaluation import NAME, EvaluationNetwork, evaluation_network
 from nas_lightning.strategies.cdarts.steps import JointLoss, evaluation_step, joint_step
 from nas_lightning.supernet import ArchitectureParameters, EqualEdges, Supernet
 from nas_lightning.training.optimizers import restart
 from nas_lightning.training.schedules import TorchSchedule, planned_epochs
 
-NAME = "cdarts"
-"""Name of the evaluation network in `SearchModule.networks`."""
 REGULARISED = ("max_pool_3x3", "avg_pool_3x3", "skip_connect")
 """Operations whose α the regulariser pulls to zero."""
 STAGES = 3
@@ -230,7 +228,7 @@ class CDARTS(SearchStrategy):
         self._phase = self.cycles.phase(epoch)
         epochs = planned_epochs(trainer)
         self._c = self.coefficient * self.cycles.decay(epoch, epochs, self.decay_until)
-        network, cycle = evaluation_network(module), self.cycles.cycle(epoch)
+        network, cycle = evaluation_network(module.networks), self.cycles.cycle(epoch)
         if cycle != int(network.cycle):
             network.begin(cycle, module.genotype())
             for optimizer in trainer.optimizers:
@@ -238,11 +236,11 @@ class CDARTS(SearchStrategy):
 
     def allow_arch_step(self, module: SearchModule) -> bool:
         """Return True after the pretraining."""
-        return self._phase != "pretraining"
+        return self.cycles.phase(module.current_epoch) != "pretraining"
 
     def allow_weight_step(self, module: SearchModule) -> bool:
         """Return False in the warm-up of a cycle."""
-        return self._phase != "warm-up"
+        return self.cycles.phase(module.current_epoch) != "warm-up"
 
     # -- the steps -----------------------------------------------------------------------------
 
@@ -256,7 +254,7 @@ class CDARTS(SearchStrategy):
         after: Callable[[ArchStep], None],
     ) -> None:
         """Step the evaluation network alone or, in joint epochs, with α; see `arch_step`."""
-        network, own = _checked(context.networks[NAME]), context.optimizers[NAME]
+        network, own = evaluation_network(context.networks), context.optimizers[NAME]
         if self._phase == "warm-up":
             self._seen = evaluation_step(context, network, batch["val"], own, self.clip)
             return
@@ -272,7 +270,7 @@ class CDARTS(SearchStrategy):
         step, which is set to zero and not to none.
         """
         if self._phase == "joint":
-            for value in evaluation_network(module).also_in_weights():
+            for value in evaluation_network(module.networks).also_in_weights():
                 value.grad = torch.zeros_like(value)
 
     def on_train_batch_end(
@@ -288,13 +286,3 @@ class CDARTS(SearchStrategy):
         if seen:
             assert isinstance(pl_module, SearchModule)
             pl_module.streams.mean(pl_module, seen)
-
-
-def evaluation_network(module: SearchModule) -> EvaluationNetwork:
-    """Return the evaluation network of a search with CDARTS."""
-    return _checked(module.networks[NAME])
-
-
-def _checked(network: nn.Module) -> EvaluationNetwork:
-    assert isinstance(network, EvaluationNetwork)
-    return network

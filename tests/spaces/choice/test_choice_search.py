@@ -21,6 +21,7 @@ from nas_lightning.search import BilevelProblem, SearchModule, SearchStrategy
 from nas_lightning.search.bilevel import first_order
 from nas_lightning.spaces import ChoiceSpace, ChoiceSupernet, default_network
 from nas_lightning.strategies import (
+    CDARTS,
     GDAS,
     SNAS,
     AmendedGradient,
@@ -73,6 +74,7 @@ REFUSED: dict[str, tuple[list[SearchStrategy], str]] = {
     "backtracking": ([Backtracking()], "Backtracking weighs the edges"),
     "two stages": ([TwoStage(1)], "TwoStage chooses edges, but the space .* keeps all of them"),
     "edges": ([ExponentiatedGradient(edges=True)], "ExponentiatedGradient weighs the edges"),
+    "second network": ([CDARTS()], "CDARTS weighs the edges into a node"),
     "channels": ([PartialChannels(2)], "PartialChannels: the candidates of .* all channels; remo"),
     "reference": ([ReferenceCell()], "Chain is computed in one way only: remove ReferenceCell"),
     "checkpoints": ([CheckpointCells()], "is computed in one way only: remove CheckpointCells"),
