@@ -30,6 +30,7 @@ from nas_lightning.strategies import (
     LaterEdges,
     Neumann,
     PartialChannels,
+    PerturbationSelection,
     ResourcePenalty,
     RobustDARTS,
     SingleLevel,
@@ -51,6 +52,7 @@ SETS: dict[str, dict[str, list[str]] | list[str]] = {
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "WarmUp": {"epochs": 1},
     "PartialChannels": {"k": 2},
+    "PerturbationSelection": {"tuning_epochs": 0},
     "TwoStage": {"edge_epochs": 1},
     "SGAS": {"criterion": 2, "first_epoch": 0, "every": 1},
     "Backtracking": {"start": -10, "rate": 0.1, "coefficient": 0.04},
@@ -112,6 +114,7 @@ METHODS: dict[str, tuple[SearchStrategy, ...]] = {
     "darts_minus": (AuxiliarySkip(),),
     "sgas": (SGAS(first_epoch=0, every=1),),
     "sgas_second_order": (SGAS(2, first_epoch=0, every=1), Unrolled()),
+    "darts_pt": (PerturbationSelection(tuning_epochs=0),),
     "two_stage": (EdgeNormalization(), TwoStage(1)),
     "weights_first": (WeightsFirst(),),
     "budget": (
@@ -143,6 +146,7 @@ WITHOUT_BETA = {
     *("sdarts_rs", "darts_minus"),
     *("sgas", "sgas_second_order"),
     "cdarts",
+    *("pdarts", "binary_gates", "binary_gates_second_order", "beta_decay", "a2m", "darts_pt"),
     *MONITORS,
 }
 

@@ -14,6 +14,7 @@ from nas_lightning import signals
 from nas_lightning.callbacks.run_checkpoint import RunCheckpoint
 from nas_lightning.data.workers import shielded_workers
 from nas_lightning.errors import NASError
+from nas_lightning.search.measure import BetweenMeasurements
 from nas_lightning.signals import REQUEUE, START_AGAIN, Inbox, RunInterruptedError, RunRequeuedError
 from nas_lightning.slurm.job import RequeueError, SlurmJob, requeue
 from nas_lightning.training.epochs import reached
@@ -28,7 +29,7 @@ class RunDirectoryLostError(NASError):
     everywhere = True
 
 
-class GracefulStop(Callback):
+class GracefulStop(BetweenMeasurements, Callback):
     """Finish the batch on a signal, write `last.ckpt` and stop.
 
     SIGINT (Ctrl-C), SIGTERM and SIGHUP (a closed terminal) stop the run. A second Ctrl-C stops at
@@ -150,6 +151,19 @@ class GracefulStop(Callback):
             self._agree(trainer)
             if self._stopping:
                 self._stop(trainer, trainer.current_epoch, 0)
+
+    def on_measured(self, trainer: Trainer) -> None:
+        """Stop between two measurements at the start of an epoch if a signal came.
+
+        Raises:
+            RunInterruptedError: A signal came.
+            RunDirectoryLostError: The run directory vanished.
+        """
+        self._agree(trainer)
+        if self._stopping and self._begun:
+            self._stop(trainer, trainer.current_epoch, 0)
+        elif self._stopping:
+            self._end(trainer, "before the first batch", START_AGAIN)
 
     def _agree(self, trainer: Trainer) -> None:
         """Share the signal with all processes, which must stop at the same place."""

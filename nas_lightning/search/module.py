@@ -37,6 +37,7 @@ from nas_lightning.tasks import Classification, Task
 from nas_lightning.training import schedules
 from nas_lightning.training.comparison import changed_space, space_record
 from nas_lightning.training.compatibility import KEEP
+from nas_lightning.training.ending import with_ending
 from nas_lightning.training.meaning import in_short
 from nas_lightning.training.optimizers import check_optimizer
 from nas_lightning.training.spec import DataSpec, checked_spec
@@ -122,6 +123,7 @@ class SearchModule(SupernetStage):
         edges = plan[slots.EDGE_RELAXATION]
         self.arch = ArchitectureParameters(self.space, ops, edges, self.draw_seed, plan.kept)
         self.networks = OwnNetworks(plan.networks, self.supernet)
+        self.ending_epochs = 0 if plan.ending is None else plan.ending.epochs
         # α's gradients are averaged by BilevelProblem.grad, so DDP leaves them alone
         own = *(f"arch.{name}" for name in self.arch.named()), *self.networks.apart
         self._ddp_params_and_buffers_to_ignore = list(own)
@@ -134,8 +136,6 @@ class SearchModule(SupernetStage):
         check_optimizer("model.weight_optimizer", weight_optimizer, weights)
         groups = arch_groups(self.arch)
         check_optimizer("model.arch_optimizer", plan[slots.ARCH_OPTIMIZER], groups)
-
-    # -- the two steps -------------------------------------------------------------------------
 
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> None:
         """Take an architecture step, if every strategy allows it, and a weight step.
@@ -195,8 +195,6 @@ class SearchModule(SupernetStage):
         for strategy in self.strategies:
             strategy.on_weight_gradients(self)
 
-    # -- the result ----------------------------------------------------------------------------
-
     def genotype(self, **provenance: Any) -> Genotype:
         """Return the genotype of the present α and β, or the one that a strategy chooses.
 
@@ -230,6 +228,8 @@ class SearchModule(SupernetStage):
         """
         if self._trainer is not None and self.trainer.state.fn == "fit":
             check_trainer(self.trainer, self, search=True)
+            if self.plan.ending is not None:
+                self.plan.ending.check(self.trainer)
         return [*self.strategies, GenotypeWriter(self.genotype)]
 
     @property
@@ -249,8 +249,8 @@ class SearchModule(SupernetStage):
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LRScheduler]]:
         """Return the optimizers with their schedules."""
         rates = self.weight_schedule, self.arch_schedule, *(n.schedule for n in self.plan.networks)
-        pairs = zip(self.build_optimizers().values(), rates, strict=True)
-        return schedules.scheduled(self.trainer, *pairs)
+        planned = with_ending(self.plan.ending, rates)
+        return schedules.scheduled(self.trainer, *zip(self.build_optimizers().values(), planned))
 
     def on_fit_start(self) -> None:
         """Check the settings of the run and give all processes what DDP leaves alone.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
@@ -17,6 +17,7 @@ from nas_lightning.hparams import target
 from nas_lightning.search.bilevel import first_order
 from nas_lightning.search.discretize import strongest_edges
 from nas_lightning.search.own_network import OwnNetwork
+from nas_lightning.search.planner import LossWrapper, Penalty, Planner
 from nas_lightning.search.slots import (
     ARCH_GRADIENT,
     ARCH_OPTIMIZER,
@@ -41,31 +42,9 @@ from nas_lightning.supernet import (
     SoftmaxOps,
     Supernet,
 )
+from nas_lightning.training.ending import Ending, Rate
 
 T = TypeVar("T")
-
-Penalty = Callable[[ArchitectureParameters], Tensor]
-"""Architecture parameters → term () that is added to the outer loss."""
-LossWrapper = Callable[[Tensor, ArchitectureParameters], Tensor]
-"""Outer loss () and architecture parameters → another outer loss ()."""
-
-
-class Planner(Protocol):
-    """The part of a `SearchStrategy` that the plan uses."""
-
-    @property
-    def requires(self) -> tuple[Slot[Any], ...]:
-        """Slots that some strategy must fill."""
-
-    @property
-    def steps_alpha_and_beta(self) -> bool:
-        """True if α and β must be stepped together."""
-
-    def configure(self, plan: SearchPlan) -> None:
-        """Fill or wrap slots of the plan."""
-
-    def verify(self, plan: SearchPlan) -> None:
-        """Check the complete plan."""
 
 
 class SearchPlan:
@@ -114,6 +93,7 @@ class SearchPlan:
         self._changes: list[tuple[Callable[[Supernet], Supernet], Planner]] = []
         self._kept: list[tuple[Mapping[str, Tensor], Planner]] = []
         self._networks: list[tuple[OwnNetwork, Planner]] = []
+        self._ending: tuple[Ending, Planner] | None = None
         repeated = [kind.__name__ for kind, n in Counter(map(type, strategies)).items() if n > 1]
         if repeated:
             raise UsageError(f"conflicting strategies: {repeated[0]} is listed more than once")
@@ -218,6 +198,32 @@ class SearchPlan:
                 f"{type(other).__name__} changes the {slot.name}; keep one of them"
             )
 
+    def end_with(self, epochs: int, weight_rate: Rate, by: Planner) -> None:
+        """Take the last epochs of the run, so that schedules and ramps end before them.
+
+        Called from `verify`, since the number may depend on the other strategies.
+
+        Args:
+            epochs: Number of epochs.
+            weight_rate: Learning rate of the weights in them, see `training.ending`.
+            by: The strategy.
+
+        Raises:
+            UsageError: Another strategy has taken them already; the message names both.
+        """
+        name = type(by).__name__
+        if self._ending is not None:
+            raise UsageError(
+                f"conflicting strategies: {type(self._ending[1]).__name__} and {name} both take "
+                f"the last epochs of the run; keep one of them"
+            )
+        self._ending = Ending(epochs, weight_rate, name), by
+
+    @property
+    def ending(self) -> Ending | None:
+        """The last epochs of the run, if a strategy has taken them."""
+        return self._ending and self._ending[0]
+
     def outer_loss(self, loss: Tensor, arch: ArchitectureParameters) -> Tensor:
         """Return the outer loss (): the loss of the task, wrapped, plus the penalties."""
         for wrapper, _ in self._losses:
@@ -259,6 +265,9 @@ class SearchPlan:
         lines += [f"{'supernet':<24} {'':<20} altered by {by!r}" for _, by in self._changes]
         lines += [f"{'operations':<24} {'':<20} removed by {by!r}" for _, by in self._kept]
         lines += [f"{'network':<24} {n.name:<20} {by!r}" for n, by in self._networks]
+        if self._ending is not None:
+            ending, by = self._ending
+            lines.append(f"{'last epochs':<24} {ending.epochs!s:<20} taken by {by!r}")
         return "\n".join(lines)
 
 

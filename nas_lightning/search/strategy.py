@@ -75,7 +75,10 @@ class SearchStrategy(Callback):
         """Fill or wrap slots of the plan. Called once, when the module is constructed."""
 
     def verify(self, plan: SearchPlan) -> None:
-        """Check the complete plan, after all strategies have configured it."""
+        """Check the complete plan, after all strategies have configured it.
+
+        What depends on the other strategies is decided here, such as the epochs of a selection.
+        """
 
     def allow_arch_step(self, module: Any) -> bool:
         """Return True if α and β may be stepped in this batch. All strategies must agree."""

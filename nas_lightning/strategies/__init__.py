@@ -20,6 +20,7 @@ from nas_lightning.strategies.keep_operations import KeepOperations
 from nas_lightning.strategies.later_edges import LaterEdges
 from nas_lightning.strategies.neumann import Neumann
 from nas_lightning.strategies.partial_channels import PartialChannels
+from nas_lightning.strategies.perturbation_selection import PerturbationSelection
 from nas_lightning.strategies.resource_penalty import ResourcePenalty
 from nas_lightning.strategies.robust import RobustDARTS
 from nas_lightning.strategies.sgas import SGAS
@@ -53,6 +54,7 @@ __all__ = [
     "LaterEdges",
     "Neumann",
     "PartialChannels",
+    "PerturbationSelection",
     "ReferenceCell",
     "ResourcePenalty",
     "RobustDARTS",

@@ -11,7 +11,7 @@ from torch import Tensor
 from nas_lightning.ranges import NOT_NEGATIVE, check
 from nas_lightning.search import OP_RELAXATION, SearchPlan, SearchStrategy
 from nas_lightning.supernet import ArchitectureParameters, SoftmaxOps
-from nas_lightning.training.schedules import planned_epochs
+from nas_lightning.training.schedules import planned_epoch, planned_epochs
 
 
 @final
@@ -74,4 +74,4 @@ class BetaDecay(SearchStrategy):
 
     def _enter(self, trainer: Trainer, module: Any) -> None:
         self._now = self._now.to(next(module.arch.parameters()))
-        self._now.fill_(self.weight * trainer.current_epoch / planned_epochs(trainer))
+        self._now.fill_(self.weight * planned_epoch(trainer) / planned_epochs(trainer))

@@ -14,7 +14,7 @@ from nas_lightning.ranges import POSITIVE, at_least, check
 from nas_lightning.search import OP_SAMPLING, SearchModule, SearchPlan, SearchStrategy
 from nas_lightning.supernet import OpRelaxation, Sample, Step
 from nas_lightning.supernet.draws import gumbel
-from nas_lightning.training.schedules import planned_epochs
+from nas_lightning.training.schedules import planned_epoch, planned_epochs
 
 if TYPE_CHECKING:
     from nas_lightning.architecture import Cell
@@ -134,7 +134,7 @@ class GumbelSampling(SearchStrategy, ABC):
         self._anneal(trainer, pl_module)
 
     def _anneal(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        done = self.fallen(trainer.current_epoch, planned_epochs(trainer))
+        done = min(1.0, self.fallen(planned_epoch(trainer), planned_epochs(trainer)))
         assert isinstance(pl_module, SearchModule)
         assert isinstance(pl_module.arch.ops, GumbelSoftmax)
         pl_module.arch.ops.temperature = self.tau + (self.tau_end - self.tau) * done

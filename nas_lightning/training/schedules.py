@@ -23,14 +23,28 @@ from nas_lightning.training.rates import EpochRates
 
 
 def planned_epochs(trainer: Trainer) -> int:
-    """Return the number of epochs that a trainer is set to run.
+    """Return the number of epochs that schedules and ramps of a run are made for.
+
+    These are all epochs but those of its ending, see `nas_lightning.training.ending`. Under
+    `fast_dev_run` there is no ending.
 
     Raises:
-        UsageError: `max_epochs` is not set.
+        UsageError: `max_epochs` is not set, or is not more than the epochs of the ending.
     """
     if trainer.max_epochs is None or trainer.max_epochs < 1:
         raise UsageError("set trainer.max_epochs: schedules and ramps need to know the last epoch")
-    return trainer.max_epochs
+    ending = 0 if trainer.fast_dev_run else getattr(trainer.lightning_module, "ending_epochs", 0)  # type: ignore[attr-defined] # set by a connector
+    if trainer.max_epochs <= ending:
+        raise UsageError(f"set trainer.max_epochs to more than {ending}, the epochs of the ending")
+    return trainer.max_epochs - ending
+
+
+def planned_epoch(trainer: Trainer) -> int:
+    """Return the present epoch, or the number of planned epochs when these are over.
+
+    Ramps divide it by `planned_epochs`, so that they keep their final value in the ending of a run.
+    """
+    return min(trainer.current_epoch, planned_epochs(trainer))
 
 
 def scheduled(

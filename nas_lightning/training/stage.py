@@ -28,7 +28,7 @@ from nas_lightning.training.finite import FiniteSteps
 from nas_lightning.training.loaders import make_rebuildable
 from nas_lightning.training.meaning import check_meaning, meaning, preprocessing
 from nas_lightning.training.position import training_position
-from nas_lightning.training.schedules import planned_epochs
+from nas_lightning.training.schedules import planned_epoch, planned_epochs
 from nas_lightning.training.spec import DataSpec, checked_spec
 from nas_lightning.training.streams import Streams
 
@@ -59,6 +59,8 @@ class Stage(LightningModule, ABC):
     """Names of the streams of training batches."""
     prefixes: ClassVar[Mapping[str, str]]
     """Prefixes of the names under which a fit logs, by stream."""
+    ending_epochs: int = 0
+    """Number of last epochs that schedules and ramps leave out, see `training.ending`."""
     space: SearchSpace
 
     def __init__(self, data_spec: DataSpec, task: Task, drop_path: float) -> None:
@@ -152,8 +154,8 @@ class Stage(LightningModule, ABC):
 
     def _ramp_drop_path(self) -> None:
         if self.drop_path:
-            epochs = planned_epochs(self.trainer)
-            set_drop_path(self.trained, self.drop_path * self.current_epoch / epochs)
+            done = planned_epoch(self.trainer) / planned_epochs(self.trainer)
+            set_drop_path(self.trained, self.drop_path * done)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Keep the batch, for the message if its step is not finite."""

@@ -90,6 +90,12 @@ class Streams(nn.Module):
             module.log(f"{name}_{key}", metric, prog_bar=key == self.main,
                        on_step=False, on_epoch=True, batch_size=size)  # fmt: skip
 
+    def fresh(self, stream: str, device: torch.device) -> tuple[MetricCollection, Mean]:
+        """Return new metrics like those of a stream, and a mean for its loss."""
+        metrics = self._metrics(stream).clone()
+        metrics.reset()
+        return metrics, Mean().to(device)
+
     def logged(self, name: str, *, training: bool) -> dict[str, Mode | None]:
         """Return the names under which `report` logs an epoch of a stream.
 

@@ -58,6 +58,7 @@ ZERO = {
     "threshold of FairDARTS", "val_fraction", "warmup", "warmup_epochs", "weight",
     *(f"{name} of CDARTS" for name in ("clip", "coefficient", "momentum", "pretrain_epochs")),
     *(f"{name} of CDARTS" for name in ("rate_end", "weight_decay")),
+    "tuning_epochs",
 }  # fmt: skip
 """Arguments that may be 0."""
 NEGATIVE = {"center", "ignore_index", "start"}
