@@ -250,7 +250,8 @@ class SearchModule(SupernetStage):
         """Return the optimizers with their schedules."""
         rates = self.weight_schedule, self.arch_schedule, *(n.schedule for n in self.plan.networks)
         planned = with_ending(self.plan.ending, rates)
-        return schedules.scheduled(self.trainer, *zip(self.build_optimizers().values(), planned))
+        pairs = zip(self.build_optimizers().values(), planned, strict=True)
+        return schedules.scheduled(self.trainer, *pairs)
 
     def on_fit_start(self) -> None:
         """Check the settings of the run and give all processes what DDP leaves alone.

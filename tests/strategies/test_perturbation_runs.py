@@ -1,17 +1,19 @@
 """Perturbation-based selection in a run: tuning, interruption, and what is refused."""
 
 import math
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor
 
+from nas_lightning.callbacks import GracefulStop, RunCheckpoint, RunInterruptedError
 from nas_lightning.data import Synthetic
-from nas_lightning.errors import NASError, UsageError
+from nas_lightning.errors import UsageError
 from nas_lightning.search import SearchModule, SearchStrategy
 from nas_lightning.search.measure import BetweenMeasurements
 from nas_lightning.spaces import DartsSupernet
@@ -86,8 +88,8 @@ def test_alpha_of_undecided_edges_is_trained_and_that_of_decided_ones_is_not(
 # -- interruption ----------------------------------------------------------------------------------
 
 
-class StopAfter(BetweenMeasurements, Callback):
-    """Ends the run after so many measurements."""
+class Send(BetweenMeasurements, Callback):
+    """Sends a signal after so many measurements, or in a batch of the last epoch."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -95,47 +97,46 @@ class StopAfter(BetweenMeasurements, Callback):
     def on_measured(self, trainer: Trainer) -> None:
         self.count -= 1
         if not self.count:
-            raise NASError("stopped")
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def on_train_batch_start(self, trainer: Trainer, *_: object) -> None:
+        if self.count < -1 and trainer.current_epoch == 7:
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
-class Ends(Checkpoint):
-    """Saves a checkpoint at the end of each epoch, and one within it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        trainer.save_checkpoint(self.folder / f"{trainer.current_epoch}.ckpt")
-
-    def on_train_batch_end(self, trainer: Trainer, *_: object, **__: object) -> None:
-        if trainer.fit_loop.batch_idx == 0:
-            trainer.save_checkpoint(self.folder / f"{trainer.current_epoch}_batch.ckpt")
-
-
+@pytest.mark.parametrize(
+    ("count", "where"),
+    # 5 rounds of 2 · (1 + 3) measurements, and then 2 · 3 of edges
+    [(42, "epoch 7 of 8"),
+     pytest.param(11, "epoch 3 of 8", marks=pytest.mark.long),
+     pytest.param(-1, "epoch 8 of 8, batch 1", marks=pytest.mark.long)],
+)  # fmt: skip
 def test_a_run_resumes_exactly_wherever_it_was_killed(
-    tmp_path: Path, search_data: Synthetic, make_trainer: TrainerFactory, make_search: SearchFactory
+    count: int,
+    where: str,
+    tmp_path: Path,
+    search_data: Synthetic,
+    make_trainer: TrainerFactory,
+    make_search: SearchFactory,
 ) -> None:
-    """In the search, while an operation or an edge is selected, and while it is tuned."""
+    """While an operation is selected, while an edge is, and while the weights are tuned."""
 
-    def fit(*callbacks: Callback, at: str | None = None, seed: int = 0) -> SearchModule:
+    def fit(*callbacks: Callback, path: Path | None = None, seed: int = 0) -> SearchModule:
         module = make_search([PerturbationSelection(tuning_epochs=1)], seed=seed)
         trainer = make_trainer(max_epochs=8, limit_train_batches=2, limit_val_batches=1,
                                callbacks=list(callbacks),
                                enable_checkpointing=bool(callbacks))  # fmt: skip
-        path = tmp_path / f"{at}.ckpt" if at else None
         trainer.fit(module, datamodule=search_data, ckpt_path=path)
         return module
 
-    whole = fit(Ends(tmp_path))
-    # 5 rounds of 2 · (1 + 3) measurements, and then 2 · 3 of edges
-    for count in (3, 42):
-        with pytest.raises(NASError, match="stopped"):
-            fit(StopAfter(count))
-    for at in ("0_batch", "2", "4_batch", "6", "7_batch"):
-        resumed = fit(at=at, seed=99)
-        assert decisions(resumed) == decisions(whole), at
-        for name, value in whole.state_dict().items():
-            assert torch.equal(value, resumed.state_dict()[name]), (at, name)
+    whole, saving = fit(), RunCheckpoint(tmp_path, save_top_k=0)
+    with pytest.raises(RunInterruptedError, match=rf"^stopped after {where}: go on from "):
+        fit(Send(count), GracefulStop(), saving)
+    again = RunCheckpoint(tmp_path, save_top_k=0)
+    resumed = fit(again, path=tmp_path / "last.ckpt", seed=99)
+    assert decisions(resumed) == decisions(whole)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
 
 
 # -- refusals --------------------------------------------------------------------------------------

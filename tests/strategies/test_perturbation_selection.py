@@ -172,7 +172,9 @@ class Silent(nn.Module):
         return bool(self.op(x).shape[2] != x.shape[2])
 
 
-@pytest.mark.parametrize("name", ["max_pool_3x3", "sep_conv_3x3"])
+@pytest.mark.parametrize(
+    "name", ["max_pool_3x3", pytest.param("sep_conv_3x3", marks=pytest.mark.long)]
+)
 def test_the_only_operation_with_an_output_wins(
     name: str, make_search: SearchFactory, make_trainer: TrainerFactory, search_data: Synthetic
 ) -> None:
