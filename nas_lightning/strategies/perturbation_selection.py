@@ -121,7 +121,8 @@ class PerturbationSelection(SearchStrategy):
         """
         kept = {
             cell.kind: (plan.kept or {}).get(
-                cell.kind, torch.ones(len(cell.edges), len(cell.primitives), dtype=torch.bool)
+                cell.kind,
+                torch.ones(len(cell.edges), len(cell.primitives), dtype=torch.bool, device="cpu"),
             )
             for cell in plan.space.cells
         }

@@ -31,6 +31,8 @@ TRAINER = {
     "strategy": "auto",
     "precision": "32-true",
 }
+# a selection then takes one epoch, after one of the search
+SELECTIONS = {"cifar_darts_pt.yaml": ["--model.strategies.tuning_epochs=0"]}
 # by network
 SPACES = {
     "DartsNetwork": "darts",

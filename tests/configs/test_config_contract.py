@@ -9,7 +9,7 @@ from lightning import Callback, Trainer
 
 from nas_lightning.runs.command import run
 from nas_lightning.search import SearchModule
-from tests.configs.shrink import CONFIGS, build, small
+from tests.configs.shrink import CONFIGS, SELECTIONS, build, small
 from tests.conftest import TrainerFactory
 
 
@@ -24,13 +24,12 @@ class Save(Callback):
         self.path = path
 
     def on_train_batch_end(self, trainer: Trainer, *_: object, **__: object) -> None:
-        if trainer.fit_loop.batch_idx == 0:
+        if (trainer.current_epoch, trainer.fit_loop.batch_idx) == (0, 0):
             trainer.save_checkpoint(self.path, weights_only=False)
 
 
 SETTINGS = [
     "--trainer.fast_dev_run=false",
-    "--trainer.max_epochs=1",
     "--trainer.limit_train_batches=2",
     "--trainer.limit_val_batches=1",
     "--trainer.logger=false",
@@ -46,7 +45,9 @@ def test_it_runs_is_rebuilt_and_resumed(
 ) -> None:
     path = tmp_path / "middle.ckpt"
     callback = [f"--trainer.callbacks+={__name__}.Save", f"--trainer.callbacks.path={path}"]
-    cli = run([*small(name, tmp_path), *SETTINGS, *callback])
+    epochs = 2 if name in SELECTIONS else 1
+    length = [f"--trainer.max_epochs={epochs}", *SELECTIONS.get(name, [])]
+    cli = run([*small(name, tmp_path), *SETTINGS, *length, *callback])
     assert cli.trainer.global_step > 0
     straight = cli.model
 
@@ -60,7 +61,8 @@ def test_it_runs_is_rebuilt_and_resumed(
         assert repr(pickle.loads(pickle.dumps(rebuilt.strategies))) == repr(straight.strategies)
 
     clip = {"gradient_clip_val": cli.trainer.gradient_clip_val}  # of retrainings
-    trainer = make_trainer(limit_train_batches=2, limit_val_batches=0, **clip)
+    trainer = make_trainer(max_epochs=epochs, limit_train_batches=2,
+                           limit_val_batches=epochs - 1, **clip)  # fmt: skip
     trainer.fit(rebuilt, datamodule=cli.datamodule, ckpt_path=path, weights_only=True)
     for key, value in straight.state_dict().items():
         assert torch.equal(value, rebuilt.state_dict()[key]), key

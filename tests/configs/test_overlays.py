@@ -20,6 +20,8 @@ METHODS = {
     "binary_gates": ["BinaryGates"],
     "darts": [],
     "fairdarts": ["FairDARTS"],
+    "darts_pt": ["PerturbationSelection"],
+    "darts_pt_blank": ["PerturbationSelection"],
     "gaea": ["ExponentiatedGradient"],
     "gaea_single_level": ["ExponentiatedGradient"],
     "gdas": ["GDAS"],

@@ -25,7 +25,7 @@ from nas_lightning.search import SearchModule, SearchStrategy
 from nas_lightning.spaces import ChoiceSupernet, DartsNetwork, DartsSupernet, get_space
 from nas_lightning.strategies import GDAS, ReferenceCell, ResourcePenalty
 from nas_lightning.training.stage import Stage
-from tests.configs.shrink import CONFIGS, sizes_of, space_of, synthetic
+from tests.configs.shrink import CONFIGS, SELECTIONS, sizes_of, space_of, synthetic
 from tests.conftest import SPEC, quiet_trainer
 from tests.ddp.joint_norm import join_norms
 from tests.methods import METHODS_AND_MONITORS, fresh
@@ -129,6 +129,7 @@ def config(name: str, **settings: Any) -> Case:
         if part == "network":
             random_genotype(get_space(space_of(CONFIGS[name])), seed=0).save(folder / "g.json")
             arguments += ["--model.genotype", str(folder / "g.json")]
+        arguments += SELECTIONS.get(name, [])
         cli = PlanCLI(["fit", *(x for c in configs for x in ("--config", str(c))), *arguments])
         assert isinstance(cli.model, Stage)
         cli.model.drop_path = 0.0
@@ -179,7 +180,11 @@ CASES: dict[str, Case] = {
         callbacks=lambda: [AverageWeights(nonmono=0)]
     ),
 }
-FURTHER = {name: config(name) for name in SEARCHES if name not in FAMILIES}
+FURTHER = {
+    name: config(name, max_epochs=2 if name in SELECTIONS else 1)
+    for name in SEARCHES
+    if name not in FAMILIES
+}
 """The other shipped searches, for `make test-all`."""
 
 
