@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
 from nas_lightning.search.slots import Slot
 from nas_lightning.supernet import ArchitectureParameters
-
-if TYPE_CHECKING:
-    from nas_lightning.search.plan import SearchPlan
 
 Penalty = Callable[[ArchitectureParameters], Tensor]
 """Architecture parameters → term () that is added to the outer loss."""
@@ -20,7 +17,7 @@ LossWrapper = Callable[[Tensor, ArchitectureParameters], Tensor]
 
 
 class Planner(Protocol):
-    """The part of a `SearchStrategy` that the plan uses."""
+    """The part of a `SearchStrategy` that the plan uses; `plan` is the `SearchPlan`."""
 
     @property
     def requires(self) -> tuple[Slot[Any], ...]:
@@ -30,8 +27,8 @@ class Planner(Protocol):
     def steps_alpha_and_beta(self) -> bool:
         """True if α and β must be stepped together."""
 
-    def configure(self, plan: SearchPlan) -> None:
+    def configure(self, plan: Any) -> None:
         """Fill or wrap slots of the plan."""
 
-    def verify(self, plan: SearchPlan) -> None:
+    def verify(self, plan: Any) -> None:
         """Check the complete plan."""
