@@ -162,7 +162,8 @@ class Stage(LightningModule, ABC):
         self.finite.batch = batch
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Check the pending steps after the last batch of an epoch."""
+        """Log what a resumed epoch has so far, and check pending steps after its last batch."""
+        self.streams.log_restored(self)
         if self.trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             self.settle_steps()
 

@@ -44,6 +44,7 @@ class Streams(nn.Module):
         self.losses = nn.ModuleDict({f"{name}_loss": Mean() for name in names})
         self.means = nn.ModuleDict()
         self.carried: dict[str, Any] = {}
+        self._restored: list[str] = []
 
     @property
     def main(self) -> str:
@@ -123,10 +124,23 @@ class Streams(nn.Module):
             if name not in self.means:
                 # equal on all processes, so there is nothing to gather
                 self.means[name] = Mean(sync_on_compute=False).to(module.device)
-            mean = cast("Mean", self.means[name])
-            mean.update(value)
-            module.log(name, mean, on_step=False, on_epoch=True,
-                       metric_attribute=f"streams.means.{name}")  # fmt: skip
+            cast("Mean", self.means[name]).update(value)
+            self._log_mean(module, name)
+
+    def log_restored(self, module: LightningModule) -> None:
+        """Log the means of the batches before a stop: no later batch of the epoch may add to them.
+
+        Args:
+            module: Module that logs.
+        """
+        names, self._restored = self._restored, []
+        for name in names:
+            self._log_mean(module, name)
+
+    def _log_mean(self, module: LightningModule, name: str) -> None:
+        mean = cast("Mean", self.means[name])
+        module.log(name, mean, on_step=False, on_epoch=True,
+                   metric_attribute=f"streams.means.{name}")  # fmt: skip
 
     def state(self, *streams: str) -> dict[str, Any]:
         """Return the carried states and the counts so far, for resuming within an epoch.
@@ -150,6 +164,11 @@ class Streams(nn.Module):
         for name, values in state["counts"].items():
             for key, value in values.items():
                 setattr(counting[name], key, value)
+        for name in state["means"]:
+            mean = cast("Mean", self.means[name])
+            if mean.weight > 0:
+                mean.update(0.0, 0.0)  # adds nothing; torchmetrics counts the calls
+                self._restored.append(name)
 
     def _counting(self, streams: Sequence[str]) -> Iterator[tuple[str, Metric]]:
         """Yield the losses and metrics of these streams, and all means, with their names."""

@@ -86,14 +86,32 @@ def test_it_logs_the_mean_of_the_measured_batches(tmp_path: Path) -> None:
     assert logged(found.trainer) == {"search/lambda": expected, "search/lambda_reduce": expected}
 
 
-def test_a_run_that_resumes_within_an_epoch_logs_the_same(tmp_path: Path) -> None:
-    """Batches before the stop count too."""
-    saver = Save(tmp_path / "middle.ckpt")
-    whole = run([], tmp_path, CellAgreement(every=1), saver)
+class Logged(Callback):
+    """Keeps what each epoch has logged."""
+
+    def __init__(self) -> None:
+        self.epochs: list[dict[str, float]] = []
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.current_epoch > 1:
+            self.epochs.append(logged(trainer))
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.epochs.append(logged(trainer))
+
+
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_a_run_that_resumes_within_an_epoch_logs_the_same(every: int, tmp_path: Path) -> None:
+    """Batches before the stop count too, also if none after it is measured; and only once."""
+    saver, (one, two) = Save(tmp_path / "middle.ckpt"), (Logged(), Logged())
+    whole = run([], tmp_path, CellAgreement(every), saver, one, max_epochs=3)
     again = search([], seed=99).double()
-    trainer = quiet_trainer(default_root_dir=tmp_path, **EXACT, callbacks=[CellAgreement(every=1)])
+    settings = {**EXACT, "max_epochs": 3, "callbacks": [CellAgreement(every), two]}
+    trainer = quiet_trainer(default_root_dir=tmp_path, **settings)
     trainer.fit(again, datamodule=whole.data, ckpt_path=saver.path, weights_only=True)
-    assert logged(trainer) == logged(whole.trainer)
+    assert one.epochs == two.epochs
+    assert len(one.epochs) == 2
+    assert all(one.epochs)
 
 
 def test_without_architecture_steps_nothing_is_logged(tmp_path: Path) -> None:
