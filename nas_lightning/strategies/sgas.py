@@ -19,6 +19,7 @@ from nas_lightning.search import (
     SearchModule,
     SearchPlan,
     SearchStrategy,
+    Slot,
 )
 from nas_lightning.strategies.edge_decisions import Decision, EdgeDecisions, contained
 from nas_lightning.strategies.edge_scores import edge_scores, normalised, stability
@@ -103,16 +104,22 @@ class SGAS(SearchStrategy):
         plan.keep_operations(None, by=self)
 
     def verify(self, plan: SearchPlan) -> None:
-        """Check that no edge has a weight of its own.
+        """Check that no edge has a weight of its own, and that decisions stay as they are.
 
         Raises:
-            UsageError: A strategy weighs the edges.
+            UsageError: A strategy weighs the edges, or changes the cells that are derived.
         """
-        for other in plan.deciders(EDGE_RELAXATION):
-            raise UsageError(
-                f"conflicting strategies: SGAS gives every decided edge the weight 1, "
-                f"{type(other).__name__} decides the {EDGE_RELAXATION.name}; keep one of them"
-            )
+        claims: dict[Slot[Any], str] = {
+            EDGE_RELAXATION: "gives every decided edge the weight 1",
+            DISCRETIZER: "leaves nothing to discretise",
+        }
+        for slot, claim in claims.items():
+            for other in plan.deciders(slot):
+                if other is not self:
+                    raise UsageError(
+                        f"conflicting strategies: SGAS {claim}, {type(other).__name__} decides the "
+                        f"{slot.name}; keep one of them"
+                    )
 
     def decided_first(self, space: SearchSpace, mixing: Mixing) -> Genotype:
         """Build a genotype of the decided edges; missing ones are those of largest importance."""

@@ -16,6 +16,7 @@ from nas_lightning.strategies import (
     EdgeNormalization,
     ExponentiatedGradient,
     FairDARTS,
+    SkipCap,
     TwoStage,
 )
 from nas_lightning.strategies.edge_scores import edge_scores, normalised, stability
@@ -225,6 +226,7 @@ def test_choices_are_decided_one_after_the_other() -> None:
         ([ExponentiatedGradient()], "ExponentiatedGradient"),
         ([FairDARTS()], "FairDARTS"),
         ([BinaryGates()], "BinaryGates"),
+        ([SkipCap()], "SkipCap"),
     ],
     ids=str,
 )
