@@ -101,12 +101,14 @@ class Losses:
             half: The half `outer_half` of a batch.
         """
         inputs = self.streams.inputs(self.outer_stream, half)
-        mixing = self.arch.sample("arch")
-        if self.cell_gradients is not None:
-            mixing = self.cell_gradients.watched(mixing)
-        output = self.supernet(inputs, mixing)
+        output = self.supernet(inputs, self.arch_mixing())
         task_loss = self.task.loss(output, half)
         return Pass(output, task_loss, self.plan.outer_loss(task_loss, self.arch))
+
+    def arch_mixing(self) -> Mixing:
+        """Return the mixing weights of the outer loss, with what watches their gradients."""
+        mixing = self.arch.sample("arch")
+        return mixing if self.cell_gradients is None else self.cell_gradients.watched(mixing)
 
     def detached(self, found: Pass) -> Pass:
         """Return the result of a pass without its graph."""

@@ -13,6 +13,7 @@ from nas_lightning.architecture import random_genotype
 from nas_lightning.errors import UsageError
 from nas_lightning.layers.drop_path import DropPath
 from nas_lightning.search import SearchModule, SearchStrategy
+from nas_lightning.search.replayable import forbids_graphs
 from nas_lightning.spaces import DartsSupernet, NasBench201Supernet
 from nas_lightning.spaces.darts.network import CellNetwork
 from nas_lightning.spaces.darts.supernet import CellSupernet
@@ -278,3 +279,7 @@ def test_other_networks_are_refused() -> None:
     ):
         with pytest.raises(UsageError, match="CDARTS needs normal and reduction cells"):
             SearchModule(SPEC, supernet, strategies=[small()])
+
+
+def test_its_passes_are_not_captured(make_search: SearchFactory) -> None:
+    assert "CDARTS may change" in str(forbids_graphs(make_search([small(mean_edges=False)])))

@@ -12,12 +12,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nas_lightning.architecture import random_genotype
+from nas_lightning.callbacks.cell_agreement import CellAgreement
 from nas_lightning.search import ArchStep, SearchModule, SearchStrategy
 from nas_lightning.search.own_network import learned
+from nas_lightning.spaces import DartsSupernet
 from nas_lightning.spaces.darts.supernet import CellSupernet
 from nas_lightning.strategies import CDARTS, ReferenceCell
 from nas_lightning.strategies.cdarts.evaluation import evaluation_network
-from tests.conftest import quiet_trainer
+from tests.conftest import PRIMITIVES, SPEC, quiet_trainer
 from tests.contract.test_methods import assert_equal
 from tests.recorded import Recording, data, run, search
 from tests.strategies.test_cdarts import network_of, small
@@ -272,3 +274,13 @@ def test_resume_equals_straight_bit_for_bit(point: str, whole: tuple[Recording, 
             assert all(torch.equal(mine[key], other[key]) for key in mine)
     for name, value in found.trainer.callback_metrics.items():
         assert torch.equal(value, trainer.callback_metrics[name]), name
+
+
+def test_the_agreement_of_cells_is_measured_in_joint_steps(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    supernet = DartsSupernet(channels=8, layers=3, nodes=2, primitives=PRIMITIVES)
+    module = SearchModule(SPEC, supernet, strategies=[small(layers=3)])
+    settings: dict[str, Any] = {"limit_train_batches": 1, "limit_val_batches": 0}
+    trainer = quiet_trainer(callbacks=[CellAgreement()], default_root_dir=tmp_path, **settings)
+    trainer.fit(module, datamodule=data())
+    assert -1 <= float(trainer.callback_metrics["search/lambda_reduce"]) <= 1

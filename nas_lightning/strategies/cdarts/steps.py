@@ -61,7 +61,7 @@ class JointLoss:
         """Compute the loss on a batch of the architecture half."""
         images = losses.streams.inputs("arch", half)
         supernet = cast("CellSupernet", losses.supernet)
-        search, own = network.both(supernet, images, losses.arch.sample("arch"))
+        search, own = network.both(supernet, images, losses.arch_mixing())
         parts = losses.task.loss(search[-1], half), losses.task.loss(own[-1], half)
         one, other = (joined(logits, network.shares, self.join) for logits in (search, own))
         apart = distance(self.distance, one, other, self.temperature)
