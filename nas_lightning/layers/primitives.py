@@ -54,6 +54,23 @@ class Zero(nn.Module):
         return torch.zeros_like(x[:, :, :: self.stride, :: self.stride])
 
 
+class Noise(nn.Module):
+    """`noise`: standard normal numbers in the shape of the edge's output (RobustDARTS, space S4).
+
+    They do not depend on the input, and are drawn anew in every pass, also in evaluation.
+    """
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return noise (B, C, ceil(H / stride), ceil(W / stride)) for x (B, C, H, W)."""
+        # not `randn_like`, whose numbers depend on the memory format of x
+        shape = x[:, :, :: self.stride, :: self.stride].shape
+        return torch.randn(shape, dtype=x.dtype, device=x.device)
+
+
 class StridedPointwise(nn.Conv2d):
     """A 1x1 convolution with a stride.
 
@@ -159,6 +176,7 @@ Builder = Callable[[int, int, NormRule], nn.Module]
 
 PRIMITIVES: dict[str, Builder] = {
     "none": lambda channels, stride, norm: Zero(stride),  # noqa: ARG005 (one signature for all)
+    "noise": lambda channels, stride, norm: Noise(stride),  # noqa: ARG005
     "max_pool_3x3": _max_pool,
     "avg_pool_3x3": _avg_pool,
     "skip_connect": _skip,

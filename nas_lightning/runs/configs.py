@@ -24,8 +24,13 @@ def shipped() -> dict[str, Path]:
 
 
 def overlays() -> dict[str, Path]:
-    """Return the shipped methods by `methods/NAME.yaml`; each is given after a search's own."""
-    return {f"methods/{path.name}": path for path in sorted(config_folder().glob("methods/*.yaml"))}
+    """Return the shipped methods and spaces by `methods/NAME.yaml` and `spaces/NAME.yaml`.
+
+    A method is given after the configuration of a search, and a space after both.
+    """
+    folders = [config_folder() / name for name in ("methods", "spaces")]
+    files = [path for folder in folders for path in sorted(folder.glob("*.yaml"))]
+    return {f"{path.parent.name}/{path.name}": path for path in files}
 
 
 def scripts() -> dict[str, Path]:
@@ -57,7 +62,9 @@ def find_config(name: str) -> Path:
 
 
 def find_shipped(name: str) -> Path:
-    """Find a shipped configuration, method or script; `.yaml`, `slurm/`, `.sbatch` may be left out.
+    """Find a shipped configuration, method, space or script.
+
+    Its ending `.yaml` or `.sbatch`, and `slurm/`, may be left out.
 
     Args:
         name: Its name.

@@ -13,7 +13,7 @@ from nas_lightning.ranges import at_least, check
 from nas_lightning.search import ArchStep, SearchModule, SearchPlan
 from nas_lightning.strategies.stopping import EarlyStop
 
-WITHOUT_WEIGHTS = frozenset({"none", "skip_connect", "max_pool_3x3", "avg_pool_3x3"})
+WITHOUT_WEIGHTS = frozenset({"none", "noise", "skip_connect", "max_pool_3x3", "avg_pool_3x3"})
 """Operations without weights, which are not ranked."""
 NORMAL = "normal"
 """Kind of the cell in which skip connections are counted by default."""
