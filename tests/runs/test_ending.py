@@ -184,6 +184,12 @@ def test_own_data_gets_the_configuration_for_images_of_its_size(size: int, neare
     assert "--data nas_lightning.data.Synthetic --data.mode retrain --data.seed 3" in line
 
 
+def test_batches_that_grow_are_the_matter_of_a_search() -> None:
+    config, genotype = complete("digits_sgas")
+    assert config["data"]["init_args"]["batch_growth"]["by"] == 8
+    assert "growth" not in retrain_command(config, genotype, Path("x"), 1000)
+
+
 def test_a_search_with_a_budget_says_whether_its_cells_keep_it(nas: Nas, work: Path) -> None:
     line = "fit --config search --config methods/budget --run_dir runs/small"
     refused = nas(f"{line} --model.strategies.budget 1k")
