@@ -70,6 +70,14 @@ def test_a_method_of_image_cells_alters_their_supernet(search: str) -> None:
     assert cli.model.arch.named().keys() == plain.model.arch.named().keys()
 
 
+def test_a_second_network_is_for_the_cells_of_darts(capsys: pytest.CaptureFixture[str]) -> None:
+    cli = built("digits_idarts", "methods/cdarts")
+    assert [type(strategy).__name__ for strategy in cli.model.strategies] == ["CDARTS"]
+    assert len(cli.model.networks["cdarts"].stack.cells) == 6
+    assert main(["fit", "--config", "nb201_small_darts", "--config", "methods/cdarts"]) != 0
+    assert "CDARTS needs normal and reduction cells" in capsys.readouterr().err
+
+
 def test_the_last_of_two_methods_wins() -> None:
     both, plain = built("signal_deblur", "methods/gaea", "methods/darts"), built("signal_deblur")
     assert both.model.plan.describe() == plain.model.plan.describe()
