@@ -126,6 +126,11 @@ def sizes_of(chosen: dict[str, Any]) -> dict[str, Any]:
     return {"arguments": json.dumps({**given.get("arguments", {}), **sizes})}
 
 
+def second_network(config: Path) -> list[str]:
+    """Return the arguments of a small evaluation network, if a search has one."""
+    return ["--model.strategies.layers=3"] if "class_path: CDARTS" in config.read_text() else []
+
+
 def full_size(name: str, folder: Path) -> list[str]:
     """Return the arguments of `nas fit` for a configuration with synthetic data."""
     configs = [str(CONFIGS[name]), str(synthetic(CONFIGS[name], folder))]
@@ -146,6 +151,7 @@ def small(name: str, folder: Path) -> list[str]:
         *full_size(name, folder),
         *(f"--model.{part}.{key}={value}" for key, value in sizes.items()),
         *(f"--stages.{key}={sizes[key]}" for key in given.get("stages", {}) if key in sizes),
+        *second_network(CONFIGS[name]),
     ]
 
 

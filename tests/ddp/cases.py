@@ -25,7 +25,7 @@ from nas_lightning.search import SearchModule, SearchStrategy
 from nas_lightning.spaces import ChoiceSupernet, DartsNetwork, DartsSupernet, get_space
 from nas_lightning.strategies import GDAS, ReferenceCell, ResourcePenalty
 from nas_lightning.training.stage import Stage
-from tests.configs.shrink import CONFIGS, SELECTIONS, sizes_of, space_of, synthetic
+from tests.configs.shrink import CONFIGS, SELECTIONS, second_network, sizes_of, space_of, synthetic
 from tests.conftest import SPEC, quiet_trainer
 from tests.ddp.joint_norm import join_norms
 from tests.methods import METHODS_AND_MONITORS, fresh
@@ -116,7 +116,7 @@ def config(name: str, **settings: Any) -> Case:
             small |= dict.fromkeys([*DROPOUTS, *(["dropout_word"] if part == "network" else [])], 0)
         arguments = [f"--model.{part}.{key}={value}" for key, value in small.items()]
         arguments += [f"--stages.{k}={small[k]}" for k in given.get("stages", {}) if k in small]
-        arguments += [f"--data.batch_size={BATCH}"]
+        arguments += [f"--data.batch_size={BATCH}", *second_network(CONFIGS[name])]
         if name == "cifar_gdas.yaml":  # one path too, see `method`
             arguments += ["--model.strategies+=ReferenceCell"]
         configs = [CONFIGS[name], synthetic(CONFIGS[name], folder)]
