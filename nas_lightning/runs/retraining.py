@@ -24,6 +24,7 @@ OWN = (
     "mode", "batch_size", "eval_batch_size", "test_batch_size", "arch_batch_size", "arch_fraction",
     "weight_fraction", "val_fraction", "single_level", "cutout", "bptt", "bptt_jitter",
     "half_probability", "max_extra", "num_workers", "on_device", "batch_growth",
+    "colour_jitter",
 )  # fmt: skip
 """Arguments of data that each stage has for itself; all others say what the data is."""
 MACHINE = {"accelerator": "auto", "devices": "auto", "num_nodes": 1}
