@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
+from scipy.stats import kendalltau
 from torch import Tensor, nn
 
 from nas_lightning.architecture import SearchSpace
@@ -146,6 +147,39 @@ def test_magnitude_is_the_argmax_of_alpha_with_darts_edges(
     for kind in ("normal", "reduce"):
         for node, other in zip(found.cells[kind].nodes, expected.cells[kind].nodes, strict=True):
             assert set(node) == set(other)
+
+
+class Logged(Callback):
+    """Keeps the agreement that was logged, by epoch."""
+
+    def __init__(self) -> None:
+        self.found: dict[int, float] = {}
+
+    def on_train_batch_start(self, trainer: Trainer, *_: object) -> None:
+        trainer.callback_metrics.pop("perturbation/agreement", None)  # of the epoch before
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if (value := trainer.callback_metrics.get("perturbation/agreement")) is not None:
+            self.found[trainer.current_epoch] = float(value)
+
+
+def test_the_agreement_of_strengths_and_weights_is_logged(
+    make_search: SearchFactory, make_trainer: TrainerFactory, search_data: Synthetic
+) -> None:
+    """Of the decisions of each epoch, against SciPy; those without any agreement are left out."""
+    logged = Logged()
+    module = make_search([PerturbationSelection(tuning_epochs=1, metric="loss")])
+    settings: dict[str, Any] = {"limit_train_batches": 1, "limit_val_batches": 1}
+    trainer = make_trainer(max_epochs=ROUNDS + 1, callbacks=[logged], **settings)
+    trainer.fit(module, datamodule=search_data)
+    expected: dict[int, list[float]] = {}
+    for one in decisions(module):
+        if "strengths" in one:
+            rows = [list(one[name].values()) for name in ("strengths", "weights")]
+            expected.setdefault(one["epoch"], []).append(float(kendalltau(*rows).statistic))
+    assert list(logged.found) == list(expected) == [1, 2, 3, 4, 5]
+    for epoch, values in expected.items():
+        assert logged.found[epoch] == pytest.approx(sum(values) / len(values), abs=1e-6)
 
 
 @pytest.mark.parametrize("blank", [False, True])
