@@ -15,6 +15,7 @@ from nas_lightning.ranges import POSITIVE, at_least, check
 from nas_lightning.search import DISCRETIZER, SearchModule, SearchPlan, SearchStrategy
 from nas_lightning.search.discretize import strongest_edges
 from nas_lightning.search.measure import check_metric, check_validation
+from nas_lightning.strategies.cdarts import CDARTS
 from nas_lightning.strategies.decisions import agreement, count_passes, count_rounds, groups
 from nas_lightning.strategies.selector import Criterion, Selector, in_words
 from nas_lightning.strategies.stopping import EarlyStop
@@ -101,11 +102,10 @@ class PerturbationSelection(SearchStrategy):
         """Fill the discretizer, and let operations be removed.
 
         Raises:
-            UsageError: Another strategy ends the search early, or decides edges before.
+            UsageError: Another strategy ends the search early, chooses edges, or has its own steps.
         """
         for other in plan.strategies:
-            if isinstance(other, EarlyStop | TwoStage):
-                does = "chooses edges itself" if isinstance(other, TwoStage) else "ends it early"
+            if (does := _conflict(other)) is not None:
                 raise UsageError(
                     f"conflicting strategies: PerturbationSelection selects in the last epochs of "
                     f"the search, {type(other).__name__} {does}; keep one of them"
@@ -234,3 +234,14 @@ class PerturbationSelection(SearchStrategy):
         """Restore a result of `state_dict`."""
         self._begun, self._taken = state_dict["begun"], state_dict["taken"]
         self._decisions = list(state_dict["decisions"])
+
+
+def _conflict(other: object) -> str | None:
+    """Return what a strategy does that leaves no room for a selection."""
+    if isinstance(other, EarlyStop):
+        return "ends it early"
+    if isinstance(other, TwoStage):
+        return "chooses edges itself"
+    if isinstance(other, CDARTS):
+        return "trains with a network of its own"
+    return None

@@ -18,6 +18,7 @@ from nas_lightning.search import SearchModule, SearchStrategy
 from nas_lightning.search.measure import BetweenMeasurements
 from nas_lightning.spaces import DartsSupernet
 from nas_lightning.strategies import (
+    CDARTS,
     EdgeNormalization,
     FairDARTS,
     KeepOperations,
@@ -146,6 +147,7 @@ def test_a_run_resumes_exactly_wherever_it_was_killed(
     ("others", "names"),
     [([RobustDARTS()], "RobustDARTS ends it early"),
      ([EdgeNormalization(), TwoStage(1)], "TwoStage chooses edges itself"),
+     ([CDARTS(layers=6)], "CDARTS trains with a network of its own"),
      ([FairDARTS()], "FairDARTS and PerturbationSelection both decide the discretizer")],
 )  # fmt: skip
 def test_strategies_that_do_not_fit_are_named(
