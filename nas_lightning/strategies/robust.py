@@ -111,8 +111,9 @@ class RobustDARTS(EarlyStop):
 
         def watched_gradient(problem: BilevelProblem) -> tuple[Tensor, ...]:
             gradient = estimate(problem)
-            # a step that is not finite will be refused and has no λ
-            if self._due and all(bool(part.isfinite().all()) for part in gradient):
+            # there is no λ in a step that leaves α alone, nor in one that is not finite and refused
+            learns = any(name.startswith("alpha.") for name in problem.arch)
+            if self._due and learns and all(bool(part.isfinite().all()) for part in gradient):
                 self._found = largest_eigenvalue(problem)
             return gradient
 

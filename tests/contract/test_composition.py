@@ -13,6 +13,7 @@ SAMPLE = [
     ("BinaryGates", "KeepOperations"),
     ("EdgeNormalization", "GDAS"),
     ("ExponentiatedGradient", "Neumann"),
+    ("RobustDARTS", "TwoStage"),
 ]
 """Pairs that `make test` trains."""
 
