@@ -42,9 +42,9 @@ from nas_lightning.strategies import (
     WeightsFirst,
 )
 
-SETS: dict[str, dict[str, list[str]] | list[str]] = {
-    "normal": {"0-2": ["none", "skip_connect", "sep_conv_3x3"], "1-3": ["max_pool_3x3"]},
-    "reduce": ["skip_connect", "max_pool_3x3"],
+SETS: dict[str, Any] = {
+    "normal": {"0-2": ["none", "skip_connect"], "1-3": ["skip_connect"]},
+    "reduce": {"0-3": ["skip_connect"], "2-3": ["none", "skip_connect"]},
 }
 """Operations that differ from edge to edge, for `KeepOperations`."""
 

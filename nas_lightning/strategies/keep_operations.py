@@ -76,7 +76,7 @@ class KeepOperations(SearchStrategy):
         self,
         genotype: str | dict[str, Any] | None = None,
         keep: int | None = None,
-        candidates: dict[str, dict[str, list[str]] | list[str]] | None = None,
+        candidates: dict[str, Any] | None = None,
     ) -> None:
         self.keep = keep
         if keep is not None:
@@ -195,7 +195,9 @@ def best(genotype: Genotype, space: SearchSpace, keep: int) -> Sets:
             order = sorted(names, key=weights.__getitem__)
             chosen = order[-keep:]
             allowed = [name for name in order if name not in space.excluded]
-            if not set(chosen) - space.excluded:  # `none` alone would be the edge's operation
+            if (
+                allowed and not set(chosen) - space.excluded
+            ):  # `none` alone would be the edge's operation
                 chosen[:1] = allowed[-1:]
             sets[cell.kind][str(edge)] = [name for name in cell.primitives if name in chosen]
     return sets

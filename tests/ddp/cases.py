@@ -23,7 +23,7 @@ from nas_lightning.data import Synthetic
 from nas_lightning.runs.preview import PlanCLI
 from nas_lightning.search import SearchModule, SearchStrategy
 from nas_lightning.spaces import ChoiceSupernet, DartsNetwork, DartsSupernet, get_space
-from nas_lightning.strategies import GDAS, ReferenceCell, ResourcePenalty
+from nas_lightning.strategies import GDAS, ReferenceCell, ResourcePenalty, SkipDropout
 from nas_lightning.training.stage import Stage
 from tests.configs.shrink import CONFIGS, SELECTIONS, second_network, sizes_of, space_of, synthetic
 from tests.conftest import SPEC, quiet_trainer
@@ -82,6 +82,14 @@ def choices(*strategies: SearchStrategy) -> Case:
     return Case(build, {"max_epochs": 2, "limit_train_batches": 1, "limit_val_batches": 0})
 
 
+def without_dropout(strategies: list[SearchStrategy]) -> list[SearchStrategy]:
+    """Switch off the dropout of strategies."""
+    for strategy in strategies:
+        if isinstance(strategy, SkipDropout):
+            strategy.rate = 0.0
+    return strategies
+
+
 def method(name: str) -> Case:
     """A method of the contract; some change in the second epoch."""
     epochs = 1 if name == "robust_darts" else 2  # a Hessian each
@@ -90,7 +98,7 @@ def method(name: str) -> Case:
     plain = [ReferenceCell()] if name.startswith("binary_gates") else []
     validation = 2 if name == "darts_pt" else 0  # what it measures on
     return Case(
-        lambda folder: small_search(*fresh(name), *plain),
+        lambda folder: small_search(*without_dropout(fresh(name)), *plain),
         {"max_epochs": epochs, "limit_train_batches": 1, "limit_val_batches": validation},
     )
 
@@ -133,6 +141,7 @@ def config(name: str, **settings: Any) -> Case:
         cli = PlanCLI(["fit", *(x for c in configs for x in ("--config", str(c))), *arguments])
         assert isinstance(cli.model, Stage)
         cli.model.drop_path = 0.0
+        without_dropout(getattr(cli.model, "strategies", []))
         return cli.model, cli.datamodule
 
     batches = 2 if "recurrent" in name else 1  # texts carry a state from one to the next

@@ -20,7 +20,7 @@ from tests.conftest import PRIMITIVES, SPEC, SearchFactory, TrainerFactory, tiny
 SPACE = DartsSpace(2, PRIMITIVES)
 NONE, POOL, SKIP, SEP = PRIMITIVES
 EDGES = ("0-2", "1-2", "0-3", "1-3", "2-3")
-NESTED: dict[str, dict[str, list[str]] | list[str]] = {
+NESTED: dict[str, Any] = {
     "normal": {"0-2": [NONE, SKIP, SEP], "2-3": [SKIP]},
     "reduce": [POOL, SEP],
 }
@@ -105,6 +105,10 @@ def test_given_sets_may_leave_out_edges_and_kinds() -> None:
         ({"candidates": {"normal": {"0-9": [SEP]}}}, "candidates.normal: unknown edge '0-9'"),
         ({"candidates": {"normal": ["sep_con"]}}, "unknown operation 'sep_con'; did you mean sep_"),
         ({"candidates": {"normal": {"0-2": []}}}, "candidates.normal.0-2 must be a list of oper"),
+        (
+            {"candidates": {"normal": 3}},
+            "candidates.normal.0-2 must be a list of operations, found",
+        ),
         ({"candidates": {"normal": SEP}}, "candidates.normal.0-2 must be a list of operations"),
         ({"candidates": {"normal": {"1-3": [NONE]}}}, "edge 1-3 of normal would have none only"),
     ],
@@ -121,6 +125,9 @@ def test_a_genotype_without_weights_or_of_another_space_is_refused() -> None:
         SearchPlan(DartsSpace(), [KeepOperations(PUBLISHED["DARTS_V2"].to_dict(), keep=2)])
     with pytest.raises(UsageError, match="has cells normal, reduce, the search cell: use the same"):
         SearchPlan(NasBench201Space(), [KeepOperations(found(WEIGHTS).to_dict(), keep=2)])
+    ran = {"normal": {"0-2": [NONE]}}
+    with pytest.raises(UsageError, match="edge 0-2 of normal would have none only"):
+        SearchPlan(SPACE, [KeepOperations(found(WEIGHTS, candidates=ran).to_dict(), keep=2)])
     wrong = found([*WEIGHTS[:4], [0.1, 0.9]])
     with pytest.raises(UsageError, match=r"must be 4 numbers for each edge, found \[0.1, 0.9\]"):
         SearchPlan(SPACE, [KeepOperations(wrong.to_dict(), keep=2)])
