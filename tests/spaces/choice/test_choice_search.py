@@ -21,23 +21,33 @@ from nas_lightning.search import BilevelProblem, SearchModule, SearchStrategy
 from nas_lightning.search.bilevel import first_order
 from nas_lightning.spaces import ChoiceSpace, ChoiceSupernet, default_network
 from nas_lightning.strategies import (
+    A2M,
     CDARTS,
     GDAS,
+    SGAS,
     SNAS,
     AmendedGradient,
+    AuxiliarySkip,
     Backtracking,
+    BetaDecay,
     BinaryGates,
     CheckpointCells,
     DartsPlus,
     EdgeNormalization,
     ExponentiatedGradient,
     FairDARTS,
+    KeepOperations,
+    LaterEdges,
     Neumann,
     PartialChannels,
+    PerturbationSelection,
     ReferenceCell,
     ResourcePenalty,
     RobustDARTS,
     SingleLevel,
+    SkipCap,
+    SkipDropout,
+    SmoothDARTS,
     TwoStage,
     Unrolled,
     WarmUp,
@@ -67,6 +77,12 @@ SEARCHES: dict[str, tuple[SearchStrategy, ...]] = {
     "warm-up": (WarmUp(epochs=1),),
     "weights first": (WeightsFirst(),),
     "binary gates": (BinaryGates(),),
+    "a2m": (A2M(),),
+    "beta": (BetaDecay(),),
+    "sets": (KeepOperations(candidates={"kernel": ["k1", "k3"]}), LaterEdges()),
+    "sgas": (SGAS(),),
+    "smooth": (SmoothDARTS(),),
+    "selection": (PerturbationSelection(tuning_epochs=0),),
     "budget": (ResourcePenalty("parameters", 300.0),),
 }
 REFUSED: dict[str, tuple[list[SearchStrategy], str]] = {
@@ -82,6 +98,9 @@ REFUSED: dict[str, tuple[list[SearchStrategy], str]] = {
         [ReferenceCell(), CheckpointCells()],
         "in one way only: remove ReferenceCell and CheckpointCells",
     ),
+    "cap": ([SkipCap()], "SkipCap counts the skip connections of a cell, but each choice of"),
+    "dropout": ([SkipDropout()], "SkipDropout drops values after skip connections of stride 1"),
+    "auxiliary": ([AuxiliarySkip()], "AuxiliarySkip adds an identity to the mixed edges of cells"),
     "kind": ([DartsPlus(kind="reduce")], "DartsPlus counts over all choices of .*: leave kind out"),
 }
 
@@ -142,6 +161,15 @@ def test_every_strategy_is_searched_or_refused() -> None:
     used = {type(strategy) for group in SEARCHES.values() for strategy in group}
     used |= {type(strategy) for group, _ in REFUSED.values() for strategy in group}
     assert used == set(CLASSES)
+
+
+def test_a_choice_of_one_candidate_that_is_kept_is_decided(tmp_path: Path) -> None:
+    module = search([KeepOperations(candidates={"last": ["skip"]})])
+    before = module.arch.alpha["last"].detach().clone()
+    fit(module, default_root_dir=tmp_path)
+    assert torch.equal(module.arch.alpha["last"].detach(), before)
+    assert module.arch().ops["last"].tolist() == [[1.0, 0.0]]
+    assert module.genotype().count("skip", "last") == 1
 
 
 def test_darts_plus_counts_identities_over_all_choices(tmp_path: Path) -> None:
