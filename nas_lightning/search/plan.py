@@ -91,6 +91,7 @@ class SearchPlan:
         self._penalties: list[tuple[Penalty, Planner]] = []
         self._losses: list[tuple[LossWrapper, Planner]] = []
         self._changes: list[tuple[Callable[[Supernet], Supernet], Planner]] = []
+        self._checks: list[tuple[Callable[[Supernet], None], Planner]] = []
         self._kept: list[tuple[Mapping[str, Tensor], Planner]] = []
         self._networks: list[tuple[OwnNetwork, Planner]] = []
         self._ending: tuple[Ending, Planner] | None = None
@@ -150,10 +151,16 @@ class SearchPlan:
         """Apply `change` to the supernet when it has been built."""
         self._changes.append((change, by))
 
+    def check_supernet(self, check: Callable[[Supernet], None], by: Planner) -> None:
+        """Call `check` with the altered supernet, which it may refuse by a `UsageError`."""
+        self._checks.append((check, by))
+
     def altered(self, supernet: Supernet) -> Supernet:
-        """Return a supernet with the changes of all strategies."""
+        """Return a supernet with the changes of all strategies, after all of them checked it."""
         for change, _ in self._changes:
             supernet = change(supernet)
+        for check, _ in self._checks:
+            check(supernet)
         return supernet
 
     def keep_operations(self, masks: Mapping[str, Tensor] | None, by: Planner) -> None:

@@ -17,6 +17,7 @@ from nas_lightning.strategies.exponentiated_gradient import (
 from nas_lightning.strategies.fair import FairDARTS
 from nas_lightning.strategies.gumbel import GDAS, SNAS
 from nas_lightning.strategies.keep_operations import KeepOperations
+from nas_lightning.strategies.lambda_darts import LambdaDARTS
 from nas_lightning.strategies.later_edges import LaterEdges
 from nas_lightning.strategies.neumann import Neumann
 from nas_lightning.strategies.partial_channels import PartialChannels
@@ -51,6 +52,7 @@ __all__ = [
     "ExponentiatedGradientOptimizer",
     "FairDARTS",
     "KeepOperations",
+    "LambdaDARTS",
     "LaterEdges",
     "Neumann",
     "PartialChannels",
