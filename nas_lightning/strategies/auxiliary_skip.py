@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, final
 
@@ -59,6 +60,11 @@ class WithAuxiliarySkips(Supernet):
         # derived from the epoch, so no part of a checkpoint
         self.register_buffer("beta", torch.zeros(()), persistent=False)
 
+    @property
+    def cell_counts(self) -> Mapping[str, int]:
+        """Number of cells by kind, of the supernet inside."""
+        return self.supernet.cell_counts
+
     def forward(self, x: Any, mixing: Mixing) -> Any:
         """Return the output of the supernet."""
         return self.supernet(x, self.extended(mixing))
@@ -69,17 +75,23 @@ class WithAuxiliarySkips(Supernet):
 
     def extended(self, mixing: Mixing) -> Mixing:
         """Return mixing weights with a column for the identity: β in training, else 0."""
-        ops, active = {}, {}
+        ops, active, own = {}, {}, {}
         for kind, weights in mixing.ops.items():
             edges, number = weights.shape
-            column = self.beta.to(weights) if self.training else weights.new_zeros(())
-            ops[kind] = torch.cat((weights, column.expand(edges, 1)), dim=1)
+            ops[kind] = self._wider(weights)
+            if kind in mixing.own:
+                own[kind] = tuple(self._wider(each) for each in mixing.own[kind])
             runs = mixing.active.get(kind)
             if not self.training:
                 active[kind] = runs or (tuple(range(number)),) * edges
             elif runs is not None:
                 active[kind] = _beside(runs, number)
-        return Mixing(ops, mixing.edges, active)
+        return Mixing(ops, mixing.edges, active, own)
+
+    def _wider(self, weights: Tensor) -> Tensor:
+        """Return weights of operations (E, O) with the column of the identity (E, O + 1)."""
+        column = self.beta.to(weights) if self.training else weights.new_zeros(())
+        return torch.cat((weights, column.expand(len(weights), 1)), dim=1)
 
 
 def _beside(runs: Active, operation: int) -> Active:

@@ -112,7 +112,8 @@ class UnmovedBuffers:
     def __exit__(self, *_: object) -> None:
         """Restore the buffers."""
         for buffer, before in zip(self._buffers, self._kept, strict=True):
-            buffer.copy_(before)
+            # past autograd: a backward pass may follow, and it reads no buffers that a pass moves
+            buffer.data.copy_(before)
 
 
 def _buffers(modules: Iterable[nn.Module]) -> Iterator[Tensor]:

@@ -17,6 +17,7 @@ from nas_lightning.spaces import ChoiceSupernet, DartsSupernet
 from nas_lightning.strategies import (
     GDAS,
     AmendedGradient,
+    AuxiliarySkip,
     BinaryGates,
     CheckpointCells,
     EdgeNormalization,
@@ -52,6 +53,7 @@ def logged(trainer: Trainer) -> dict[str, float]:
 STRATEGIES: dict[str, list[SearchStrategy]] = {
     "darts": [],
     "partial": [PartialChannels(2), EdgeNormalization()],
+    "auxiliary skip": [AuxiliarySkip()],
     "gdas": [GDAS()],
     "gates": [BinaryGates()],
     "unrolled": [Unrolled()],

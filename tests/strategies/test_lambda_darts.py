@@ -88,14 +88,19 @@ def test_what_it_adds_is_the_gradient_of_lambda(
     assert (found + 0.5 * exact).norm() < 1e-4 * exact.norm()
 
 
-def test_lambda_grows_from_zero(make_trainer: TrainerFactory, search_data: Synthetic) -> None:
+@pytest.mark.parametrize(("epochs", "expected"), [(4, [0, 0.2, 0.4, 0.6]), (1, [0.6])])
+def test_lambda_grows_from_zero(
+    epochs: int, expected: list[float], make_trainer: TrainerFactory
+) -> None:
     strategy = LambdaDARTS(0.6)
-    for epochs, expected in ((4, [0, 0.2, 0.4, 0.6]), (1, [0.6])):
-        found = []
-        for epoch in range(epochs):
-            strategy._enter(SimpleNamespace(max_epochs=epochs, current_epoch=epoch))  # type: ignore[arg-type]
-            found.append(strategy._now)
-        assert found == pytest.approx(expected)
+    trainer = make_trainer(max_epochs=epochs)
+    found = []
+    for epoch in range(epochs):
+        trainer.fit_loop.epoch_progress.current.completed = epoch
+        assert trainer.current_epoch == epoch
+        strategy._enter(trainer)
+        found.append(strategy._now)
+    assert found == pytest.approx(expected)
 
 
 def test_with_weight_zero_the_search_is_that_of_darts(tmp_path: Path) -> None:
