@@ -19,7 +19,7 @@ from nas_lightning.search import SearchPlan, SearchStrategy
 from nas_lightning.strategies.cdarts import CDARTS
 from nas_lightning.supernet import Mixing, Supernet
 from nas_lightning.supernet.reference import MixedEdge
-from nas_lightning.training.schedules import planned_epochs
+from nas_lightning.training.schedules import planned_epoch, planned_epochs
 
 if TYPE_CHECKING:
     from nas_lightning.supernet.mixing import Active
@@ -163,7 +163,7 @@ class AuxiliarySkip(SearchStrategy):
         self._enter(trainer, pl_module)
 
     def _enter(self, trainer: Trainer, module: Any) -> None:
-        done = trainer.current_epoch / max(1, planned_epochs(trainer) - 1)
+        done = min(1, planned_epoch(trainer) / max(1, planned_epochs(trainer) - 1))
         for part in module.supernet.modules():
             if isinstance(part, WithAuxiliarySkips):
                 part.beta.fill_(self.beta * faded(self.decay, done))

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Literal, final
 import torch
 from torch import Tensor
 
+from nas_lightning.errors import UsageError
 from nas_lightning.ranges import MOST, NOT_NEGATIVE, POSITIVE, at_least, check
 from nas_lightning.search import EDGE_RELAXATION, ArchStep, SearchStrategy
 from nas_lightning.training.schedules import planned_epochs
 
 if TYPE_CHECKING:
     from nas_lightning.architecture import Cell
-    from nas_lightning.search import SearchModule
+    from nas_lightning.search import SearchModule, SearchPlan
 
 Reading = Literal["edge", "element", "column"]
 Rank = Literal["beta", "weight", "relative_weight"]
@@ -198,6 +199,19 @@ class Backtracking(SearchStrategy):
         check(
             self, start=at_least(-MOST), rate=NOT_NEGATIVE, coefficient=NOT_NEGATIVE, clip=POSITIVE
         )
+
+    def verify(self, plan: SearchPlan) -> None:
+        """Check that the edges have parameters.
+
+        Raises:
+            UsageError: The strategy that decides the weights of edges keeps them constant.
+        """
+        if plan[EDGE_RELAXATION].initial(plan.space.cells[0], torch.Generator()) is None:
+            names = " and ".join(type(by).__name__ for by in plan.deciders(EDGE_RELAXATION))
+            raise UsageError(
+                f"conflicting strategies: Backtracking follows β, {names} has none; keep one of "
+                f"them"
+            )
 
     def on_after_arch_step(self, module: SearchModule, step: ArchStep) -> None:
         """Apply the rule to every cell kind and log its effect."""

@@ -24,7 +24,7 @@ from nas_lightning.search import (
 from nas_lightning.search.agreement import agreement, agreement_slope
 from nas_lightning.search.differences import TINY, norm
 from nas_lightning.supernet import Mixing, Supernet
-from nas_lightning.training.schedules import planned_epochs
+from nas_lightning.training.schedules import planned_epoch, planned_epochs
 
 Own = Mapping[str, tuple[Tensor, ...]]
 """Weights of the operations (E, O) of each cell, by cell kind."""
@@ -238,4 +238,4 @@ class LambdaDARTS(SearchStrategy):
 
     def _enter(self, trainer: Trainer) -> None:
         last = planned_epochs(trainer) - 1
-        self._now = self.weight * (trainer.current_epoch / last if last else 1)
+        self._now = self.weight * (min(1, planned_epoch(trainer) / last) if last else 1)

@@ -13,7 +13,7 @@ from nas_lightning.ranges import NOT_NEGATIVE, PROBABILITY, at_least, check
 from nas_lightning.search import SearchPlan, SearchStrategy
 from nas_lightning.supernet import Supernet
 from nas_lightning.supernet.reference import MixedEdge
-from nas_lightning.training.schedules import planned_epochs
+from nas_lightning.training.schedules import planned_epoch, planned_epochs
 
 if TYPE_CHECKING:
     from lightning import LightningModule, Trainer
@@ -84,7 +84,7 @@ class SkipDropout(SearchStrategy):
         return self.rate * math.exp(-self.decay * (epoch - self.frozen))
 
     def _set(self, trainer: Trainer, module: LightningModule) -> None:
-        rate = self.rate_in(trainer.current_epoch, planned_epochs(trainer))
+        rate = self.rate_in(planned_epoch(trainer), planned_epochs(trainer))
         for part in module.modules():
             if isinstance(part, DroppedSkip):
                 part.p = rate

@@ -24,7 +24,7 @@ from nas_lightning.search import (
 from nas_lightning.search.bilevel import frozen
 from nas_lightning.supernet import Mixing
 from nas_lightning.supernet.draws import uniform
-from nas_lightning.training.schedules import planned_epochs
+from nas_lightning.training.schedules import planned_epoch, planned_epochs
 
 Ops = Mapping[str, Tensor]
 """Weights of the operations (E, O) by cell kind."""
@@ -201,5 +201,5 @@ class SmoothDARTS(SearchStrategy):
         self._enter(trainer)
 
     def _enter(self, trainer: Trainer) -> None:
-        done = trainer.current_epoch / planned_epochs(trainer)
+        done = planned_epoch(trainer) / planned_epochs(trainer)
         self._now = self.epsilon_start + (self.epsilon - self.epsilon_start) * done

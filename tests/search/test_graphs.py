@@ -50,6 +50,7 @@ WHY_NOT = {
     "binary_gates_second_order": "reads numbers on the host",
     "sdarts_rs": "SmoothDARTS may change",
     "sdarts_adv": "SmoothDARTS may change",
+    "lambda_darts": "LambdaDARTS may change",
     "two_stage": "TwoStage may change",
     "amended_gaea_two_stage": "reads numbers on the host",
     "amended_gaea_idarts": "reads numbers on the host",

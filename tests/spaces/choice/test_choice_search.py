@@ -37,6 +37,7 @@ from nas_lightning.strategies import (
     ExponentiatedGradient,
     FairDARTS,
     KeepOperations,
+    LambdaDARTS,
     LaterEdges,
     Neumann,
     PartialChannels,
@@ -82,6 +83,7 @@ SEARCHES: dict[str, tuple[SearchStrategy, ...]] = {
     "sets": (KeepOperations(candidates={"kernel": ["k1", "k3"]}), LaterEdges()),
     "sgas": (SGAS(),),
     "smooth": (SmoothDARTS(),),
+    "agreement": (LambdaDARTS(),),
     "selection": (PerturbationSelection(tuning_epochs=0),),
     "budget": (ResourcePenalty("parameters", 300.0),),
 }
