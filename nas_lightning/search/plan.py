@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
@@ -13,11 +12,11 @@ from torch.optim import SGD, Adam, Optimizer
 
 from nas_lightning.architecture import SearchSpace
 from nas_lightning.errors import UsageError
-from nas_lightning.hparams import target
 from nas_lightning.search.bilevel import first_order
 from nas_lightning.search.discretize import strongest_edges
 from nas_lightning.search.own_network import OwnNetwork
 from nas_lightning.search.planner import LossWrapper, Penalty, Planner
+from nas_lightning.search.shown_value import shown_value
 from nas_lightning.search.slots import (
     ARCH_GRADIENT,
     ARCH_OPTIMIZER,
@@ -264,7 +263,7 @@ class SearchPlan:
         lines = []
         for slot in self._values:
             by = self._filled.get(slot, "default")
-            shown = _short(self[slot])
+            shown = shown_value(self[slot])
             wrappers = "".join(f", wrapped by {w!r}" for _, w in self._wrapped.get(slot, []))
             lines.append(f"{slot.name:<24} {shown:<20} {by!s}{wrappers}")
         lines += [f"{'outer loss':<24} {'':<20} wrapped by {by!r}" for _, by in self._losses]
@@ -291,14 +290,3 @@ def darts_weight_optimizer(params: Any) -> Optimizer:
 def darts_arch_optimizer(params: Any) -> Optimizer:
     """Return the Adam of DARTS' search: rate 3e-4, betas (0.5, 0.999), weight decay 1e-3."""
     return Adam(params, lr=3e-4, betas=(0.5, 0.999), weight_decay=1e-3)
-
-
-def _short(value: object) -> str:
-    """Return the text of a number, or the name of a function, a class or an object's class."""
-    if value is None:
-        return "default"
-    if isinstance(value, functools.partial):
-        value = target(value)
-    if isinstance(value, int | str | CellExecution):
-        return str(value)
-    return str(getattr(value, "__name__", type(value).__name__))
