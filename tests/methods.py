@@ -23,6 +23,7 @@ from nas_lightning.strategies import (
     BetaDecay,
     BinaryGates,
     DartsPlus,
+    DrNAS,
     EdgeNormalization,
     ExponentiatedGradient,
     FairDARTS,
@@ -32,6 +33,7 @@ from nas_lightning.strategies import (
     Neumann,
     PartialChannels,
     PerturbationSelection,
+    ProgressiveChannels,
     ResourcePenalty,
     RobustDARTS,
     SingleLevel,
@@ -54,6 +56,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "WarmUp": {"epochs": 1},
     "PartialChannels": {"k": 2},
     "PerturbationSelection": {"tuning_epochs": 0},
+    "ProgressiveChannels": {"first_epochs": 1, "keep": 2, "k": 4, "wide_k": 2, "warmup": 0},
     "TwoStage": {"edge_epochs": 1},
     "SGAS": {"criterion": 2, "first_epoch": 0, "every": 1},
     "Backtracking": {"start": -10, "rate": 0.1, "coefficient": 0.04},
@@ -117,6 +120,12 @@ METHODS: dict[str, tuple[SearchStrategy, ...]] = {
     "sgas": (SGAS(first_epoch=0, every=1),),
     "sgas_second_order": (SGAS(2, first_epoch=0, every=1), Unrolled()),
     "darts_pt": (PerturbationSelection(tuning_epochs=0),),
+    "drnas": (DrNAS(kl=0.1),),
+    "progressive": (
+        ProgressiveChannels(first_epochs=1, keep=2, k=4, wide_k=2, warmup=0),
+        EdgeNormalization(),
+        DrNAS(),
+    ),
     "two_stage": (EdgeNormalization(), TwoStage(1)),
     "weights_first": (WeightsFirst(),),
     "budget": (
@@ -157,6 +166,7 @@ WITHOUT_BETA = {
     *("sgas", "sgas_second_order"),
     "cdarts",
     *("pdarts", "binary_gates", "binary_gates_second_order", "beta_decay", "a2m", "darts_pt"),
+    "drnas",
     *MONITORS,
 }
 

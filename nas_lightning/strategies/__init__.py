@@ -9,6 +9,7 @@ from nas_lightning.strategies.binary_gates import BinaryGates
 from nas_lightning.strategies.cdarts import CDARTS
 from nas_lightning.strategies.cell_execution import CheckpointCells, ReferenceCell
 from nas_lightning.strategies.darts_plus import DartsPlus
+from nas_lightning.strategies.drnas import DrNAS
 from nas_lightning.strategies.edge_normalization import EdgeNormalization
 from nas_lightning.strategies.exponentiated_gradient import (
     ExponentiatedGradient,
@@ -22,6 +23,7 @@ from nas_lightning.strategies.later_edges import LaterEdges
 from nas_lightning.strategies.neumann import Neumann
 from nas_lightning.strategies.partial_channels import PartialChannels
 from nas_lightning.strategies.perturbation_selection import PerturbationSelection
+from nas_lightning.strategies.progressive import ProgressiveChannels
 from nas_lightning.strategies.resource_penalty import ResourcePenalty
 from nas_lightning.strategies.robust import RobustDARTS
 from nas_lightning.strategies.sgas import SGAS
@@ -47,6 +49,7 @@ __all__ = [
     "BinaryGates",
     "CheckpointCells",
     "DartsPlus",
+    "DrNAS",
     "EdgeNormalization",
     "ExponentiatedGradient",
     "ExponentiatedGradientOptimizer",
@@ -57,6 +60,7 @@ __all__ = [
     "Neumann",
     "PartialChannels",
     "PerturbationSelection",
+    "ProgressiveChannels",
     "ReferenceCell",
     "ResourcePenalty",
     "RobustDARTS",

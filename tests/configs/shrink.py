@@ -147,6 +147,8 @@ def small(name: str, folder: Path) -> list[str]:
     given = yaml.safe_load(CONFIGS[name].read_text())
     part = "network" if "retrain" in name else "supernet"
     sizes = sizes_of(given["model"]["init_args"][part])
+    if "ProgressiveChannels" in CONFIGS[name].read_text():
+        sizes = {**sizes, "channels": 12}  # a multiple of all K
     return [
         *full_size(name, folder),
         *(f"--model.{part}.{key}={value}" for key, value in sizes.items()),

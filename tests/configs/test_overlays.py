@@ -22,6 +22,7 @@ METHODS = {
     "fairdarts": ["FairDARTS"],
     "darts_pt": ["PerturbationSelection"],
     "darts_pt_blank": ["PerturbationSelection"],
+    "drnas": ["DrNAS"],
     "gaea": ["ExponentiatedGradient"],
     "gaea_single_level": ["ExponentiatedGradient"],
     "gdas": ["GDAS"],

@@ -46,6 +46,8 @@ WHY_NOT = {
     "gdas_second_order": "reads numbers on the host",
     "gdas_amended": "reads numbers on the host",
     "a2m": "reads numbers on the host",
+    "drnas": "drawn on the host",
+    "progressive": "drawn on the host",
     "binary_gates": "reads numbers on the host",
     "binary_gates_second_order": "reads numbers on the host",
     "sdarts_rs": "SmoothDARTS may change",
