@@ -159,11 +159,11 @@ def test_averages_come_back_too(order: int, make_trainer: Any, tmp_path: Path) -
     trainer = fit(make_trainer, tmp_path, module, begins, *callbacks, epochs=4)
     # training continues with the plain weights
     assert torch.equal(begins.seen[3, 2][0], begins.seen[3, 0][0])
-    # the mean is of epoch 2 and of the two batches after the roll-back
-    kept = [*module.plain[2 * BATCHES : 3 * BATCHES], *module.plain[-2:]]
+    # the mean is of epoch 2 but its first step, and of the two batches after the roll-back
+    kept = [*module.plain[2 * BATCHES + 1 : 3 * BATCHES], *module.plain[-2:]]
     trainer.test(module, val_data(), verbose=False)
     torch.testing.assert_close(module.evaluated[-1], torch.stack(kept).mean(dim=0))
-    assert averages.averaged == len(kept)
+    assert averages.averaged == len(kept) + 1
     assert averages.history == [1.0, 2.0, 0.5, 3.0]
 
 

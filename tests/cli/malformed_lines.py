@@ -75,8 +75,9 @@ def studies(plan: Any, search: Any, retrain: Any, retrained: str) -> Iterator[Ca
         yield Case(line, {"s/study.json": dump(changed(plan, key, value))})
     for key, value in (("format", "x"), ("version", 2), ("version", None)):
         yield Case(line, {"s/study.json": dump(changed(plan, key, value))}, 2)
+    optional = {"costs", "cpu_seconds"}  # earlier releases did not write them
     for key in search:
-        for value in (..., "x", []):
+        for value in ("x", [], *(() if key in optional else (...,))):
             yield Case(line, {f"{found}/result.json": dump(changed(search, key, value))})
     yield Case(line, {f"{found}/result.json": dump(changed(search, "scores", {"x": 0.5}))})
     for key in retrain:

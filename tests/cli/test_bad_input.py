@@ -90,7 +90,7 @@ YAML = [
     ("{model: {init_args: {strategies: [{class_path: PartialChanels}]}}}",
      ["model.strategies", "'PartialChanels'", "'PartialChannels'"]),
     ("{model: {init_args: {strategies: [{class_path: Synthetic}]}}}",
-     ["model.strategies", "'Synthetic'", "Backtracking, BinaryGates, CheckpointCells"]),
+     ["model.strategies", "'Synthetic'", "no class", "--help lists all"]),
     ("{model: {init_args: {strategies: [{class: WarmUp}]}}}",
      ["model.strategies[0].class", "class_path"]),
     ("{model: {init_args: {strategies: {class_path: WarmUp}}}}", ["model.strategies", "a list"]),

@@ -17,7 +17,16 @@ from nas_lightning.operators import tikhonov
 from nas_lightning.runs.command import run
 from nas_lightning.search import BilevelProblem, SearchModule, SearchStrategy
 from nas_lightning.spaces import ReconstructionSupernet
-from nas_lightning.strategies import PartialChannels, ResourcePenalty
+from nas_lightning.strategies import (
+    CDARTS,
+    AuxiliarySkip,
+    LambdaDARTS,
+    PartialChannels,
+    PerturbationSelection,
+    ProgressiveChannels,
+    ResourcePenalty,
+    SkipDropout,
+)
 from nas_lightning.strategies.amended import amended_gradient
 from nas_lightning.strategies.unrolled import unrolled_gradient
 from nas_lightning.tasks import Reconstruction
@@ -25,11 +34,21 @@ from tests.conftest import TrainerFactory
 from tests.methods import METHODS_AND_MONITORS
 from tests.search.hypergradient import relative_error
 
+ELSEWHERE = (
+    CDARTS,
+    AuxiliarySkip,
+    LambdaDARTS,
+    PartialChannels,
+    PerturbationSelection,
+    ProgressiveChannels,
+    ResourcePenalty,
+    SkipDropout,
+)
 FITTING = {
     name: strategies
     for name, strategies in METHODS_AND_MONITORS.items()
-    # the budget of these methods is for a network of another space
-    if not any(isinstance(strategy, PartialChannels | ResourcePenalty) for strategy in strategies)
+    # others are for a network of another space, for several cells, or take epochs of their own
+    if not any(isinstance(strategy, ELSEWHERE) for strategy in strategies)
 }
 
 
