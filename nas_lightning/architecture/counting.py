@@ -94,6 +94,6 @@ def cell_parts(network: nn.Module, genotype: Genotype) -> Iterator[Part]:
 
 def _places(space: SearchSpace, cell: Cell) -> Iterator[list[tuple[int, int]]]:
     """Yield the edge and the operation of every candidate that a node may keep, by node."""
-    columns = [op for op, name in enumerate(cell.primitives) if name not in space.excluded]
+    columns = space.candidates(cell)
     for node in cell.nodes:
         yield [(row, op) for row in cell.incoming(node) for op in columns]

@@ -120,7 +120,7 @@ def candidates(genotype: Genotype) -> dict[str, Tensor]:
 def _range(space: SearchSpace, kind: str, costs: Tensor) -> tuple[float, float]:
     """Return the smallest and the largest cost of the cells of a kind."""
     cell = space.cell(kind)
-    columns = [m for m, name in enumerate(cell.primitives) if name not in space.excluded]
+    columns = space.candidates(cell)
     low = high = 0.0
     for node in cell.nodes:
         rows = costs[cell.incoming(node)][:, columns]

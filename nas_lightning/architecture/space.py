@@ -161,6 +161,10 @@ class SearchSpace:
         """True if every node has one candidate edge, so that only operations are searched."""
         return all(fan_in == 1 for cell in self.cells for fan_in in cell.fan_in)
 
+    def candidates(self, cell: Cell) -> list[int]:
+        """Return the indices of a cell's operations that a genotype may contain."""
+        return [m for m, name in enumerate(cell.primitives) if name not in self.excluded]
+
     def title(self, kind: str) -> str:
         """Return the title of a drawn cell, such as `Layer 03 reduce cell`."""
         words = kind.replace("_", " ").capitalize()

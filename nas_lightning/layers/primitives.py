@@ -176,7 +176,7 @@ Builder = Callable[[int, int, NormRule], nn.Module]
 
 PRIMITIVES: dict[str, Builder] = {
     "none": lambda channels, stride, norm: Zero(stride),  # noqa: ARG005 (one signature for all)
-    "noise": lambda channels, stride, norm: Noise(stride),  # noqa: ARG005
+    "noise": lambda channels, stride, norm: Noise(stride),  # noqa: ARG005 (as above)
     "max_pool_3x3": _max_pool,
     "avg_pool_3x3": _avg_pool,
     "skip_connect": _skip,

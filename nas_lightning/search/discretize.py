@@ -50,7 +50,7 @@ def derive(
 
 
 def _strongest(cell: Cell, ops: Tensor, edges: Tensor, space: SearchSpace) -> CellGenotype:
-    columns = [m for m, name in enumerate(cell.primitives) if name not in space.excluded]
+    columns = space.candidates(cell)
     scores = (ops * edges[:, None]).detach().double().cpu()[:, columns]  # (E, O')
     strength, best = scores.max(dim=1).values.tolist(), ops.detach()[:, columns].argmax(dim=1)
     nodes = []

@@ -1,4 +1,4 @@
-"""What the plan of a search knows of its strategies."""
+"""The part of a strategy that the plan of a search uses."""
 
 from __future__ import annotations
 
@@ -26,6 +26,22 @@ class Planner(Protocol):
     @property
     def steps_alpha_and_beta(self) -> bool:
         """True if α and β must be stepped together."""
+
+    @property
+    def ends_early(self) -> bool:
+        """True if the strategy may end the search before its last epoch."""
+
+    @property
+    def removes_edges(self) -> bool:
+        """True if the strategy chooses edges during the search and removes the others."""
+
+    @property
+    def holds_alpha(self) -> str:
+        """Why α must not be moved within a step; empty if it may be."""
+
+    @property
+    def differentiates_alpha_twice(self) -> bool:
+        """True if the strategy needs more than one derivative of the outer loss by α."""
 
     def configure(self, plan: Any) -> None:
         """Fill or wrap slots of the plan."""

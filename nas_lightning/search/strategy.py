@@ -56,6 +56,18 @@ class SearchStrategy(Callback):
     steps_alpha_and_beta: ClassVar[bool] = False
     """True if α and β must be stepped together."""
 
+    ends_early: ClassVar[bool] = False
+    """True if the strategy may end the search before its last epoch."""
+
+    removes_edges: ClassVar[bool] = False
+    """True if the strategy chooses edges during the search and removes the others."""
+
+    holds_alpha: ClassVar[str] = ""
+    """Why α must not be moved within a step, such as `keeps α on a simplex`; empty if it may be."""
+
+    differentiates_alpha_twice: ClassVar[bool] = False
+    """True if the strategy needs more than one derivative of the outer loss by α."""
+
     replayable: ClassVar[bool] = False
     """True if the steps may be captured as CUDA graphs. Everything that losses and gradients are
     computed from is then constant or changed in place, and Python decides nothing from step to

@@ -17,15 +17,6 @@ from nas_lightning.search import (
     SearchStrategy,
 )
 from nas_lightning.search.differences import moved
-from nas_lightning.strategies.binary_gates import BinaryGates
-from nas_lightning.strategies.exponentiated_gradient import ExponentiatedGradient
-from nas_lightning.strategies.robust import RobustDARTS
-
-CONFLICTS: tuple[tuple[type[SearchStrategy], str], ...] = (
-    (ExponentiatedGradient, "keeps α on a simplex"),
-    (BinaryGates, "draws its pairs by α"),
-)
-"""Strategies whose losses are not those of one function at the α that the method visits."""
 
 
 def flat_gradient(
@@ -72,6 +63,8 @@ class A2M(SearchStrategy):
         UsageError: `rho` is negative or `epsilon` is not positive.
     """
 
+    differentiates_alpha_twice = True
+
     def __init__(self, rho: float = 0.01, epsilon: float = 0.01) -> None:
         self.rho = rho
         self.epsilon = epsilon
@@ -85,19 +78,18 @@ class A2M(SearchStrategy):
                 gradient before this one.
         """
         for other in plan.strategies:
-            name = type(other).__name__
-            for kind, reason in CONFLICTS:
-                if isinstance(other, kind):
-                    raise UsageError(
-                        f"conflicting strategies: A2M moves α within a step, {name} {reason}; keep "
-                        f"one of them"
-                    )
-        earlier = plan.strategies[: plan.strategies.index(self)]
-        if any(isinstance(other, RobustDARTS) for other in earlier):
-            raise UsageError(
-                "conflicting strategies: RobustDARTS would watch another α than that of A2M: list "
-                "A2M before RobustDARTS"
-            )
+            if other.holds_alpha:
+                raise UsageError(
+                    f"conflicting strategies: A2M moves α within a step, {type(other).__name__} "
+                    f"{other.holds_alpha}; keep one of them"
+                )
+        for other in plan.strategies[: plan.strategies.index(self)]:
+            if other.differentiates_alpha_twice:
+                name = type(other).__name__
+                raise UsageError(
+                    f"conflicting strategies: {name} would watch another α than that of A2M: list "
+                    f"A2M before {name}"
+                )
         if self.rho:
             plan.wrap(ARCH_GRADIENT, self.flat, by=self)
 

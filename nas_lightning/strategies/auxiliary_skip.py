@@ -15,8 +15,7 @@ from nas_lightning.errors import UsageError
 from nas_lightning.layers.drop_path import with_drop_path
 from nas_lightning.layers.own import build_primitive
 from nas_lightning.ranges import NOT_NEGATIVE, check
-from nas_lightning.search import SearchPlan, SearchStrategy
-from nas_lightning.strategies.cdarts import CDARTS
+from nas_lightning.search import ARCH_STEP, SearchPlan, SearchStrategy
 from nas_lightning.supernet import Mixing, Supernet
 from nas_lightning.supernet.reference import MixedEdge
 from nas_lightning.training.schedules import planned_epoch, planned_epochs
@@ -141,18 +140,21 @@ class AuxiliarySkip(SearchStrategy):
         check(self, beta=NOT_NEGATIVE)
 
     def configure(self, plan: SearchPlan) -> None:
-        """Let the supernet have the identities when it has been built.
-
-        Raises:
-            UsageError: Another strategy reads the cells of an ordinary supernet.
-        """
-        if any(isinstance(other, CDARTS) for other in plan.strategies):
-            raise UsageError(
-                "conflicting strategies: AuxiliarySkip alters the supernet, CDARTS reads the cells "
-                "of an ordinary one; keep one of them"
-            )
+        """Let the supernet have the identities when it has been built."""
         if self.beta:
             plan.alter_supernet(WithAuxiliarySkips, by=self)
+
+    def verify(self, plan: SearchPlan) -> None:
+        """Check that no strategy computes the cells of the supernet itself.
+
+        Raises:
+            UsageError: A strategy has an architecture step of its own.
+        """
+        for other in plan.deciders(ARCH_STEP):
+            raise UsageError(
+                f"conflicting strategies: AuxiliarySkip alters the supernet, "
+                f"{type(other).__name__} reads the cells of an ordinary one; keep one of them"
+            )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Set β, since a run resumed within an epoch skips the start of that epoch."""

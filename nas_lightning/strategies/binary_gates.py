@@ -138,6 +138,7 @@ class BinaryGates(SearchStrategy):
     """
 
     leaves_parameters_unused = True
+    holds_alpha = "draws its pairs by α"
 
     def __init__(self, every: int = 1) -> None:
         self.every = every

@@ -1,12 +1,12 @@
-"""What is left to decide in a supernet, and the mixing weights by which it is decided."""
+"""The undecided edges and nodes of a supernet, and its mixing weights without one candidate."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import combinations
 
+from scipy import stats
 from torch import Tensor
 
 from nas_lightning.architecture import Cell, SearchSpace
@@ -35,8 +35,7 @@ def candidates(space: SearchSpace, cell: Cell, row: Tensor) -> list[int]:
         cell: The cell.
         row: True for operations that run (O,).
     """
-    names = enumerate(cell.primitives)
-    return [m for m, name in names if row[m] and name not in space.excluded]
+    return [m for m in space.candidates(cell) if row[m]]
 
 
 def undecided(space: SearchSpace, cells: Sequence[Cell], kept: Kept) -> list[Place]:
@@ -115,11 +114,5 @@ def without_edge(mixing: Mixing, cell: Cell, edge: int) -> Mixing:
 
 def agreement(first: Sequence[float], second: Sequence[float]) -> float | None:
     """Return the rank correlation τ_b of Kendall; `None` if all values of one are equal."""
-    pairs = list(combinations(range(len(first)), 2))
-    signs = [(_sign(first[i] - first[j]), _sign(second[i] - second[j])) for i, j in pairs]
-    scale = math.sqrt(sum(a * a for a, _ in signs) * sum(b * b for _, b in signs))
-    return sum(a * b for a, b in signs) / scale if scale else None
-
-
-def _sign(value: float) -> int:
-    return (value > 0) - (value < 0)
+    found = float(stats.kendalltau(first, second).statistic)
+    return None if math.isnan(found) else found

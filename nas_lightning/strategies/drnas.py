@@ -17,8 +17,6 @@ from nas_lightning.search import (
     SearchStrategy,
     no_sampling,
 )
-from nas_lightning.strategies.a2m import A2M
-from nas_lightning.strategies.robust import RobustDARTS
 from nas_lightning.supernet import ArchitectureParameters, OpRelaxation, Sample, SoftmaxOps, Step
 from nas_lightning.supernet.draws import dirichlet
 
@@ -27,8 +25,6 @@ if TYPE_CHECKING:
 
 SMALLEST = 1e-6
 """Lower bound of concentrations: PyTorch draws only from positive ones."""
-CONFLICTS: tuple[type[SearchStrategy], ...] = (A2M, RobustDARTS)
-"""Strategies that differentiate twice by α, or compare gradients at several α."""
 
 
 def concentration(alpha: Tensor) -> Tensor:
@@ -114,7 +110,7 @@ class DrNAS(SearchStrategy):
             UsageError: Another strategy needs a draw to be a smooth function of α.
         """
         for other in plan.strategies:
-            if isinstance(other, CONFLICTS):
+            if other.differentiates_alpha_twice:
                 raise UsageError(
                     f"conflicting strategies: DrNAS draws weights that can be differentiated by α "
                     f"only once, {type(other).__name__} needs more; keep one of them"

@@ -69,7 +69,7 @@ class EdgeDecisions(list[Decision]):
     def _node(
         self, space: SearchSpace, cell: Cell, node: int, rows: list[list[float]]
     ) -> tuple[NodeInput, ...]:
-        columns, decided = contained(space, cell), self.operations(cell)
+        columns, decided = space.candidates(cell), self.operations(cell)
 
         def rank(edge: int) -> tuple[bool, float]:
             excluded = (weight for m, weight in enumerate(rows[edge]) if m not in columns)
@@ -82,8 +82,3 @@ class EdgeDecisions(list[Decision]):
             best = decided.get(edge, max(columns, key=rows[edge].__getitem__))
             inputs.append(NodeInput(cell.primitives[best], cell.edges[edge].source))
         return tuple(inputs)
-
-
-def contained(space: SearchSpace, cell: Cell) -> list[int]:
-    """Return the operations of a cell that a genotype may contain."""
-    return [m for m, name in enumerate(cell.primitives) if name not in space.excluded]

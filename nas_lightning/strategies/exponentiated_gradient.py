@@ -90,6 +90,7 @@ class ExponentiatedGradient(SearchStrategy):
     """
 
     replayable = True
+    holds_alpha = "keeps α on a simplex"
 
     def __init__(
         self, lr: float = 0.1, edges: bool = False, edge_lr: float = 0.1, entropy: float = 0.0

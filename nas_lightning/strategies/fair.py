@@ -111,7 +111,7 @@ class FairDARTS(SearchStrategy):
         ops: list[list[float]],
         edges: list[float],
     ) -> tuple[NodeInput, ...]:
-        columns = [m for m, name in enumerate(cell.primitives) if name not in space.excluded]
+        columns = space.candidates(cell)
 
         def strength(place: tuple[int, int]) -> float:
             return ops[place[0]][place[1]] * edges[place[0]]

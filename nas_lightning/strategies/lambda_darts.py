@@ -32,7 +32,7 @@ Own = Mapping[str, tuple[Tensor, ...]]
 
 @dataclass(frozen=True)
 class WeightStep:
-    """What the finite difference of a weight step needs.
+    """The inputs of the finite difference in a weight step.
 
     Attributes:
         mixing: The mixing weights of the step.

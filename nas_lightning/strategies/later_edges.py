@@ -37,7 +37,7 @@ def _derived(cell: Cell, mixing: Mixing, space: SearchSpace) -> CellGenotype:
     ops = mixing.ops[cell.kind].detach().double()
     scores = (ops * mixing.edges[cell.kind].detach().double()[:, None]).tolist()  # (E, O)
     rows = ops.tolist()
-    allowed = [m for m, name in enumerate(cell.primitives) if name not in space.excluded]
+    allowed = space.candidates(cell)
     strength = [max(row[m] for m in allowed) for row in scores]
     nodes = []
     for node in cell.nodes:

@@ -12,14 +12,11 @@ from nas_lightning.architecture import Cell, Genotype
 from nas_lightning.errors import UsageError
 from nas_lightning.randomness import mix_seed
 from nas_lightning.ranges import POSITIVE, at_least, check
-from nas_lightning.search import DISCRETIZER, SearchModule, SearchPlan, SearchStrategy
+from nas_lightning.search import ARCH_STEP, DISCRETIZER, SearchModule, SearchPlan, SearchStrategy
 from nas_lightning.search.discretize import strongest_edges
 from nas_lightning.search.measure import check_metric, check_validation
-from nas_lightning.strategies.cdarts import CDARTS
 from nas_lightning.strategies.decisions import agreement, count_passes, count_rounds, groups
 from nas_lightning.strategies.selector import Criterion, Selector, in_words
-from nas_lightning.strategies.stopping import EarlyStop
-from nas_lightning.strategies.two_stage import TwoStage
 from nas_lightning.training.schedules import planned_epochs
 
 
@@ -99,17 +96,7 @@ class PerturbationSelection(SearchStrategy):
     # -- the plan ------------------------------------------------------------------------------
 
     def configure(self, plan: SearchPlan) -> None:
-        """Fill the discretizer, and let operations be removed.
-
-        Raises:
-            UsageError: Another strategy ends the search early, chooses edges, or has its own steps.
-        """
-        for other in plan.strategies:
-            if (does := _conflict(other)) is not None:
-                raise UsageError(
-                    f"conflicting strategies: PerturbationSelection selects in the last epochs of "
-                    f"the search, {type(other).__name__} {does}; keep one of them"
-                )
+        """Fill the discretizer, and let operations be removed."""
         plan.fill(DISCRETIZER, strongest_edges, by=self)
         plan.keep_operations(None, by=self)
 
@@ -117,8 +104,19 @@ class PerturbationSelection(SearchStrategy):
         """Take the last epochs of the run, as many as the operations that run need.
 
         Raises:
-            UsageError: Another strategy takes them, or there is nothing to decide.
+            UsageError: Another strategy takes them, ends the search early, removes edges or has its
+                own architecture step, or there is nothing to decide.
         """
+        reasons = [
+            *((other, "ends it early") for other in plan.strategies if other.ends_early),
+            *((other, "chooses edges itself") for other in plan.strategies if other.removes_edges),
+            *((by, "trains with a network of its own") for by in plan.deciders(ARCH_STEP)),
+        ]
+        for other, does in reasons:
+            raise UsageError(
+                f"conflicting strategies: PerturbationSelection selects in the last epochs of the "
+                f"search, {type(other).__name__} {does}; keep one of them"
+            )
         kept = {
             cell.kind: (plan.kept or {}).get(
                 cell.kind,
@@ -234,14 +232,3 @@ class PerturbationSelection(SearchStrategy):
         """Restore a result of `state_dict`."""
         self._begun, self._taken = state_dict["begun"], state_dict["taken"]
         self._decisions = list(state_dict["decisions"])
-
-
-def _conflict(other: object) -> str | None:
-    """Return what a strategy does that leaves no room for a selection."""
-    if isinstance(other, EarlyStop):
-        return "ends it early"
-    if isinstance(other, TwoStage):
-        return "chooses edges itself"
-    if isinstance(other, CDARTS):
-        return "trains with a network of its own"
-    return None

@@ -74,6 +74,7 @@ class RobustDARTS(EarlyStop):
     """
 
     logs = ("robust/",)
+    differentiates_alpha_twice = True
 
     def __init__(
         self,

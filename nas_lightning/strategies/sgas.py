@@ -21,7 +21,8 @@ from nas_lightning.search import (
     SearchStrategy,
     Slot,
 )
-from nas_lightning.strategies.edge_decisions import Decision, EdgeDecisions, contained
+from nas_lightning.strategies.decisions import candidates, groups
+from nas_lightning.strategies.edge_decisions import Decision, EdgeDecisions
 from nas_lightning.strategies.edge_scores import edge_scores, normalised, stability
 from nas_lightning.supernet import SoftmaxOps
 
@@ -159,7 +160,7 @@ class SGAS(SearchStrategy):
         """Compute the scores of a cell's edges, except of those that no longer learn."""
         assert module.arch.survivors is not None
         kept = module.arch.survivors.kept(cell.kind)
-        found = edge_scores(module.arch.alpha[cell.kind], kept, contained(module.space, cell))
+        found = edge_scores(module.arch.alpha[cell.kind], kept, module.space.candidates(cell))
         scores = {"importance": found.importance, "certainty": found.certainty}
         shares, earlier = found.shares, self._earlier.setdefault(cell.kind, [])
         if before := self._scores.get(cell.kind):
@@ -197,7 +198,7 @@ class SGAS(SearchStrategy):
         cell, edge = max(places, key=lambda at: float(self._scores[at[0].kind]["score"][at[1]]))
         kept = survivors.kept(cell.kind).cpu().clone()
         weights = module.arch.alpha[cell.kind].detach()[edge].tolist()
-        columns = [m for m in contained(space, cell) if kept[edge, m]]
+        columns = candidates(space, cell, kept[edge])
         operation = max(columns, key=weights.__getitem__)
         self._decisions.append(Decision(epoch, cell.kind, edge, operation))
         kept[edge] = torch.arange(kept.shape[1]) == operation
@@ -249,8 +250,3 @@ class SGAS(SearchStrategy):
         self._decisions = EdgeDecisions(Decision(*found) for found in state_dict["decisions"])
         self._scores = {kind: dict(scores) for kind, scores in state_dict["scores"].items()}
         self._earlier = {kind: list(shares) for kind, shares in state_dict["earlier"].items()}
-
-
-def groups(space: SearchSpace) -> list[list[Cell]]:
-    """Return the cells whose edges are compared: each kind by itself, choices all together."""
-    return [list(space.cells)] if space.of_choices else [[cell] for cell in space.cells]

@@ -19,6 +19,8 @@ class EarlyStop(SearchStrategy, ABC):
         stopped: True if the search is over.
     """
 
+    ends_early = True
+
     def __init__(self) -> None:
         self.stopped = False
 

@@ -112,6 +112,7 @@ class TwoStage(SearchStrategy):
 
     requires = (EDGE_RELAXATION,)
     leaves_parameters_unused = True
+    removes_edges = True
 
     def __init__(self, edge_epochs: int = 25) -> None:
         self.edge_epochs = edge_epochs

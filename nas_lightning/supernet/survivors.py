@@ -1,4 +1,4 @@
-"""Survivors: the operations of a search that still run, after others were removed for good."""
+"""Survivors: the operations that run, while the others of the search space do not."""
 
 from __future__ import annotations
 
@@ -56,7 +56,12 @@ class Survivors(nn.Module):
     def keep(self, kind: str, mask: Tensor) -> None:
         """Remove the operations of a cell kind that a mask (E, O) does not keep."""
         kept = self.kept(kind)
-        kept &= mask.to(kept.device)
+        self.choose({kind: kept & mask.to(kept.device)})
+
+    def choose(self, masks: Mapping[str, Tensor]) -> None:
+        """Let exactly the operations of masks (E, O) run, by cell kind."""
+        for kind, mask in masks.items():
+            self.kept(kind).copy_(mask)
         self._read()
 
     def _read(self, *_: object) -> None:

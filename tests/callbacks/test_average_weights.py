@@ -105,7 +105,7 @@ def steps_of_asgd(
             optimizer = ASGD(parameters, lr=rate, t0=0, lambd=0.0, weight_decay=decay)
         optimizer.param_groups[0]["lr"] = rate
         optimizer.zero_grad()
-        module.training_step(None, step % batches).backward()  # type: ignore[no-untyped-call]
+        module.training_step(None, step % batches).backward()  # type: ignore[no-untyped-call] # of torch
         optimizer.step()
         after.append(module.weights())
     mean = [optimizer.state[p]["ax"].flatten() for p in module.parameters()]

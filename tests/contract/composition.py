@@ -39,7 +39,7 @@ PAIRS = list(itertools.combinations(NAMES, 2))
 
 @dataclass(frozen=True)
 class Composition:
-    """What comes of a pair of strategies.
+    """The result of building a search with a pair of strategies.
 
     Attributes:
         order: Names of the strategies of a search with both, in their order, with what they need;

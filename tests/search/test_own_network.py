@@ -99,7 +99,7 @@ def test_the_module_holds_the_network_and_its_optimizer(make_search: SearchFacto
     network = module.networks["beside"]
     assert network.stem is module.supernet.stem
     assert "networks.beside.head.weight" in module.state_dict()
-    assert module.double().networks["beside"].head.weight.dtype == torch.float64  # type: ignore[union-attr]
+    assert module.double().networks["beside"].head.weight.dtype == torch.float64  # type: ignore[union-attr] # mypy takes attributes of modules for tensors
     optimizers = module.build_optimizers()
     assert list(optimizers) == ["weight_optimizer", "arch_optimizer", "networks.beside"]
     (group,) = optimizers["networks.beside"].param_groups
@@ -118,7 +118,7 @@ def test_the_optimizer_of_the_weights_can_step_parts_too(make_search: SearchFact
     module = make_search([Trained(adam=True)])
     (group,) = module.build_optimizers()["weight_optimizer"].param_groups
     head = module.networks["beside"].head
-    assert {*module.supernet.parameters(), *head.parameters()} == set(group["params"])  # type: ignore[union-attr]
+    assert {*module.supernet.parameters(), *head.parameters()} == set(group["params"])  # type: ignore[union-attr] # mypy takes attributes of modules for tensors
 
 
 def test_it_is_trained_saved_and_restored_exactly(

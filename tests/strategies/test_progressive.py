@@ -1,4 +1,4 @@
-"""Two stages: what the first leaves behind, what the second starts from, and exact resume."""
+"""The two stages: removed operations, the first weights of the second stage, and exact resume."""
 
 import pickle
 from pathlib import Path

@@ -17,8 +17,7 @@ from nas_lightning.layers.stems import feature_sizes, global_average
 from nas_lightning.search import one_hot
 from nas_lightning.spaces.darts.space import cell_kinds, reductions
 from nas_lightning.spaces.darts.supernet import CellSupernet
-from nas_lightning.supernet import Mixing, Supernet
-from nas_lightning.supernet.mixing import Active
+from nas_lightning.supernet import Mixing, Supernet, Survivors
 
 NAME = "cdarts"
 """Name of the evaluation network in `SearchModule.networks`."""
@@ -140,32 +139,23 @@ class EvaluationNetwork(nn.Module):
         self.shares = nn.Parameter(SHARE * start * torch.ones(len(self.heads) + 1), learn_shares)
         self.space = space
         self.register_buffer("cycle", torch.tensor(-1))
-        for cell in space.cells:
-            chosen = torch.zeros(len(cell.edges), len(cell.primitives), dtype=torch.bool)
-            self.register_buffer(_name(cell.kind), chosen)
-        # a copy on the host, which is read without waiting for the device
-        self._active: dict[str, Active] = {}
-        self.register_load_state_dict_post_hook(EvaluationNetwork._read)  # type: ignore[no-untyped-call] # of torch
+        self.chosen = Survivors(space, {})
         self.begin(-1, random_genotype(space, seed=0))  # until the first cycle
 
     def begin(self, cycle: int, genotype: Genotype) -> None:
         """Begin a cycle with the cells of a genotype."""
         self.cycle.fill_(cycle)
-        for kind, weights in one_hot(self.space, genotype, torch.device("cpu")).ops.items():
-            self.get_buffer(_name(kind)).copy_(weights > 0)
-            self._active[kind] = _running(weights)
-
-    def _read(self, *_: object) -> None:
-        """Read the operations that run from the buffers."""
-        for kind in self.space.kinds:
-            self._active[kind] = _running(self.get_buffer(_name(kind)))
+        ops = one_hot(self.space, genotype, torch.device("cpu")).ops
+        self.chosen.choose({kind: weights > 0 for kind, weights in ops.items()})
 
     def mixing(self) -> Mixing:
         """Return the one-hot mixing weights of the present cells."""
-        chosen = {cell.kind: self.get_buffer(_name(cell.kind)) for cell in self.space.cells}
+        chosen = {kind: self.chosen.kept(kind) for kind in self.space.kinds}
+        running = {kind: self.chosen.running(kind) for kind in self.space.kinds}
         ops = {kind: mask.to(self.shares.dtype) for kind, mask in chosen.items()}
         edges = {kind: mask.any(dim=1).to(self.shares.dtype) for kind, mask in chosen.items()}
-        return Mixing(ops, edges, self._active)
+        active = {kind: rows for kind, rows in running.items() if rows is not None}
+        return Mixing(ops, edges, active)
 
     def logits(self, stack: CellSupernet, states: Sequence[Tensor], mixing: Mixing) -> list[Tensor]:
         """Return the logits (B, classes) of the heads and of the classifier of a network.
@@ -204,15 +194,6 @@ class EvaluationNetwork(nn.Module):
     def also_in_weights(self) -> list[nn.Parameter]:
         """Return the parameters that the optimizer of the supernet's weights steps too."""
         return [p for p in (*self.heads.parameters(), self.shares) if p.requires_grad]
-
-
-def _running(chosen: Tensor) -> Active:
-    """Return the operations of each edge that a mask (E, O) chooses."""
-    return tuple(tuple(m for m, runs in enumerate(row) if runs) for row in chosen.tolist())
-
-
-def _name(kind: str) -> str:
-    return f"chosen_{kind}"
 
 
 def _has_normal_and_reduction_cells(supernet: Supernet, space: SearchSpace) -> bool:
