@@ -113,7 +113,7 @@ class LambdaDARTS(SearchStrategy):
     `agreement_gradient`, and is added before clipping. The architecture step is that of DARTS. In
     epoch t of T, counted from 0, λ is weight · t / (T - 1).
 
-    Wraps: mixing of the weight step. Cost: two forward and backward passes more in each weight
+    Wraps: mixing in weight steps. Cost: two forward and backward passes more in each weight
     step, in full precision at any precision of the trainer; none in the first epoch, where λ is 0.
 
     Logs, as the mean over an epoch, Λ of the inner loss (`lambda_darts/agreement`). That of the

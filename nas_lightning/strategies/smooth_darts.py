@@ -122,7 +122,7 @@ class SmoothDARTS(SearchStrategy):
     epsilon_start + (epsilon - epsilon_start) · t / T. Edge weights are not perturbed, and the
     architecture step is that of DARTS.
 
-    Fills: mixing of the weight step, operation sampling (with none). Cost: none for `random`;
+    Fills: mixing in weight steps, operation sampling (with none). Cost: none for `random`;
     `steps` + 2 passes of the supernet in each weight step, of which `steps` backward too, for
     `adversarial`.
 
