@@ -19,7 +19,7 @@ import nas_lightning.spaces.recurrent  # noqa: F401 (see above)
 from nas_lightning.architecture import Genotype, SearchSpace
 from nas_lightning.errors import GenotypeError, NASError, UsageError
 from nas_lightning.spaces.registry import families
-from nas_lightning.text import SHOWN, few, path_problem, shown
+from nas_lightning.text import SHOWN, path_problem, shown
 from nas_lightning.text_files import read_text
 
 FILE = "genotype.json"
@@ -112,5 +112,5 @@ def _unknown(text: str, published: Mapping[str, Genotype]) -> UsageError:
     hint = f"; did you mean {upper[close[0]]}?" if close else ""
     return UsageError(
         f"no genotype {shown(text)}: it is neither a file nor a published name "
-        f"({few(list(published))}){hint}"
+        f"({', '.join(published)}){hint}"
     )
