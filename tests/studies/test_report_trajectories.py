@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,10 +14,15 @@ from nas_lightning.architecture import random_genotype
 from nas_lightning.spaces import get_space
 from nas_lightning.studies.plan import write_study
 from nas_lightning.studies.report import write_report
-from nas_lightning.studies.report.trajectories import mean_curve, operation_weights
+from nas_lightning.studies.report.trajectories import (
+    LAMBDA,
+    final_lambda,
+    mean_curve,
+    operation_weights,
+)
 from nas_lightning.studies.results import Run, read_results
 from tests.studies.made_up import plan, write_finals, write_search
-from tests.studies.reports import words
+from tests.studies.reports import Page, load, words
 
 
 def row(alpha: list[float], epoch: int) -> dict[str, float]:
@@ -85,3 +92,56 @@ def test_cells_that_are_all_searched_apart(tmp_path: Path) -> None:
     entropy = mean_curve(run, [f"search/entropy_{kind}" for kind in space.kinds])
     assert entropy is not None
     assert list(entropy.values) == [3.5, 3.5, 3.5]
+
+
+def test_lambda_of_the_last_epoch_that_measured_it(tmp_path: Path) -> None:
+    """A selection at the end takes no architecture steps; an earlier release measured nothing."""
+    study = plan(("new", "mixed", "old"), 2)
+    write_study(tmp_path, study)
+    logged: dict[tuple[str, int], list[float | None]] = {
+        ("new", 0): [0.1, 0.25, None],
+        ("new", 1): [0.0, 0.5, 0.75],
+        ("mixed", 0): [-0.5],
+        ("mixed", 1): [0.5, math.nan],
+    }
+    for method in ("new", "mixed", "old"):
+        for seed in range(2):
+            values = logged.get((method, seed), [None])
+            rows = [
+                {"epoch": float(i), "step": float(i), **({} if v is None else {LAMBDA: v})}
+                for i, v in enumerate(values)
+            ]
+            genotype = random_genotype(get_space("darts"), seed)
+            write_search(tmp_path, method, seed, genotype, history=rows)
+    write_report(tmp_path)
+    report = load(tmp_path)
+    found = {(run["method"], run["seed"]): run["lambda"] for run in report["results"]}
+    wanted = {("new", 0): 0.25, ("new", 1): 0.75, ("mixed", 0): -0.5}
+    assert found == {**dict.fromkeys(found), **wanted}
+    said = report["lambda"]
+    assert {name: (s["n"], s["mean"]) for name, s in said.items()} == {
+        "new": (2, 0.5),
+        "mixed": (1, -0.5),
+        "old": (0, None),
+    }
+    shown = [row[:3] for row in Page(tmp_path / "report.html").rows]
+    head = shown.index(["method", "searches", "mean Λ"])
+    assert shown[head + 1 :][:3] == [
+        ["new", "2", "0.50"],
+        ["mixed", "1", "−0.50"],
+        ["old", "0", "–"],
+    ]
+    with (tmp_path / "report.csv").open(newline="", encoding="utf-8") as file:
+        assert [row["lambda"] for row in csv.DictReader(file)] == [
+            "0.25",
+            "0.75",
+            "-0.5",
+            "",
+            "",
+            "",
+        ]
+
+
+def test_a_study_without_lambda_says_so(small: Path) -> None:
+    assert all(final_lambda(run) is None for run in read_results(small).runs)
+    assert "No search has measured Λ." in words(small)

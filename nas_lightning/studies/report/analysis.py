@@ -13,6 +13,7 @@ from nas_lightning.studies.report.contrasts import Contrast, contrasts
 from nas_lightning.studies.report.front import Front, front
 from nas_lightning.studies.report.numbers import Scale
 from nas_lightning.studies.report.proxies import Coefficients, Ranking, correlations, rankings
+from nas_lightning.studies.report.trajectories import final_lambda
 from nas_lightning.studies.results import Results, Run
 from nas_lightning.studies.statistics import Summary, summarize
 
@@ -32,6 +33,7 @@ class Analysis:
         agreements: Agreement of the cells of each method.
         cells: The cells that were found, the most frequent first.
         collapses: Cells that are mostly skip connections.
+        lambdas: Statistics of Λ at the end of the searches, by method.
         standings: Standing of each cell in the table of true accuracies, by method and seed; empty
             without a table.
         best: The highest accuracy in that table; `None` without a table.
@@ -48,6 +50,7 @@ class Analysis:
     agreements: Mapping[str, Agreement]
     cells: tuple[FoundCell, ...]
     collapses: tuple[Collapse, ...]
+    lambdas: Mapping[str, Summary]
     standings: Mapping[tuple[str, int], Standing]
     best: float | None
     front: Front
@@ -83,6 +86,7 @@ def analyse(folder: Path, results: Results) -> Analysis:
         agreements=agreements(results),
         cells=found_cells(results),
         collapses=collapses(results),
+        lambdas=_lambdas(results),
         standings=_standings(results, truth),
         best=None if truth is None else truth.best,
         front=front(results),
@@ -92,6 +96,17 @@ def analyse(folder: Path, results: Results) -> Analysis:
 def finals(results: Results, method: str) -> list[float]:
     """Return the final metrics of a method, without runs that have none."""
     return [run.final for run in results.of(method) if run.final is not None]
+
+
+def _lambdas(results: Results) -> dict[str, Summary]:
+    found = {
+        method.name: [final_lambda(run) for run in results.of(method.name)]
+        for method in results.study.methods
+    }
+    return {
+        name: summarize([value for value in values if value is not None])
+        for name, values in found.items()
+    }
 
 
 def _standings(results: Results, truth: GroundTruth | None) -> dict[tuple[str, int], Standing]:

@@ -21,6 +21,7 @@ from nas_lightning.studies.report.collapse import RULE, counts
 from nas_lightning.studies.report.contrasts import Contrast
 from nas_lightning.studies.report.proxies import strength
 from nas_lightning.studies.report.sections.runs import state
+from nas_lightning.studies.report.trajectories import final_lambda
 from nas_lightning.studies.results import Run
 
 FORMAT = "nas-lightning report"
@@ -67,6 +68,7 @@ def to_json(a: Analysis) -> str:
             for cell in a.cells
         ],
         "agreement": {method: _agreement(made) for method, made in a.agreements.items()},
+        "lambda": {method: asdict(summary) for method, summary in a.lambdas.items()},
         "best": a.best,
         "front": [asdict(point) for point in a.front.points],
     }  # fmt: skip
@@ -98,6 +100,7 @@ def _run(a: Analysis, run: Run) -> dict[str, Any]:
         "finals": list(run.finals),
         "scores": {str(number): score for number, score in sorted(run.scores.items())},
         "skips": run.genotype and _skips(run.genotype),
+        "lambda": final_lambda(run),
         "parameters": run.parameters,
         "standing": standing and asdict(standing),
         "links": list(run.links),

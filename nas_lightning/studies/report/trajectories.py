@@ -13,6 +13,9 @@ from scipy.special import expit, softmax
 from nas_lightning.runs.metrics import Row
 from nas_lightning.studies.results import Run
 
+LAMBDA = "search/lambda"
+"""Name of Λ in the logs, the agreement of the cells that share α."""
+
 Values = NDArray[np.float64]
 
 
@@ -35,6 +38,16 @@ def curve(run: Run, key: str) -> Curve | None:
     if not rows:
         return None
     return Curve(_epochs(rows), _column(rows, key))
+
+
+def final_lambda(run: Run) -> float | None:
+    """Return Λ in the last epoch that has it; `None` if no epoch has, or if it is not finite.
+
+    Searches of earlier releases and random cells have none, nor has a network with a single cell of
+    each kind.
+    """
+    found = curve(run, LAMBDA)
+    return float(found.values[-1]) if found and np.isfinite(found.values[-1]) else None
 
 
 def mean_curve(run: Run, keys: Sequence[str]) -> Curve | None:
