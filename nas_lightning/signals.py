@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from types import FrameType
 from typing import Any
@@ -25,6 +25,7 @@ IGNORED = frozenset(number for number in ALL if signal.getsignal(number) is sign
 """Signals that this process was started to ignore, such as SIGHUP by `nohup`; they stay ignored."""
 
 
+SECONDS_UNTIL_AGAIN = 0.01
 START_AGAIN = "the same command with --ckpt_path auto starts it again"
 """Advice for a run that was stopped before there was anything to save."""
 
@@ -89,6 +90,7 @@ class Inbox:
         self.raised = False
         self.handled = False
         self._before: dict[int, Any] = {}
+        self._report_dropped: Callable[[sys.UnraisableHookArgs], Any] | None = None
 
     def install(self) -> None:
         """Receive the signals, also if another handler was installed since the last call."""
@@ -99,12 +101,16 @@ class Inbox:
             if number not in IGNORED and handler != self._receive:
                 self._before.setdefault(number, handler)
                 signal.signal(number, self._receive)
+        if self._report_dropped is None:
+            self._report_dropped, sys.unraisablehook = sys.unraisablehook, self._dropped
 
     def restore(self) -> None:
         """Install the previous handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
+        if self._report_dropped is not None:
+            sys.unraisablehook, self._report_dropped = self._report_dropped, None
 
     @contextmanager
     def attended(self) -> Iterator[None]:
@@ -121,6 +127,21 @@ class Inbox:
             yield
         finally:
             self.at_once = before
+
+    def _dropped(self, found: sys.UnraisableHookArgs) -> None:
+        """Send the signal again if Python dropped its `Stopped`, as in `__del__` or a callback."""
+        if isinstance(found.exc_value, Stopped):
+            number, self.asked, self.raised = self.asked, 0, False
+            # another thread sends it, since this call would drop the error once more
+            again = threading.Timer(SECONDS_UNTIL_AGAIN, self._send_again, (number,))
+            again.daemon = True
+            again.start()
+        elif self._report_dropped is not None:
+            self._report_dropped(found)
+
+    def _send_again(self, number: int) -> None:
+        if self._before:  # otherwise the program has ended its work
+            os.kill(os.getpid(), number)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         first = not self.asked

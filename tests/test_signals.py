@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -57,6 +59,70 @@ def test_inside_attended_it_is_raised_where_the_program_is(inbox: Inbox) -> None
     send(signal.SIGTERM)  # the program ends already
     with inbox.attended():
         send(signal.SIGTERM)
+
+
+class Finalized:
+    """An object at whose end a signal comes."""
+
+    def __del__(self) -> None:
+        send(signal.SIGTERM)
+
+
+def by_finalizer() -> None:
+    Finalized()  # its end comes at once
+
+
+def by_weak_reference() -> None:
+    thing = Thing()
+    watched = weakref.ref(thing, lambda _: send(signal.SIGTERM))
+    del thing
+    assert watched() is None
+
+
+class Thing:
+    """An object that can be referred to weakly."""
+
+
+@pytest.mark.parametrize("signal_where_errors_are_dropped", [by_finalizer, by_weak_reference])
+def test_an_error_that_python_drops_is_raised_after_it(
+    signal_where_errors_are_dropped: Callable[[], None],
+    inbox: Inbox,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(Stopped) as stopped, inbox.attended():  # noqa: PT012 (which of them raises matters)
+        signal_where_errors_are_dropped()
+        time.sleep(20)
+    assert stopped.value.number == signal.SIGTERM
+    assert inbox.raised
+    assert capsys.readouterr().err == ""
+
+
+def test_a_dropped_signal_is_noted_if_nothing_may_be_raised_any_more(
+    inbox: Inbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inbox.notice = "nas: stopping"
+    with inbox.attended():
+        by_finalizer()
+    time.sleep(0.1)
+    assert inbox.asked == signal.SIGTERM
+    assert not inbox.raised
+    assert capsys.readouterr().err == "\nnas: stopping\n"
+
+
+def test_other_dropped_errors_are_reported_as_before(
+    inbox: Inbox, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[object] = []
+    monkeypatch.setattr(inbox, "_report_dropped", lambda found: said.append(found.exc_value))
+    thing, error = Thing(), ValueError("of a callback")
+
+    def fail(_: object) -> None:
+        raise error
+
+    watched = weakref.ref(thing, fail)
+    del thing
+    assert watched() is None
+    assert said == [error]
 
 
 def test_a_noted_signal_is_raised_when_attended_begins(inbox: Inbox) -> None:

@@ -21,8 +21,8 @@ RETRAIN = (
     "fit --config digits_retrain --model.genotype search/genotype.json --run_dir retrain "
     "--trainer.max_epochs 3 --checkpoint.every_batches 5"
 )
-KILLED_AFTER = {SEARCH: 31, RETRAIN: 8}
-"""Number of checkpoints: within the sixth epoch of ten, and within the second of three."""
+KILLED_AFTER = {SEARCH: "epoch 5/10", RETRAIN: "epoch 1/3"}
+"""Line after which a run is killed as it writes the next checkpoint but one."""
 
 
 def nas(folder: Path, words: Sequence[str]) -> None:
@@ -48,12 +48,14 @@ def finish(folder: Path, line: str) -> None:
 
 def kill(folder: Path, line: str) -> None:
     """Start a run, and kill it as it writes a checkpoint in its middle."""
-    words = line.split()
-    writes = Writes(folder / words[words.index("--run_dir") + 1] / "checkpoints")
+    words, said = line.split(), folder / "said.txt"
     process = start(folder, line)
-    while process.is_alive() and writes.begun() < KILLED_AFTER[line]:
+    while process.is_alive() and not (said.exists() and KILLED_AFTER[line] in said.read_text()):
+        time.sleep(0.002)
+    writes = Writes(folder / words[words.index("--run_dir") + 1] / "checkpoints")
+    while process.is_alive() and writes.begun() < 2:
         time.sleep(0.0002)
-    assert process.is_alive(), (folder / "said.txt").read_text()[-2000:]
+    assert process.is_alive(), said.read_text()[-2000:]
     process.kill()
     process.join()
 
