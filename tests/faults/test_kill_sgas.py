@@ -22,7 +22,7 @@ RETRAIN = (
     "--trainer.max_epochs 3 --checkpoint.every_batches 5"
 )
 KILLED_AFTER = {SEARCH: "epoch 5/10", RETRAIN: "epoch 1/3"}
-"""Line after which a run is killed as it writes the next checkpoint but one."""
+"""Line after which a run is killed as it writes the third checkpoint from then on."""
 
 
 def nas(folder: Path, words: Sequence[str]) -> None:
@@ -53,7 +53,7 @@ def kill(folder: Path, line: str) -> None:
     while process.is_alive() and not (said.exists() and KILLED_AFTER[line] in said.read_text()):
         time.sleep(0.002)
     writes = Writes(folder / words[words.index("--run_dir") + 1] / "checkpoints")
-    while process.is_alive() and writes.begun() < 2:
+    while process.is_alive() and writes.begun() < 3:
         time.sleep(0.0002)
     assert process.is_alive(), said.read_text()[-2000:]
     process.kill()
