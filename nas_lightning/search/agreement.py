@@ -1,4 +1,4 @@
-"""The agreement Λ of the cells of one kind: do they pull α in the same direction?"""
+"""The agreement of the cells of one kind, Λ and Λ±: do they pull α in the same direction?"""
 
 from __future__ import annotations
 
@@ -45,6 +45,49 @@ def agreement_slope(gradients: Tensor) -> Tensor:
     lengths = gradients.norm(dim=1, keepdim=True)
     slopes = 2 / (cells * (cells - 1)) * across / lengths
     return torch.where(lengths > 0, slopes, 0)
+
+
+def sign_agreement(gradients: Tensor) -> Tensor:
+    """Return Λ± (): the mean over pairs of cells of g·h / |g|·|h|, |·| entry by entry.
+
+    Each entry counts as 1 if its signs agree and as -1 if they do not, weighted by |g h|. Λ± is 1
+    if no entry has opposite signs in two cells. Pairs that have no entry in common count as zero.
+    It is the option `signcorr` of the released code of Λ-DARTS.
+
+    Args:
+        gradients: The gradient of each cell (L, N), of at least two cells.
+    """
+    directions = _directions(gradients)
+    cells = len(gradients)
+    each, _ = _signs(directions)
+    return each.sum() / (cells * (cells - 1))
+
+
+@torch.no_grad()
+def sign_agreement_slope(gradients: Tensor) -> Tensor:
+    """Return the derivative of Λ± by the gradient of each cell (L, N), signs held constant.
+
+    With s_lm = g_l·g_m / |g_l|·|g_m| it is
+    2 / (L (L - 1)) · Σ_m (g_m - s_lm sign(g_l) |g_m|) / |g_l|·|g_m| over m ≠ l. It is zero for a
+    gradient of length zero.
+
+    Args:
+        gradients: The gradient of each cell (L, N), of at least two cells.
+    """
+    directions = _directions(gradients)
+    cells = len(gradients)
+    each, inverse = _signs(directions)
+    slopes = inverse @ directions - directions.sign() * ((inverse * each) @ directions.abs())
+    lengths = gradients.norm(dim=1, keepdim=True)
+    return torch.where(lengths > 0, 2 / (cells * (cells - 1)) * slopes / lengths, 0)
+
+
+def _signs(directions: Tensor) -> tuple[Tensor, Tensor]:
+    """Return s (L, L) and the inverses of its denominators (L, L), both zero on the diagonal."""
+    together = directions.abs() @ directions.abs().mT
+    pairs = together.fill_diagonal_(0) > torch.finfo(together.dtype).tiny
+    inverse = torch.where(pairs, 1 / torch.where(pairs, together, 1), 0)
+    return directions @ directions.mT * inverse, inverse
 
 
 def _directions(gradients: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, final
+from typing import Any, Literal, final
 
 import torch
 from lightning import LightningModule, Trainer
@@ -21,13 +21,23 @@ from nas_lightning.search import (
     SearchStrategy,
     WeightMixing,
 )
-from nas_lightning.search.agreement import agreement, agreement_slope
+from nas_lightning.search.agreement import (
+    agreement,
+    agreement_slope,
+    sign_agreement,
+    sign_agreement_slope,
+)
 from nas_lightning.search.differences import TINY, norm
 from nas_lightning.supernet import Mixing, Supernet
 from nas_lightning.training.schedules import planned_epoch, planned_epochs
 
 Own = Mapping[str, tuple[Tensor, ...]]
 """Weights of the operations (E, O) of each cell, by cell kind."""
+MEASURES = {
+    "cosine": (agreement, agreement_slope),
+    "signs": (sign_agreement, sign_agreement_slope),
+}
+"""Λ of the gradients of the cells (L, N), and its derivative by them."""
 
 
 @dataclass(frozen=True)
@@ -109,9 +119,9 @@ class LambdaDARTS(SearchStrategy):
 
     The weight step minimises L + λ (1 - Λ). Λ is the mean cosine between the gradients g_l and g_m
     of two cells, where g_l is the gradient of the inner loss L by cell l's own copy of the
-    operation weights p. Its gradient by the weights of the supernet is a finite difference, see
-    `agreement_gradient`, and is added before clipping. The architecture step is that of DARTS. In
-    epoch t of T, counted from 0, λ is weight · t / (T - 1).
+    operation weights p, or the agreement of their signs. Its gradient by the weights of the
+    supernet is a finite difference, see `agreement_gradient`, and is added before clipping. The
+    architecture step is that of DARTS. In epoch t of T, counted from 0, λ is weight · t / (T - 1).
 
     Wraps: mixing in weight steps. Cost: two forward and backward passes more in each weight
     step, in full precision at any precision of the trainer; none in the first epoch, where λ is 0.
@@ -124,6 +134,8 @@ class LambdaDARTS(SearchStrategy):
         epsilon: Length of the finite-difference step in p, of all cells together.
         kinds: Kinds of cells whose agreement counts, with at least two cells each. `None` takes the
             kind that has most cells, in the DARTS space the normal cells, as in the released code.
+        measure: What Λ is: `cosine`, or `signs` for `sign_agreement`, which the released code calls
+            `signcorr`.
 
     Raises:
         UsageError: An argument is out of range.
@@ -132,11 +144,16 @@ class LambdaDARTS(SearchStrategy):
     logs = ("lambda_darts/",)
 
     def __init__(
-        self, weight: float = 0.125, epsilon: float = 1e-4, kinds: list[str] | None = None
+        self,
+        weight: float = 0.125,
+        epsilon: float = 1e-4,
+        kinds: list[str] | None = None,
+        measure: Literal["cosine", "signs"] = "cosine",
     ) -> None:
         self.weight = weight
         self.epsilon = epsilon
         self.kinds = kinds
+        self.measure: Literal["cosine", "signs"] = measure
         check(self, weight=NOT_NEGATIVE, epsilon=POSITIVE)
         self._counts: dict[str, int] = {}  # number of cells of the kinds whose agreement counts
         self._now = 0.0  # λ of the epoch
@@ -194,10 +211,11 @@ class LambdaDARTS(SearchStrategy):
         if step is None:
             return
         gradients = step.gradients()
-        found = torch.stack([agreement(rows) for rows in gradients.values()]).mean()
+        measure, slope = MEASURES[self.measure]
+        found = torch.stack([measure(rows) for rows in gradients.values()]).mean()
         module.streams.mean(module, {"lambda_darts/agreement": found})
         # of the mean over the kinds
-        slopes = {k: agreement_slope(rows) / len(gradients) for k, rows in gradients.items()}
+        slopes = {k: slope(rows) / len(gradients) for k, rows in gradients.items()}
         weights = [weight for weight in module.supernet.parameters() if weight.grad is not None]
         added = agreement_gradient(step, slopes, self.epsilon, weights)
         for weight, gradient in zip(weights, added, strict=True):

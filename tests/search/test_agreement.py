@@ -7,7 +7,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from nas_lightning.search.agreement import CellGradients, agreement, agreement_slope
+from nas_lightning.search.agreement import (
+    CellGradients,
+    agreement,
+    agreement_slope,
+    sign_agreement,
+    sign_agreement_slope,
+)
 from nas_lightning.spaces import DartsSupernet, NasBench201Supernet
 from nas_lightning.supernet import CellExecution, Mixing
 from nas_lightning.supernet.reference import reference_cell
@@ -34,17 +40,53 @@ def test_equal_cells_agree_and_opposite_ones_do_not() -> None:
     assert float(agreement(tiny)) == pytest.approx(1, abs=1e-6)
 
 
+def signs_by_hand(rows: torch.Tensor) -> torch.Tensor:
+    """Λ± by its definition: 1 for each entry of equal signs and -1 for others, weighted."""
+    shares = []
+    for a, b in itertools.combinations(rows, 2):
+        weights = (a * b).abs()
+        equal = torch.where((a > 0) == (b > 0), 1.0, -1.0)
+        shares.append((weights * equal).sum() / weights.sum())
+    return torch.stack(shares).mean()
+
+
+@pytest.mark.parametrize("count", [2, 3, 7])
+def test_signs_are_counted_with_their_weights(count: int) -> None:
+    rows = vectors(count)
+    torch.testing.assert_close(sign_agreement(rows), signs_by_hand(rows), rtol=1e-13, atol=1e-15)
+
+
+def test_signs_may_agree_where_directions_do_not() -> None:
+    rows = torch.tensor([[3.0, 1.0, 0.0], [1.0, 3.0, 0.0]])
+    assert float(sign_agreement(rows)) == pytest.approx(1)
+    assert float(agreement(rows)) == pytest.approx(0.6)
+    assert not sign_agreement_slope(rows).abs().max() > 1e-7  # nothing to gain
+    apart = torch.tensor([[3.0, 0.0, 0.0], [0.0, 2.0, 0.0]])  # no entry in common
+    assert float(sign_agreement(apart)) == 0
+    assert not sign_agreement_slope(apart).any()
+
+
 @pytest.mark.parametrize("count", [2, 5])
-def test_its_slope_is_that_of_autograd(count: int) -> None:
+@pytest.mark.parametrize(
+    ("measure", "slope"),
+    [(agreement, agreement_slope), (signs_by_hand, sign_agreement_slope)],
+    ids=["cosine", "signs"],
+)
+def test_its_slope_is_that_of_autograd(count: int, measure: Any, slope: Any) -> None:
     rows = vectors(count).requires_grad_()
-    (expected,) = torch.autograd.grad(agreement(rows), rows)
-    torch.testing.assert_close(agreement_slope(rows.detach()), expected, rtol=1e-12, atol=1e-15)
+    (expected,) = torch.autograd.grad(measure(rows), rows)
+    torch.testing.assert_close(slope(rows.detach()), expected, rtol=1e-12, atol=1e-15)
 
 
-def test_a_cell_without_a_gradient_counts_as_zero() -> None:
+@pytest.mark.parametrize(
+    ("measure", "slope"),
+    [(agreement, agreement_slope), (sign_agreement, sign_agreement_slope)],
+    ids=["cosine", "signs"],
+)
+def test_a_cell_without_a_gradient_counts_as_zero(measure: Any, slope: Any) -> None:
     rows = torch.stack([torch.zeros(12, dtype=torch.float64), *vectors(2)])
-    assert agreement(rows) == agreement(rows[1:]) / 3
-    assert torch.equal(agreement_slope(rows)[0], torch.zeros(12, dtype=torch.float64))
+    torch.testing.assert_close(measure(rows), measure(rows[1:]) / 3, rtol=1e-14, atol=0)
+    assert torch.equal(slope(rows)[0], torch.zeros(12, dtype=torch.float64))
 
 
 def weights(factory: Any) -> Mixing:

@@ -1,9 +1,10 @@
 """Λ-DARTS: its gradient against double backward, its ramp, and what it leaves alone."""
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -45,16 +46,24 @@ class Before(Gradients):
 
     def on_weight_gradients(self, module: SearchModule) -> None:
         super().on_weight_gradients(module)
+        measure = next(each.measure for each in module.strategies if hasattr(each, "measure"))
         images, labels = self.half
         mixing = module.arch().detach()
         kind, count = max(module.supernet.cell_counts.items(), key=lambda each: each[1])
         own = tuple(mixing.ops[kind].clone().requires_grad_() for _ in range(count))
         output = module.supernet(images, Mixing(mixing.ops, mixing.edges, {}, {kind: own}))
         slopes = torch.autograd.grad(F.cross_entropy(output, labels), own, create_graph=True)
-        found = agreement(torch.stack([slope.flatten() for slope in slopes]))
+        rows = torch.stack([slope.flatten() for slope in slopes])
+        found = agreement(rows) if measure == "cosine" else signs(rows)
         weights = dict(module.supernet.named_parameters())
         exact = torch.autograd.grad(found, list(weights.values()), materialize_grads=True)
         self.exact.append(dict(zip(weights, exact, strict=True)))
+
+
+def signs(rows: Tensor) -> Tensor:
+    """Λ± of the gradients of the cells."""
+    pairs = itertools.combinations(rows, 2)
+    return torch.stack([(a * b).sum() / (a * b).abs().sum() for a, b in pairs]).mean()
 
 
 def difference(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> Tensor:
@@ -70,14 +79,19 @@ SUPERNETS: dict[str, tuple[SupernetFactory, list[SearchStrategy]]] = {
 }
 
 
-@pytest.mark.parametrize("name", SUPERNETS)
+@pytest.mark.parametrize(
+    ("name", "measure"), [*((name, "cosine") for name in SUPERNETS), ("darts", "signs")]
+)
 def test_what_it_adds_is_the_gradient_of_lambda(
-    name: str, make_trainer: TrainerFactory, search_data: Synthetic
+    name: str,
+    measure: Literal["cosine", "signs"],
+    make_trainer: TrainerFactory,
+    search_data: Synthetic,
 ) -> None:
     """By double backward, with steps so short that no ReLU switches between the two ends."""
     factory, plain = SUPERNETS[name]
     before, after = Before(), Gradients()
-    strategies = [*plain, before, LambdaDARTS(0.5, epsilon=1e-7), after]
+    strategies = [*plain, before, LambdaDARTS(0.5, 1e-7, measure=measure), after]
     torch.manual_seed(0)
     module = SearchModule(SPEC, factory, strategies=strategies)
     trainer = make_trainer(precision="64-true", limit_train_batches=1, limit_val_batches=0)
