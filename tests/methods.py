@@ -15,6 +15,7 @@ from nas_lightning.strategies import (
     A2M,
     CDARTS,
     GDAS,
+    OLES,
     SGAS,
     SNAS,
     AmendedGradient,
@@ -64,6 +65,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "ExponentiatedGradient": {"edges": True, "entropy": 0.01},
     "KeepOperations": {"candidates": SETS},
     "SkipDropout": {"frozen": 1},
+    "OLES": {"threshold": 0.81, "count": 2},
     "CDARTS": {"layers": 3, "pretrain_epochs": 1},
     # they change a run by ending it before its third epoch
     "DartsPlus": {"criterion": "skips", "skips": 1},
@@ -110,6 +112,7 @@ METHODS: dict[str, tuple[SearchStrategy, ...]] = {
     "lambda_darts": (LambdaDARTS(weight=1.0),),
     "cdarts": (CDARTS(3, pretrain_epochs=0, distance="kl", learn_heads=True),),
     "a2m": (A2M(rho=0.1),),
+    "oles": (OLES(threshold=0.81, count=2),),
     "sdarts_rs": (SmoothDARTS(),),
     "sdarts_adv": (
         PartialChannels(2),
@@ -167,6 +170,7 @@ WITHOUT_BETA = {
     "cdarts",
     *("pdarts", "binary_gates", "binary_gates_second_order", "beta_decay", "a2m", "darts_pt"),
     "drnas",
+    "oles",
     *MONITORS,
 }
 

@@ -21,6 +21,7 @@ from nas_lightning.strategies.keep_operations import KeepOperations
 from nas_lightning.strategies.lambda_darts import LambdaDARTS
 from nas_lightning.strategies.later_edges import LaterEdges
 from nas_lightning.strategies.neumann import Neumann
+from nas_lightning.strategies.oles import OLES
 from nas_lightning.strategies.partial_channels import PartialChannels
 from nas_lightning.strategies.perturbation_selection import PerturbationSelection
 from nas_lightning.strategies.progressive import ProgressiveChannels
@@ -40,6 +41,7 @@ __all__ = [
     "A2M",
     "CDARTS",
     "GDAS",
+    "OLES",
     "SGAS",
     "SNAS",
     "AmendedGradient",

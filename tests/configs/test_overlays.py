@@ -27,6 +27,7 @@ METHODS = {
     "gaea_single_level": ["ExponentiatedGradient"],
     "gdas": ["GDAS"],
     "neumann": ["Neumann"],
+    "oles": ["OLES"],
     "sdarts_adv": ["SmoothDARTS"],
     "sdarts_rs": ["SmoothDARTS"],
     "second_order": ["Unrolled"],

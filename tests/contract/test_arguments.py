@@ -54,14 +54,14 @@ ZERO = {
     "epochs", "eta_min", "first_epoch", "frozen", "gradient_clip", "half_probability",
     "hold_epochs", "ignore_index", "kl", "label_smoothing", "lr", "max_extra", "most", "noise",
     "nonmono", "num_workers", "patience", "rate of Backtracking", "rate of SkipDropout", "rho",
-    "seed", "slowness", "start", "tail_epochs", "terms", "threshold of FairDARTS", "val_fraction",
-    "warmup", "warmup_epochs", "weight",
+    "seed", "slowness", "start", "tail_epochs", "terms", "threshold of FairDARTS",
+    "threshold of OLES", "val_fraction", "warmup", "warmup_epochs", "weight",
     *(f"{name} of CDARTS" for name in ("clip", "coefficient", "momentum", "pretrain_epochs")),
     *(f"{name} of CDARTS" for name in ("rate_end", "weight_decay")),
     "tuning_epochs",
 }  # fmt: skip
 """Arguments that may be 0."""
-NEGATIVE = {"center", "ignore_index", "start"}
+NEGATIVE = {"center", "ignore_index", "start", "threshold of OLES"}
 """Arguments that may be negative."""
 WITHOUT_RANGE = {
     ("RunCheckpoint", name) for name in ("save_top_k", "every_n_train_steps", "every_n_epochs")
@@ -137,7 +137,7 @@ def test_the_arguments_are_found() -> None:
 )
 def test_senseless_values_are_refused_in_one_line(cls: type, name: str, whole: bool) -> None:
     zero = [] if {name, f"{name} of {cls.__name__}"} & ZERO else [0]
-    negative = [] if name in NEGATIVE else [-1]
+    negative = [] if {name, f"{name} of {cls.__name__}"} & NEGATIVE else [-1]
     for value in [*NEVER, *zero, *negative, *([2.5] if whole else [])]:
         message = made(cls, name, value)
         assert message is not None, f"{value} is accepted"

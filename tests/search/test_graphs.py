@@ -46,6 +46,7 @@ WHY_NOT = {
     "gdas_second_order": "reads numbers on the host",
     "gdas_amended": "reads numbers on the host",
     "a2m": "reads numbers on the host",
+    "oles": "reads numbers on the host",
     "drnas": "DrNAS may change",
     "progressive": "ProgressiveChannels may change",
     "binary_gates": "reads numbers on the host",

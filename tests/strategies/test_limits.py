@@ -11,6 +11,7 @@ from nas_lightning.errors import UsageError
 from nas_lightning.strategies import (
     A2M,
     GDAS,
+    OLES,
     SNAS,
     AmendedGradient,
     AuxiliarySkip,
@@ -39,6 +40,9 @@ LIMITS: list[tuple[Callable[..., object], str, Any, Any]] = [
     (SmoothDARTS, "epsilon_start", -SMALL, 0.0),
     (SmoothDARTS, "steps", 0, 1),
     (DrNAS, "kl", -SMALL, 0.0),
+    (OLES, "threshold", -1 - SMALL, -1.0),
+    (OLES, "threshold", 1 + SMALL, 1.0),
+    (OLES, "count", 0, 1),
     (AmendedGradient, "coefficient", 0.0, SMALL),
     (AmendedGradient, "clip", 0.0, SMALL),
     (AmendedGradient, "epsilon", 0.0, SMALL),
