@@ -11,6 +11,7 @@ from nas_lightning.runs.command import run
 from nas_lightning.search import SearchModule
 from tests.configs.shrink import CONFIGS, SELECTIONS, build, small
 from tests.conftest import TrainerFactory
+from tests.methods import rest_long
 
 
 class Save(Callback):
@@ -28,6 +29,14 @@ class Save(Callback):
             trainer.save_checkpoint(self.path, weights_only=False)
 
 
+# one of each space and kind of data, and one of each way to change a step
+RUN = [
+    *("digits_idarts.yaml", "digits_cdarts.yaml", "digits_sgas.yaml", "digits_retrain.yaml"),
+    *("nb201_gaea_gdas.yaml", "imagenet_proxyless.yaml", "imagenet_retrain.yaml"),
+    *("ptb_recurrent.yaml", "wikitext_recurrent_retrain.yaml"),
+    *("signal_deblur.yaml", "image_inpaint_retrain.yaml"),
+]
+"""Configurations that `make test` runs; it builds all others in full size."""
 SETTINGS = [
     "--trainer.fast_dev_run=false",
     "--trainer.limit_train_batches=2",
@@ -39,7 +48,7 @@ SETTINGS = [
 
 # the callbacks of the command, without which the second run resumes
 @pytest.mark.filterwarnings("ignore:.*callbacks used to create the checkpoint need.*")
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", rest_long(CONFIGS, keep=RUN))
 def test_it_runs_is_rebuilt_and_resumed(
     name: str, tmp_path: Path, make_trainer: TrainerFactory
 ) -> None:

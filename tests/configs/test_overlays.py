@@ -12,6 +12,7 @@ from nas_lightning.runs.configs import find_config, overlays, shipped
 from nas_lightning.runs.preview import PlanCLI
 from nas_lightning.search import ARCH_OPTIMIZER, SearchModule
 from tests.configs.shrink import synthetic
+from tests.methods import rest_long
 
 METHODS = {
     "a2m": ["A2M"],
@@ -85,7 +86,7 @@ def test_the_last_of_two_methods_wins() -> None:
     assert both.model.plan.describe() == plain.model.plan.describe()
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", rest_long(METHODS, keep=["darts", "darts_pt", "snas"]))
 def test_a_batch_of_each(method: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     small = str(synthetic(shipped()["signal_deblur.yaml"], tmp_path))
     configs = ["--config", "signal_deblur", "--config", small, "--config", f"methods/{method}"]

@@ -13,6 +13,7 @@ import torch
 
 from tests.cli.conftest import Nas
 from tests.faults.inject import Inject, different, hashes
+from tests.methods import rest_long
 
 SEARCH = "fit --config search --data.train_size 64 --trainer.max_epochs 3"  # 4 batches an epoch
 RETRAIN = "fit --config retrain --model.genotype genotype.json --trainer.max_epochs 3"  # 3
@@ -118,7 +119,9 @@ def test_without_a_checkpoint_the_message_says_so(nas: Nas) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("where", ["train", "val", "arch.alpha.normal"])
+@pytest.mark.parametrize(
+    "where", rest_long(["train", "val", "arch.alpha.normal"], keep=["arch.alpha.normal"])
+)
 def test_a_search_rolls_back_and_goes_on_at_half_the_rate(nas: Nas, where: str) -> None:
     roll = "--trainer.callbacks+=RollBackOnNaN"
     first = nas(SEARCH.replace("epochs 3", "epochs 1"))
