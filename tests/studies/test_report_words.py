@@ -12,9 +12,9 @@ from nas_lightning.studies.plan import write_study
 from nas_lightning.studies.report.analysis import analyse
 from nas_lightning.studies.report.numbers import Scale, probability
 from nas_lightning.studies.report.proxies import strength
-from nas_lightning.studies.report.sections import summary
+from nas_lightning.studies.report.sections import comparisons, summary
 from nas_lightning.studies.results import read_results
-from tests.studies.made_up import plan, write_finals, write_search
+from tests.studies.made_up import draw_random, plan, write_finals, write_search
 from tests.studies.reports import DARTS, load, words
 
 
@@ -39,6 +39,38 @@ def test_too_few_runs_are_told_how_many_would_do(small: Path) -> None:
     assert wanted in words(small)
     assert pair["pairs_needed"] == max(pair["runs_needed"], 6)  # 2 / 2^5 is above 0.05
     assert f"after Holm): {pair['pairs_needed']} pairs would be needed." in words(small)
+
+
+def test_of_very_many_comparisons_those_that_readers_look_for_are_listed(tmp_path: Path) -> None:
+    names = [f"method_{index}" for index in range(9)]
+    study = plan(names, 6, random=6)
+    write_study(tmp_path, study)
+    for number in range(6):
+        genotype = draw_random(tmp_path, DARTS, number)
+        write_finals(tmp_path, study, genotype, number, [0.9 + 0.01 * (number % 3)])
+    for index, method in enumerate(names):
+        for seed in range(6):
+            genotype = random_genotype(DARTS, 10 * index + seed)
+            write_search(tmp_path, method, seed, genotype)
+            write_finals(tmp_path, study, genotype, seed, [0.9 + 0.01 * (seed % 3)])
+    found = analyse(tmp_path, read_results(tmp_path))
+    section = comparisons.section(found)
+    assert [row[:2] for row in section.tables[0].rows] == [(name, "random") for name in names]
+    assert "Of 45 comparisons the table lists the 9 with random cells" in section.words[-1]
+    assert len(found.contrasts) == 45
+
+
+def test_a_note_on_several_comparisons_is_printed_once(tmp_path: Path) -> None:
+    study = plan(("a", "b", "c"), 3)
+    write_study(tmp_path, study)
+    for index, method in enumerate("abc"):
+        for seed in range(3):
+            genotype = random_genotype(DARTS, 10 * index + seed)
+            write_search(tmp_path, method, seed, genotype)
+            write_finals(tmp_path, study, genotype, seed, [0.9 + 0.01 * index * seed])
+    section = comparisons.section(analyse(tmp_path, read_results(tmp_path)))
+    assert section.tables[0].note.count("with 3 pairs p cannot be below 0.25") == 1
+    assert section.tables[0].note.startswith("All: ")
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from nas_lightning.studies.plan import RANDOM
 from nas_lightning.studies.report.analysis import Analysis
 from nas_lightning.studies.report.contrasts import FEWEST, LEVEL, Contrast
 from nas_lightning.studies.report.numbers import NOTHING, coefficient, interval, listed, probability
 from nas_lightning.studies.report.page import Section, Table
 
+MOST = 36
+"""Most comparisons that are all listed: those of nine methods."""
 HEAD = (
     "first", "second", "pairs", "difference", "95 % interval", "p", "p (Holm)", "d_z",
     "pairs needed",
@@ -26,26 +31,50 @@ def section(a: Analysis) -> Section:
     if all(contrast.comparison.n == 0 for contrast in a.contrasts):
         return Section(title, reading, ("No two methods have finished the same seed yet.",))
     tests = list(dict.fromkeys(c.comparison.test for c in a.contrasts if c.comparison.n))
-    words = (
+    words = [
         f"Test for p: {listed(tests)}. d_z is the mean difference divided by the standard "
         "deviation of the differences. Pairs needed is the number of pairs with which a paired t "
         "test at the 5 % level finds a difference of this size in 80 % of all studies; it is at "
         f"least {FEWEST}, since with fewer pairs the sign-flip test cannot reach that level.",
-    )
-    notes = [
-        f"{c.comparison.first} and {c.comparison.second}: {c.comparison.note}."
-        for c in a.contrasts
-        if c.comparison.note
     ]
+    shown = _shown(a.contrasts)
+    if len(shown) < len(a.contrasts):
+        words.append(
+            f"Of {len(a.contrasts)} comparisons the table lists the {len(shown)} with random cells "
+            "or with a significant difference. p is adjusted for all of them, and report.json has "
+            "them all."
+        )
     table = Table(
         f"Differences in {a.scale.name}"
         + (f", in{a.scale.difference_unit}" if a.scale.unit else ""),
         HEAD,
-        tuple(_row(a, contrast) for contrast in a.contrasts),
+        tuple(_row(a, contrast) for contrast in shown),
         labels=2,
-        note=" ".join(notes),
+        note=" ".join(_notes(shown)),
     )
-    return Section(title, reading, words, tables=(table,))
+    return Section(title, reading, tuple(words), tables=(table,))
+
+
+def _shown(contrasts: Sequence[Contrast]) -> list[Contrast]:
+    """Return the comparisons to list: of very many, those that a reader looks for."""
+    some = [
+        contrast
+        for contrast in contrasts
+        if contrast.told_apart or RANDOM in (contrast.comparison.first, contrast.comparison.second)
+    ]
+    return some if some and len(contrasts) > MOST else list(contrasts)
+
+
+def _notes(contrasts: Sequence[Contrast]) -> list[str]:
+    """Return each note once, with the pairs of methods that it is about."""
+    pairs: dict[str, list[str]] = {}
+    for c in (contrast.comparison for contrast in contrasts):
+        if c.note:
+            pairs.setdefault(c.note, []).append(f"{c.first} and {c.second}")
+    return [
+        f"{'All' if len(names) == len(contrasts) > 1 else '; '.join(names)}: {note}."
+        for note, names in pairs.items()
+    ]
 
 
 def _row(a: Analysis, contrast: Contrast) -> tuple[str, ...]:

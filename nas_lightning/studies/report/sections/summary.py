@@ -149,11 +149,15 @@ def _one_shot(a: Analysis) -> list[str]:
 
 def _within(found: Mapping[str, Coefficients]) -> str:
     """Describe each method alone; methods together may only reflect that the methods differ."""
+    each = {method: (strength(c[2]), c[2]) for method, c in found.items() if method != ALL}
     parts = [
-        f"{method} {strength(c[2])} ({coefficient(c[2].value)}, n = {c[2].n})"
-        for method, c in found.items()
-        if method != ALL
+        f"{method} {word} ({coefficient(tau.value)}, n = {tau.n})"
+        for method, (word, tau) in each.items()
+        if word != "undefined"
     ]
+    if len(parts) < len(each):
+        others = "the others" if parts else "all of them"
+        parts.append(f"undefined for {others}")
     return f"Within each method, by the same rule and with its τ: {'; '.join(parts)}."
 
 
