@@ -28,7 +28,7 @@ class GradientCosines:
         reading: How the gradients of an operation are compared, see `paper` and `code`.
 
     Attributes:
-        names: Names of all weights.
+        names: Names of the weights that are compared.
     """
 
     def __init__(
@@ -37,6 +37,8 @@ class GradientCosines:
         weights: Mapping[str, Tensor],
         reading: Reading,
     ) -> None:
+        if reading == "code":
+            operations = [_kernels(each, weights) for each in operations]
         by_shape: dict[torch.Size, list[str]] = defaultdict(list)
         for operation in operations:
             for name in operation:
@@ -85,10 +87,13 @@ class GradientCosines:
 
         A column is what a weight has along its first dimension. Cosines are averaged over the
         columns of a weight, and then over the weights of an operation. A column of zeros counts as
-        0; a weight with a gradient of zero does not count.
+        0; a weight with a gradient of zero does not count. Weights of one dimension count only
+        where an operation has no others: the operations of the released code have none, and the
+        gradient of a bias before a batch norm is nothing but rounding.
         """
         pairs = list(zip(train, validation, strict=True))
-        columns = [F.cosine_similarity(a, a + b, dim=1).mean(dim=1) for a, b in pairs]
+        tiny = torch.finfo(train[0].dtype).tiny
+        columns = [F.cosine_similarity(a, a + b, dim=1, eps=tiny).mean(dim=1) for a, b in pairs]
         present = [(a != 0).any(2).any(1) & (b != 0).any(2).any(1) for a, b in pairs]
         counted = [torch.where(p, value, 0) for value, p in zip(columns, present, strict=True)]
         number = self._sums([p.to(value) for value, p in zip(columns, present, strict=True)])
@@ -99,6 +104,10 @@ class GradientCosines:
         flat = torch.cat([*values, values[0].new_zeros(1)])
         # not `index_add`, whose order on a GPU changes from run to run
         return flat[self._places].sum(dim=1)
+
+
+def _kernels(names: Sequence[str], weights: Mapping[str, Tensor]) -> Sequence[str]:
+    return [name for name in names if weights[name].dim() > 1] or names
 
 
 def gradient(weight: Tensor) -> Tensor:
