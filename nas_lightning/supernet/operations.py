@@ -6,7 +6,7 @@ import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from torch import nn
 
@@ -44,7 +44,8 @@ def own_weights(supernet: nn.Module, space: SearchSpace) -> list[OwnWeights]:
     the others. With edges that widen, an operation has the narrow and the wide weights.
 
     Args:
-        supernet: Has cells with a `cell` and its `edges`, or choices.
+        supernet: Has choices, or modules with a `Cell` as `cell` and a list `edges` of mixed edges
+            or of dictionaries of operations.
         space: Its search space.
     """
     names = {id(value): name for name, value in supernet.named_parameters()}
@@ -73,7 +74,7 @@ def _edges(supernet: nn.Module, space: SearchSpace) -> Iterator[tuple[tuple[str,
     before: dict[str, int] = defaultdict(int)
     for module in supernet.modules():
         cell, edges = getattr(module, "cell", None), getattr(module, "edges", None)
-        if not isinstance(cell, Cell) or edges is None:
+        if not isinstance(cell, Cell) or not isinstance(edges, (nn.ModuleList, WideningEdges)):
             continue
         for edge, versions in zip(cell.edges, _versions(edges), strict=True):
             yield (cell.kind, before[cell.kind], str(edge)), _operations(versions)
@@ -96,8 +97,8 @@ def _operations(versions: Sequence[nn.Module]) -> Named:
 def _named(edge: nn.Module) -> list[tuple[str, nn.Module]]:
     if isinstance(edge, nn.ModuleDict):
         return list(edge.items())
-    mixed = cast("Any", edge).mixed
-    return list(zip(mixed.primitives, mixed.ops, strict=False))
+    mixed = getattr(edge, "mixed", None)
+    return list(zip(mixed.primitives, mixed.ops, strict=False)) if mixed is not None else []
 
 
 def _outside_choices(module: nn.Module) -> Iterator[nn.Parameter]:

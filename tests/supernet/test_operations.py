@@ -71,3 +71,11 @@ def test_weights_that_operations_share_belong_to_none() -> None:
     found = {each.operation: each.names for each in own_weights(module.supernet, module.space)
              if (each.kind, each.number) == ("kernel", 0)}  # fmt: skip
     assert {name: len(names) for name, names in found.items()} == {"k1": 2, "k3": 2}
+
+
+def test_a_cell_without_mixed_edges_has_no_operations() -> None:
+    module = SearchModule(SPEC, tiny_supernet())
+    cells: Any = module.supernet.cells
+    for cell in cells:
+        cell.edges = nn.ModuleList(nn.Linear(2, 2) for _ in cell.edges)
+    assert own_weights(module.supernet, module.space) == []
