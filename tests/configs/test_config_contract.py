@@ -36,7 +36,7 @@ RUN = [
     *("ptb_recurrent.yaml", "wikitext_recurrent_retrain.yaml"),
     *("signal_deblur.yaml", "image_inpaint_retrain.yaml"),
 ]
-"""Configurations that `make test` runs; it builds all others in full size."""
+"""Configurations that `make test` runs; it builds most others in full size."""
 SETTINGS = [
     "--trainer.fast_dev_run=false",
     "--trainer.limit_train_batches=2",

@@ -16,7 +16,9 @@ from nas_lightning.runs.configs import shipped
 from nas_lightning.runs.preview import PlanCLI
 from nas_lightning.search import SearchModule
 from nas_lightning.spaces import DartsNetwork, load_genotype
+from nas_lightning.strategies import CDARTS
 from nas_lightning.strategies.backtracking import threshold
+from nas_lightning.training.schedules import CosineSchedule
 from tests.configs.shrink import TRAINER
 
 CONFIGS = shipped()
@@ -54,23 +56,30 @@ def test_the_network_is_that_of_pc_darts() -> None:
     assert count_parameters(bare) == 5_342_464
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_a_batch_is_1024_in_all(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "images"),
+    [*((name, 1024) for name in ALL), ("imagenet_cdarts", 1024), ("imagenet_drnas", 512)],
+)
+def test_images_of_a_batch_in_all(name: str, images: int) -> None:
     trainer = given(name)["trainer"]
     size = given(name)["data"]["init_args"]["batch_size"]
-    assert size * trainer["devices"] * trainer["num_nodes"] == 1024
+    assert size * trainer["devices"] * trainer["num_nodes"] == images
 
 
-@pytest.mark.parametrize("name", SEARCHES)
+@pytest.mark.parametrize("name", [*SEARCHES, "imagenet_drnas"])
 def test_rates_and_augmentation_of_a_search_are_those_of_pc_darts_code(name: str) -> None:
-    module: SearchModule = built(name)
-    optimizer = module.weight_optimizer([torch.nn.Parameter(torch.zeros(1))])
-    schedule = module.weight_schedule.build(optimizer, given(name)["trainer"]["max_epochs"])
+    settings = given(name)["model"]["init_args"]
+    rate = settings["weight_optimizer"]["init_args"]["lr"]
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], rate)
+    chosen = settings["weight_schedule"]
+    assert chosen["class_path"] == "CosineSchedule"
+    schedule = CosineSchedule(**chosen["init_args"])
+    scheduler = schedule.build(optimizer, given(name)["trainer"]["max_epochs"])
     rates = []
     for _ in range(50):
         rates.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
-        schedule.step()
+        scheduler.step()
     expected = [0.1, 0.2, 0.3, 0.4, 0.5]
     expected += [0.25 * (1 + math.cos(math.pi * epoch / 50)) for epoch in range(5, 50)]
     assert rates == pytest.approx(expected, rel=1e-9)
@@ -85,6 +94,32 @@ def test_backtracking_of_imagenet_begins_late_and_ends_with_six_edges() -> None:
     zetas = {e: threshold(e, rule["start"], rule["rate"], 14) for e in (39, 41, 42, 45, 49)}
     assert zetas == {39: 0, 41: 0, 42: 1, 45: 3, 49: 6}
     assert rule["coefficient"] == pytest.approx(6e-3 * 0.04)
+
+
+def test_cycles_of_cdarts_are_those_of_its_script() -> None:
+    """40 iterations, of which ten are pretraining, and the others have three epochs and one."""
+    (strategy,) = given("imagenet_cdarts")["model"]["init_args"]["strategies"]
+    trainer = given("imagenet_cdarts")["trainer"]
+    epochs = trainer["max_epochs"]
+    cdarts = CDARTS(**strategy["init_args"])
+    phases = [cdarts.cycles.phase(epoch) for epoch in range(epochs)]
+    assert phases == ["pretraining"] * 10 + (["warm-up"] * 3 + ["joint"]) * 30
+    assert {cdarts.factor(epoch) for epoch in range(epochs)} == {1.0}  # nothing steps its cosine
+    joint = [epoch for epoch, phase in enumerate(phases) if phase == "joint"]
+    decays = [cdarts.cycles.decay(epoch, epochs, cdarts.decay_until) for epoch in joint]
+    assert decays == pytest.approx([max(0, 1 - t / (30 * 0.5)) for t in range(30)])
+    shares = given("imagenet_cdarts")["data"]["init_args"]
+    assert (shares["weight_fraction"], shares["arch_fraction"]) == (0.5, 0.5)
+    assert trainer["limit_train_batches"] == 0.2
+
+
+def test_channels_of_drnas_fit_both_stages() -> None:
+    settings = given("imagenet_drnas")["model"]["init_args"]
+    stages = settings["strategies"][0]["init_args"]
+    channels = settings["supernet"]["init_args"]["channels"]
+    assert (stages["k"], stages["wide_k"]) == (6, 3)
+    assert [channels % stages[k] for k in ("k", "wide_k")] == [0, 0]
+    assert 2 * stages["first_epochs"] == given("imagenet_drnas")["trainer"]["max_epochs"]
 
 
 # -- runs of a batch or two ------------------------------------------------------------------------
@@ -103,7 +138,9 @@ def small(name: str, folder: Path, pixels: int, **trainer: Any) -> list[str]:
     settings = {"trainer": {**TRAINER, **trainer}, "run_dir": str(folder / name)}
     changes.write_text(yaml.safe_dump(settings), encoding="utf-8")
     part = "network" if "retrain" in name else "supernet"
-    sizes = [f"--model.{part}.channels=8", f"--model.{part}.layers=3"]
+    # a multiple of every K
+    sizes = [f"--model.{part}.channels=12", f"--model.{part}.layers=3"]
+    sizes += ["--model.strategies.layers=3"] if name == "imagenet_cdarts" else []
     sizes += ["--model.genotype", "PC_DARTS_IMAGENET"] if "retrain" in name else []
     data = ["--data.image_size", str(pixels), "--data.batch_size=4", "--data.num_workers=0"]
     return ["fit", "--config", name, "--config", str(changes), *sizes, *data]
@@ -123,7 +160,7 @@ def test_mixed_precision_on_a_cpu(name: str, pixels: int, tmp_path: Path) -> Non
 @pytest.mark.realdata
 @pytest.mark.parametrize(
     ("name", "pixels"),
-    [("imagenet_pcdarts", 64), ("imagenet_idarts", 64), ("imagenet_gaea", 64),
+    [*((name, 64) for name in (*SEARCHES, "imagenet_drnas", "imagenet_cdarts")),
      ("imagenet_retrain", 224)],
 )  # fmt: skip
 def test_real_photographs(
@@ -140,7 +177,7 @@ def test_real_photographs(
     metrics = (folder / "csv" / "fit" / "metrics.csv").read_text(encoding="utf-8")
     assert "nan" not in metrics
     assert torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["epoch"] == 0
-    assert (folder / "genotype.json").exists() == (name in SEARCHES)
+    assert (folder / "genotype.json").exists() == ("retrain" not in name)
     if "retrain" in name:  # val/ is tested once, all 500 of it
         config = str(folder / "config.yaml")
         assert main(["test", "--config", config, "--trainer.limit_test_batches", "3"]) == 0

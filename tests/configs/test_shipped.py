@@ -10,9 +10,13 @@ from nas_lightning.cli import main
 from nas_lightning.runs.configs import summary
 from nas_lightning.runs.preview import PlanCLI
 from tests.configs.shrink import CONFIGS, full_size, small
+from tests.methods import rest_long
+
+TWINS = {"imagenet_cdarts.yaml", "imagenet_drnas.yaml"}
+"""Large supernets, of which those for CIFAR-10 are built in the same way."""
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", rest_long(CONFIGS, keep=CONFIGS.keys() - TWINS))
 def test_its_full_size_is_built(name: str, tmp_path: Path) -> None:
     """On the device meta, without memory for it."""
     arguments = full_size(name, tmp_path)
@@ -55,4 +59,5 @@ def test_all_of_the_promised_configurations_are_there() -> None:
     ]
     promised += "".join(f" {problem} {problem}_retrain" for problem in problems)
     promised += " imagenet_pcdarts imagenet_idarts imagenet_gaea imagenet_retrain"
+    promised += " imagenet_drnas imagenet_cdarts"
     assert {f"{name}.yaml" for name in promised.split()} <= set(CONFIGS)
