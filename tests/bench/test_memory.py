@@ -17,6 +17,7 @@ from torch.profiler import ProfilerActivity, profile
 from nas_lightning.bench import Case
 from nas_lightning.bench.harness import Harness, quiet
 from nas_lightning.search import bilevel
+from tests.methods import rest_long
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 BATCH = 16
@@ -54,7 +55,7 @@ def weights() -> int:
     return sum(value.numel() * value.element_size() for value in supernet.parameters())
 
 
-@pytest.mark.parametrize("cells", CELLS)
+@pytest.mark.parametrize("cells", rest_long(CELLS, keep=["fast"]))
 @pytest.mark.parametrize("method", ESTIMATORS)
 def test_estimators_keep_the_promise(method: str, cells: str) -> None:
     first, found = peak("darts", cells), peak(method, cells)

@@ -1,5 +1,6 @@
 """The shipped methods that follow the configuration of a search."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,9 @@ SEARCHES = [
 ]
 
 
+@cache
 def built(*configs: str) -> Any:
+    """The objects of configurations, which no test changes."""
     return PlanCLI(["fit", *(part for config in configs for part in ("--config", config))])
 
 

@@ -170,8 +170,13 @@ def task(name: str) -> Case:
     return Case(build, {"limit_train_batches": 2})
 
 
+PAIRS_OF_METHODS = {
+    *("gaea_gdas", "gdas_second_order", "gdas_amended", "binary_gates_second_order"),
+    *("sgas_second_order", "gaea_pcdarts", "amended_gaea_two_stage", "amended_gaea_idarts"),
+}
+"""Methods of strategies that other cases have, one by one."""
 CASES: dict[str, Case] = {
-    **{name: method(name) for name in METHODS_AND_MONITORS},
+    **{name: method(name) for name in METHODS_AND_MONITORS if name not in PAIRS_OF_METHODS},
     **{name: config(name) for name in FAMILIES},
     "choices": choices(),
     "choices, gdas": choices(GDAS()),
@@ -193,11 +198,14 @@ CASES: dict[str, Case] = {
     ),
 }
 FURTHER = {
-    name: config(name, max_epochs=2 if name in SELECTIONS else 1)
-    for name in SEARCHES
-    if name not in FAMILIES
+    **{name: method(name) for name in sorted(PAIRS_OF_METHODS)},
+    **{
+        name: config(name, max_epochs=2 if name in SELECTIONS else 1)
+        for name in SEARCHES
+        if name not in FAMILIES
+    },
 }
-"""The other shipped searches, for `make test-all`."""
+"""Pairs of methods and the other shipped searches, for `make test-all`."""
 
 
 class Trace(Callback):

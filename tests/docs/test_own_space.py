@@ -10,6 +10,7 @@ import pytest
 
 from nas_lightning.architecture import Genotype
 from nas_lightning.cli import main
+from tests.methods import rest_long
 
 DOCS = Path(__file__).parents[2] / "docs"
 EXAMPLES = DOCS / "examples"
@@ -37,7 +38,7 @@ def test_the_page_shows_the_examples(name: str) -> None:
     assert f"```python\n{code}```" in (DOCS / "own_space.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize("name", rest_long(SPACES, keep=["own_operation"]))
 def test_search_retrain_test_draw_info_and_study(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

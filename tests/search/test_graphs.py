@@ -111,7 +111,7 @@ def fit(
     return torch.stack(trace.steps)
 
 
-@pytest.mark.parametrize("method", rest_long(sorted(REPLAYED), keep=["budget", "idarts"]))
+@pytest.mark.parametrize("method", rest_long(sorted(REPLAYED), keep=["idarts"]))
 def test_a_replayed_search_is_the_same(
     method: str, make_search: SearchFactory, make_trainer: TrainerFactory
 ) -> None:
