@@ -113,6 +113,11 @@ def without_edge(mixing: Mixing, cell: Cell, edge: int) -> Mixing:
 
 
 def agreement(first: Sequence[float], second: Sequence[float]) -> float | None:
-    """Return the rank correlation τ_b of Kendall; `None` if all values of one are equal."""
+    """Return the rank correlation τ_b of Kendall; `None` if all values of one are equal.
+
+    A single pair, the only candidate of an edge, has none either.
+    """
+    if len(first) < 2:
+        return None
     found = float(stats.kendalltau(first, second).statistic)
     return None if math.isnan(found) else found

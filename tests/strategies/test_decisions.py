@@ -61,5 +61,6 @@ def test_rank_agreement() -> None:
     assert agreement([1, 2, 3], [10, 20, 30]) == 1
     assert agreement([1, 2, 3], [3, 2, 1]) == -1
     assert agreement([1, 1, 1], [3, 2, 1]) is None
+    assert agreement([1], [3]) is None  # without a warning of SciPy, which would fail the test
     # τ_b by hand: 2 concordant, 0 discordant, one tie in the first
     assert agreement([1, 1, 2], [1, 2, 3]) == pytest.approx(2 / math.sqrt(2 * 3))
