@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,13 @@ import pytest
 from nas_lightning.architecture import random_genotype
 from nas_lightning.studies.correlation import Correlation
 from nas_lightning.studies.plan import write_study
+from nas_lightning.studies.report import write_report
 from nas_lightning.studies.report.analysis import analyse
 from nas_lightning.studies.report.numbers import Scale, probability
 from nas_lightning.studies.report.proxies import strength
 from nas_lightning.studies.report.sections import comparisons, summary
 from nas_lightning.studies.results import read_results
-from tests.studies.made_up import draw_random, plan, write_finals, write_search
+from tests.studies.made_up import draw_random, history, plan, write_finals, write_search
 from tests.studies.reports import DARTS, load, words
 
 
@@ -58,6 +60,38 @@ def test_of_very_many_comparisons_those_that_readers_look_for_are_listed(tmp_pat
     assert [row[:2] for row in section.tables[0].rows] == [(name, "random") for name in names]
     assert "Of 45 comparisons the table lists the 9 with random cells" in section.words[-1]
     assert len(found.contrasts) == 45
+
+
+def many(folder: Path, methods: int, values: Sequence[float]) -> Path:
+    """A study of many methods, one search each, with given final metrics."""
+    study = plan([f"method-{index}" for index in range(methods)], 1)
+    write_study(folder, study)
+    for index, method in enumerate(f"method-{index}" for index in range(methods)):
+        genotype = random_genotype(DARTS, index)
+        write_search(folder, method, 0, genotype, history=history(DARTS, index, 2, "skip_connect"))
+        write_finals(folder, study, genotype, 0, [values[index % len(values)]])
+    return folder
+
+
+def test_a_report_of_very_many_methods_names_and_draws_less(tmp_path: Path) -> None:
+    write_report(many(tmp_path, 13, [0.9, 0.92, 0.91]))
+    page = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert page.startswith("# Study: 13 methods, 1 seed\n")
+    assert page.count("The pictures are left out, since there are 13 methods.") == 3
+    medians = "from the best to the worst: method-1 92.00; method-4 92.00;"
+    assert medians in " ".join(page.split())
+    drawn = {path.name for path in (tmp_path / "report").glob("*.svg")}
+    assert not [name for name in drawn if name.startswith(("weights", "skips", "edges"))]
+    assert "distribution.svg" in drawn
+
+
+def test_runs_that_are_far_off_are_written_at_the_edge(tmp_path: Path) -> None:
+    write_report(many(tmp_path, 9, [0.9, 0.92, 0.91, 0.1, 0.93]))
+    drawn = (tmp_path / "report/distribution.svg").read_text(encoding="utf-8")
+    assert drawn.count("◂ 10.00") == 2  # methods 3 and 8
+    assert "▸" not in drawn
+    write_report(many(tmp_path / "near", 9, [0.9, 0.92, 0.91, 0.89, 0.93]))
+    assert "◂" not in (tmp_path / "near/report/distribution.svg").read_text(encoding="utf-8")
 
 
 def test_a_note_on_several_comparisons_is_printed_once(tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from nas_lightning.files import write_text
 from nas_lightning.studies.report.analysis import Analysis, analyse
@@ -52,6 +53,12 @@ SECTIONS = (
     runs,
 )
 """The sections in the order of the report."""
+BY_METHOD = (weights, skips, edges)
+"""The sections with a picture for each method."""
+NAMED = 8
+"""Most methods that the title names."""
+DRAWN = 12
+"""Most methods of which `BY_METHOD` has pictures; those of 24 methods take a megabyte."""
 
 
 class Report(NamedTuple):
@@ -83,7 +90,7 @@ def write_report(folder: Path, to: Path | None = None) -> Report:
     """
     target = to or folder
     analysis = analyse(target, read_results(folder))
-    every = [module.section(analysis) for module in SECTIONS]
+    every = [_section(analysis, module) for module in SECTIONS]
     sections = [one for one in every if one.words or one.pictures or one.tables]
     title = _title(analysis)
     _write_pictures(target / PICTURES, sections)
@@ -95,9 +102,19 @@ def write_report(folder: Path, to: Path | None = None) -> Report:
     return Report(page, every[SECTIONS.index(summary)].words)
 
 
+def _section(a: Analysis, module: Any) -> Section:
+    """Return a section, without the pictures of very many methods."""
+    section: Section = module.section(a)
+    if module not in BY_METHOD or len(a.searches) <= DRAWN or not section.pictures:
+        return section
+    why = f"The pictures are left out, since there are {len(a.searches)} methods."
+    return replace(section, pictures=(), words=(*section.words, why))
+
+
 def _title(a: Analysis) -> str:
-    names = listed(a.searches) if a.searches else "random cells"
-    return f"Study: {names}, {count(a.results.study.seeds, 'seed')}"
+    few = len(a.searches) <= NAMED
+    names = listed(a.searches) if few else count(len(a.searches), "method")
+    return f"Study: {names or 'random cells'}, {count(a.results.study.seeds, 'seed')}"
 
 
 def _write_pictures(folder: Path, sections: list[Section]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 NOTHING = "–"
@@ -107,3 +108,20 @@ def cell_name(kind: str) -> str:
 def listed(names: list[str]) -> str:
     """Join names for a sentence, such as `a, b and c`."""
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
+def gathered(notes: Iterable[tuple[str, str | None]]) -> str:
+    """Join notes on the rows of a table, each once: `a and b: too few runs.`, for example.
+
+    Args:
+        notes: What each row is about, and its note; a row without one has `None` or no text.
+    """
+    rows = list(notes)
+    about: dict[str, list[str]] = {}
+    for name, note in rows:
+        if note:
+            about.setdefault(note, []).append(name)
+    return " ".join(
+        f"{'All' if len(names) == len(rows) > 1 else listed(names)}: {note}."
+        for note, names in about.items()
+    )

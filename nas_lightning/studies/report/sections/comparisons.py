@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from nas_lightning.studies.plan import RANDOM
 from nas_lightning.studies.report.analysis import Analysis
 from nas_lightning.studies.report.contrasts import FEWEST, LEVEL, Contrast
-from nas_lightning.studies.report.numbers import NOTHING, coefficient, interval, listed, probability
+from nas_lightning.studies.report.numbers import (
+    NOTHING,
+    coefficient,
+    gathered,
+    interval,
+    listed,
+    probability,
+)
 from nas_lightning.studies.report.page import Section, Table
 
 MOST = 36
@@ -50,7 +57,9 @@ def section(a: Analysis) -> Section:
         HEAD,
         tuple(_row(a, contrast) for contrast in shown),
         labels=2,
-        note=" ".join(_notes(shown)),
+        note=gathered(
+            (f"{c.comparison.first} and {c.comparison.second}", c.comparison.note) for c in shown
+        ),
     )
     return Section(title, reading, tuple(words), tables=(table,))
 
@@ -63,18 +72,6 @@ def _shown(contrasts: Sequence[Contrast]) -> list[Contrast]:
         if contrast.told_apart or RANDOM in (contrast.comparison.first, contrast.comparison.second)
     ]
     return some if some and len(contrasts) > MOST else list(contrasts)
-
-
-def _notes(contrasts: Sequence[Contrast]) -> list[str]:
-    """Return each note once, with the pairs of methods that it is about."""
-    pairs: dict[str, list[str]] = {}
-    for c in (contrast.comparison for contrast in contrasts):
-        if c.note:
-            pairs.setdefault(c.note, []).append(f"{c.first} and {c.second}")
-    return [
-        f"{'All' if len(names) == len(contrasts) > 1 else '; '.join(names)}: {note}."
-        for note, names in pairs.items()
-    ]
 
 
 def _row(a: Analysis, contrast: Contrast) -> tuple[str, ...]:

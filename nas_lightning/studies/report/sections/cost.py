@@ -19,7 +19,7 @@ def section(a: Analysis) -> Section:
     title = "Cost"
     reading = (
         "Time of a run, summed over all its starts, on the machine that it ran on. Wall time grows "
-        "with other load on the machine, processor time of a search hardly does. A cell "
+        "with other load on the machine, processor time of a search much less. A cell "
         "that was found more than once with one seed is retrained once, and counts for each run "
         "that found it."
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from nas_lightning.studies.correlation import Correlation
 from nas_lightning.studies.report.analysis import Analysis
-from nas_lightning.studies.report.numbers import coefficient, interval, probability
+from nas_lightning.studies.report.numbers import coefficient, gathered, interval, probability
 from nas_lightning.studies.report.page import Picture, Section, Table
 from nas_lightning.studies.report.plotting import WIDE, drawing, legend, looks, short, to_svg
 from nas_lightning.studies.report.proxies import PROXIES, TITLES, Coefficients, pairs
@@ -38,9 +38,9 @@ def _table(found: Mapping[str, Coefficients], proxy: str) -> Table:
         (name, str(c[2].n), *(text for each in c for text in _pair(each)), probability(c[2].p))
         for name, c in found.items()
     ]
-    notes = [f"{name}: {c[2].note}." for name, c in found.items() if c[2].note]
+    note = gathered((name, c[2].note) for name, c in found.items())
     title = f"Correlation of the {TITLES[proxy]} with the final metric"
-    return Table(title, HEAD, tuple(rows), note=" ".join(notes))
+    return Table(title, HEAD, tuple(rows), note=note)
 
 
 def _pair(c: Correlation) -> tuple[str, str]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from nas_lightning.studies.plan import RANDOM
 from nas_lightning.studies.report.analysis import Analysis
-from nas_lightning.studies.report.numbers import coefficient, interval
+from nas_lightning.studies.report.numbers import coefficient, gathered, interval
 from nas_lightning.studies.report.page import Picture, Section, Table
 from nas_lightning.studies.report.plotting import FAINT, WIDE, drawing, jitter, looks, short, to_svg
 from nas_lightning.studies.statistics import summarize
@@ -46,8 +46,8 @@ def _table(a: Analysis) -> Table:
         shown = interval(coefficient(s.low), coefficient(s.high))
         rows.append((method, str(s.n), *map(coefficient, numbers), shown))
     head = ("method", "searches", "mean τ", "std", "min", "max", "median", "95 % interval of mean")
-    notes = [f"{r.method}, seed {r.seed}: {r.note}." for r in a.rankings if r.note]
-    return Table("Kendall's τ-b over the random cells", head, tuple(rows), note=" ".join(notes))
+    note = gathered((f"{r.method}, seed {r.seed}", r.note) for r in a.rankings)
+    return Table("Kendall's τ-b over the random cells", head, tuple(rows), note=note)
 
 
 def _picture(a: Analysis) -> Picture:

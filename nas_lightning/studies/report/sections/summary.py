@@ -23,7 +23,7 @@ from nas_lightning.studies.report.sections.runs import state
 from nas_lightning.studies.report.sections.standing import regrets
 
 MANY = 6
-"""With more comparisons than this, only significant ones get a sentence."""
+"""With more methods or comparisons than this, sentences leave out what a table below has."""
 PROXY_WORDS = {
     "against": "The one-shot metric falls when the final metric rises",
     "does not": "In these searches, the one-shot metric does not reflect the final metric",
@@ -69,13 +69,19 @@ def _missing(a: Analysis) -> list[str]:
 
 
 def _medians(a: Analysis) -> list[str]:
+    ended = {method: s for method, s in a.summaries.items() if s.n}
+    if not ended:
+        return ["No run has finished yet."]
+    if len(ended) > MANY:
+        medians = [(s.median, method) for method, s in ended.items() if s.median is not None]
+        medians.sort(key=lambda each: each[0], reverse=a.results.higher_is_better)
+        shown = "; ".join(f"{method} {a.scale.show(median)}" for median, method in medians)
+        return [f"Median final {a.scale.label}, from the best to the worst: {shown}."]
     parts = [
         f"{method} {a.scale.show(s.median)}{a.scale.unit} (IQR {a.scale.show(s.iqr)}, n = {s.n})"
-        for method, s in a.summaries.items()
-        if s.n
+        for method, s in ended.items()
     ]
-    name = a.scale.name
-    return [f"Median final {name}: {'; '.join(parts)}."] if parts else ["No run has finished yet."]
+    return [f"Median final {a.scale.name}: {'; '.join(parts)}."]
 
 
 def _differences(a: Analysis) -> list[str]:
@@ -164,7 +170,8 @@ def _within(found: Mapping[str, Coefficients]) -> str:
 def _ranking(a: Analysis) -> list[str]:
     means = {method: taus(a, method) for method in a.searches}
     parts = [
-        f"{method} {coefficient(fmean(values))} (n = {len(values)})"
+        f"{method} {coefficient(fmean(values))}"
+        + ("" if len(means) > MANY else f" (n = {len(values)})")
         for method, values in means.items()
         if values
     ]
