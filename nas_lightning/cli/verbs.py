@@ -45,7 +45,7 @@ VERBS: dict[str, Verb] = {
     "report": Verb("look", "write the report of a study again", "report"),
     "bench": Verb("look", "measure the steps of a search: time, memory, kernels", "bench"),
     "latency": Verb("look", "measure a search's operations on this machine", "latency"),
-    "lookup": Verb("look", "true accuracy of NAS-Bench-201 cells, from its table", "lookup"),
+    "lookup": Verb("look", "true accuracy of cells by a table, or that of a surrogate", "lookup"),
     "doctor": Verb("look", "check the machine, a search and its retraining", "doctor"),
     "configs": Verb("look", "list, show or copy the configurations that come with nas", "configs"),
     "demo": Verb("look", "search, retrain and test on handwritten digits, in minutes", "demo"),
