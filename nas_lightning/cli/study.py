@@ -71,6 +71,8 @@ def read(arguments: list[str]) -> Given:
         parser.error("name what judges the found cells: --retrain CONFIG, or --table FILE")
     if args.column and not args.table:
         parser.error("--column is a column of --table")
+    if args.trained and not args.table:
+        parser.error("--trained measures the error of a surrogate: name one by --table")
     methods = tuple(_method(parser, text) for text in args.config)
     if args.budgets:
         methods = tuple(_within(parser, m, each) for m in methods for each in args.budgets)
@@ -87,6 +89,7 @@ def read(arguments: list[str]) -> Given:
         retrain_options=tuple(options["retrain"]),
         table=None if args.table is None else str(args.table),
         column=args.column,
+        trained=None if args.trained is None else str(args.trained),
         metric=args.metric,
     )
     slurm = _request(args) if args.slurm else None
@@ -170,9 +173,14 @@ def _parser() -> VerbParser:
     )
     add("--budgets", nargs="+", type=word, metavar="BUDGET", help=text)
     add("--retrain", metavar="CONFIG[,…]", help="configuration of the retraining")
-    text = "table of true accuracies (NAS-Bench-201) instead of a retraining; see nas lookup"
+    text = (
+        "table of true accuracies, or a surrogate of the DARTS space (.npz or .onnx), instead of a "
+        "retraining; see nas lookup"
+    )
     add("--table", type=path, metavar="FILE", help=text)
-    add("--column", help="column of the table (default: cifar10_test)")
+    add("--column", help="column of the table, or of --trained; see nas lookup")
+    text = "CSV file of trained cells on which the error of the surrogate is measured"
+    add("--trained", type=path, metavar="FILE", help=text)
     add("--seeds", type=positive, default=10, metavar="N", help="searches per method (default: 10)")
     text = "retrainings of each cell (default: 1)"
     add("--retrain-seeds", type=positive, default=1, metavar="R", help=text)

@@ -70,8 +70,9 @@ class Study:
         random: Number of randomly drawn cells, which are retrained like the found ones.
         search_options: Further options of `nas fit` for all searches.
         retrain_options: Further options of `nas fit` for all retrainings.
-        table: A table of true accuracies, which replaces the retrainings.
-        column: The column of the table.
+        table: A table of true accuracies or a surrogate, which replaces the retrainings.
+        column: The column of the table or of the trained cells.
+        trained: Trained cells on which the error of the surrogate is measured.
         metric: Name of the metric that is compared.
         higher_is_better: True if larger values of the metric are better.
     """
@@ -85,6 +86,7 @@ class Study:
     retrain_options: tuple[str, ...] = ()
     table: str | None = None
     column: str | None = None
+    trained: str | None = None
     metric: str = ""
     higher_is_better: bool = True
 

@@ -16,7 +16,7 @@ from nas_lightning.runs.chain import link_texts
 from nas_lightning.runs.fingerprint import config_hash
 from nas_lightning.runs.preview import PlanCLI
 from nas_lightning.search import SearchModule
-from nas_lightning.studies.ground_truth import GroundTruth
+from nas_lightning.studies.judges import check_judge
 from nas_lightning.studies.lines import fit_arguments
 from nas_lightning.studies.plan import (
     NAME,
@@ -52,7 +52,7 @@ def prepare(study: Study) -> Prepared:
 
     Raises:
         UsageError: A configuration is wrong, or they do not fit together.
-        NASError: The table is missing or broken.
+        NASError: The table or the surrogate is missing or broken.
     """
     methods: list[Method] = []
     space, metric, higher_is_better = None, "", True
@@ -66,11 +66,13 @@ def prepare(study: Study) -> Prepared:
     retrain = study.retrain
     if retrain is not None:
         retrain = _checked_retraining(retrain, study, random_genotype(space, 0), metric)
+    check_judge(study, metric, random_genotype(space, 0))
     complete = replace(
         study,
         methods=tuple(methods),
         retrain=retrain,
-        table=None if study.table is None else str(_checked_table(study)),
+        table=_resolved(study.table),
+        trained=_resolved(study.trained),
         metric=metric,
         higher_is_better=higher_is_better,
     )
@@ -158,10 +160,8 @@ def _checked_retraining(method: Method, study: Study, cell: Genotype, metric: st
     return replace(method, digest=_digest(cli))
 
 
-def _checked_table(study: Study) -> Path:
-    path = Path(str(study.table))
-    GroundTruth.load(path, study.column)
-    return path.resolve()
+def _resolved(path: str | None) -> str | None:
+    return None if path is None else str(Path(path).resolve())
 
 
 def _digest(cli: PlanCLI, number: int = 0) -> str:

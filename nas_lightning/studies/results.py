@@ -15,7 +15,7 @@ from nas_lightning.errors import ContentError
 from nas_lightning.files import write_text
 from nas_lightning.runs.metrics import Row, read_metrics
 from nas_lightning.schema import read_file
-from nas_lightning.studies.ground_truth import GroundTruth
+from nas_lightning.studies.judges import Judge, judge_of
 from nas_lightning.studies.plan import (
     RANDOM,
     Study,
@@ -200,17 +200,17 @@ def read_results(folder: Path) -> Results:
         UsageError: The folder holds no study.
     """
     study = read_study(folder)
-    truth = GroundTruth.load(Path(study.table), study.column) if study.table else None
+    judge = judge_of(study)
     runs = [
-        _searched(folder, study, truth, method.name, seed)
+        _searched(folder, study, judge, method.name, seed)
         for method in study.methods
         for seed in range(study.seeds)
     ]
-    runs += [_drawn(folder, study, truth, number) for number in range(study.random)]
+    runs += [_drawn(folder, study, judge, number) for number in range(study.random)]
     return Results(study, tuple(runs))
 
 
-def _searched(folder: Path, study: Study, truth: GroundTruth | None, name: str, seed: int) -> Run:
+def _searched(folder: Path, study: Study, judge: Judge | None, name: str, seed: int) -> Run:
     place = search_dir(folder, name, seed)
     link = str(place.relative_to(folder))
     found = read_result(place, SearchResult)
@@ -233,7 +233,7 @@ def _searched(folder: Path, study: Study, truth: GroundTruth | None, name: str, 
         links=(link,),
         history=tuple(_by_epoch(read_metrics(place))),
     )
-    return _with_finals(run, folder, study, truth, genotype)
+    return _with_finals(run, folder, study, judge, genotype)
 
 
 def _numbered(found: Mapping[str, float], key: str, path: Path) -> dict[int, float]:
@@ -245,20 +245,20 @@ def _numbered(found: Mapping[str, float], key: str, path: Path) -> dict[int, flo
     return {int(number): score for number, score in found.items()}
 
 
-def _drawn(folder: Path, study: Study, truth: GroundTruth | None, number: int) -> Run:
+def _drawn(folder: Path, study: Study, judge: Judge | None, number: int) -> Run:
     path = random_cell(folder, number)
     if not path.exists():
         return Run(RANDOM, number, expected=_expected(study))
     genotype = Genotype.load(path)
-    return _with_finals(Run(RANDOM, number, genotype), folder, study, truth, genotype)
+    return _with_finals(Run(RANDOM, number, genotype), folder, study, judge, genotype)
 
 
 def _with_finals(
-    run: Run, folder: Path, study: Study, truth: GroundTruth | None, genotype: Genotype
+    run: Run, folder: Path, study: Study, judge: Judge | None, genotype: Genotype
 ) -> Run:
-    """Return the run with the metric of its cell: by the table, or by its retrainings."""
-    if truth is not None:
-        return replace(run, finals=(truth.accuracy(genotype),))
+    """Return the run with the metric of its cell: by table, surrogate or retrainings."""
+    if judge is not None:
+        return replace(run, finals=(judge(genotype),))
     places = [
         retrain_dir(folder, genotype, seed) for seed in retrain_seeds(run.seed, study.retrain_seeds)
     ]

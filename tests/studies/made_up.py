@@ -200,3 +200,19 @@ def table_study(folder: Path, table: Path, cells: Mapping[str, float], seeds: in
     for number in range(study.random):
         found[-1 - number % len(found)].save(random_cell(folder, number))
     return study
+
+
+def predicted_study(folder: Path, model: Path, trained: Path | None = None) -> Study:
+    """A method with two searches and two random cells in the DARTS space, judged by a surrogate.
+
+    The cell of the first search has nothing but skip connections in its normal cell.
+    """
+    study = plan(("darts",), 2, random=2, retrain=None, table=str(model),
+                 trained=trained and str(trained))  # fmt: skip
+    write_study(folder, study)
+    cells = [random_genotype(get_space("darts"), number) for number in range(4)]
+    for seed, genotype in enumerate((skipping(cells[0]), cells[1])):
+        write_search(folder, "darts", seed, genotype, one_shot=0.1 * seed)
+    for number, genotype in enumerate(cells[2:]):
+        genotype.save(random_cell(folder, number))
+    return study

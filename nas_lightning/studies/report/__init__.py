@@ -24,6 +24,7 @@ from nas_lightning.studies.report.sections import (
     front,
     harmony,
     plan,
+    prediction,
     proxies,
     ranking,
     runs,
@@ -37,6 +38,7 @@ from nas_lightning.studies.results import read_results
 SECTIONS = (
     plan,
     summary,
+    prediction,
     distribution,
     comparisons,
     front,

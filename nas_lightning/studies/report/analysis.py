@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas_lightning.studies.ground_truth import GroundTruth, Standing
+from nas_lightning.studies.judges import is_predicted, truth_of
 from nas_lightning.studies.report.agreement import Agreement, FoundCell, agreements, found_cells
 from nas_lightning.studies.report.collapse import Collapse, collapses
 from nas_lightning.studies.report.contrasts import Contrast, contrasts
 from nas_lightning.studies.report.front import Front, front
 from nas_lightning.studies.report.numbers import Scale
+from nas_lightning.studies.report.prediction import Prediction, prediction
 from nas_lightning.studies.report.proxies import Coefficients, Ranking, correlations, rankings
 from nas_lightning.studies.report.trajectories import final_lambda
 from nas_lightning.studies.results import Results, Run
@@ -38,6 +40,7 @@ class Analysis:
             without a table.
         best: The highest accuracy in that table; `None` without a table.
         front: Final metric against cost, of searches with budgets.
+        prediction: The surrogate that judges the cells; `None` without one.
     """
 
     folder: Path
@@ -54,6 +57,7 @@ class Analysis:
     standings: Mapping[tuple[str, int], Standing]
     best: float | None
     front: Front
+    prediction: Prediction | None
 
     @property
     def searches(self) -> list[str]:
@@ -74,11 +78,11 @@ def analyse(folder: Path, results: Results) -> Analysis:
         results: Results of the runs.
     """
     study = results.study
-    truth = GroundTruth.load(Path(study.table), study.column) if study.table else None
+    truth = truth_of(study)
     return Analysis(
         folder=folder,
         results=results,
-        scale=Scale(results.metric),
+        scale=Scale(results.metric, is_predicted(study)),
         summaries={method: summarize(finals(results, method)) for method in results.methods},
         contrasts=contrasts(results),
         correlations=correlations(results),
@@ -90,6 +94,7 @@ def analyse(folder: Path, results: Results) -> Analysis:
         standings=_standings(results, truth),
         best=None if truth is None else truth.best,
         front=front(results),
+        prediction=prediction(results),
     )
 
 

@@ -23,6 +23,8 @@ from nas_lightning.studies.report.proxies import strength
 from nas_lightning.studies.report.sections.runs import state
 from nas_lightning.studies.report.trajectories import final_lambda
 from nas_lightning.studies.results import Run
+from nas_lightning.studies.surrogate import RULE as FLAG
+from nas_lightning.studies.surrogate import WHAT
 
 FORMAT = "nas-lightning report"
 VERSION = 1
@@ -72,6 +74,8 @@ def to_json(a: Analysis) -> str:
         "best": a.best,
         "front": [asdict(point) for point in a.front.points],
     }  # fmt: skip
+    if a.prediction is not None:
+        document["prediction"] = {"what": WHAT, "flag": FLAG, **asdict(a.prediction)}
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 

@@ -21,9 +21,11 @@ class Scale:
 
     Args:
         metric: Name of the metric.
+        predicted: True if a surrogate predicts it.
     """
 
     metric: str
+    predicted: bool = False
 
     @property
     def factor(self) -> float:
@@ -43,7 +45,8 @@ class Scale:
     @property
     def name(self) -> str:
         """Name of the metric in a sentence."""
-        return self.metric.upper() if self.metric in ACRONYMS else self.metric.replace("_", " ")
+        plain = self.metric.upper() if self.metric in ACRONYMS else self.metric.replace("_", " ")
+        return f"predicted validation {plain}" if self.predicted else plain
 
     @property
     def label(self) -> str:

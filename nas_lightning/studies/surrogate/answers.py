@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nas_lightning.architecture import CellGenotype
+from nas_lightning.architecture import CellGenotype, Genotype
 from nas_lightning.errors import UsageError
 from nas_lightning.spaces import load_genotype
 from nas_lightning.studies.surrogate.encoding import Encoding
@@ -87,7 +87,7 @@ class SurrogateLookup:
                     "predicted": predicted[0],
                     "others": predicted[1:],
                     "weightless": counts,
-                    "flagged": counts["normal"] > MOST,
+                    "flagged": is_flagged(genotype),
                 }
             )
         return {
@@ -114,13 +114,18 @@ class SurrogateLookup:
                 lines.append(f"*  {found['flag']}.")
             lines.append("")
         for number, model in enumerate(models, start=1):
-            lines.append(f"model {number}, {model['name']}: {_error(model['error'])}")
+            lines.append(f"model {number}, {model['name']}: {describe_error(model['error'])}")
         return "\n".join(lines)
 
 
 def weightless(cell: CellGenotype) -> int:
     """Return the number of skip connections and pools of a cell."""
     return sum(edge.primitive in WEIGHTLESS for node in cell.nodes for edge in node)
+
+
+def is_flagged(genotype: Genotype) -> bool:
+    """Return True if a genotype has many skip connections or pools, by `RULE`."""
+    return weightless(genotype.cells["normal"]) > MOST
 
 
 def _line(row: dict[str, Any], width: int) -> str:
@@ -130,8 +135,8 @@ def _line(row: dict[str, Any], width: int) -> str:
     return f"{row['source']:<{width}} {100 * row['predicted']:>11.2f}{others}  {counts}{flag}"
 
 
-def _error(error: dict[str, Any] | None) -> str:
-    """Return the error of a model as text."""
+def describe_error(error: Mapping[str, Any] | None) -> str:
+    """Return the error of a model as text, see `TrainedCells.error_of`."""
     if error is None:
         return "error not measured; --trained FILE measures it on trained cells"
     parts = []

@@ -30,8 +30,8 @@ def section(a: Analysis) -> Section:
         "method", "search", "processor time", "all searches", "retrainings", "all retrainings",
         "peak memory", "parameters",
     )  # fmt: skip
-    table = a.results.study.table
-    note = "" if table is None else "Cells were looked up in a table instead of retrained."
+    looked_up = "predicted by a surrogate" if a.prediction else "looked up in a table"
+    note = f"Cells were {looked_up} instead of retrained." if a.results.study.table else ""
     return Section(title, reading, tables=(Table(TITLE, head, rows, note=note),))
 
 

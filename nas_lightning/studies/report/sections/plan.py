@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nas_lightning.studies.judges import is_predicted
 from nas_lightning.studies.plan import Study
 from nas_lightning.studies.report.analysis import Analysis
 from nas_lightning.studies.report.numbers import count, listed
@@ -31,6 +32,10 @@ def section(a: Analysis) -> Section:
 
 
 def _judged(study: Study) -> str:
+    if is_predicted(study):
+        return (
+            f"Accuracies of found cells are predicted by the surrogate {_base(str(study.table))}."
+        )
     if study.table:
         column = f", column {study.column}" if study.column else ""
         return f"Found cells are looked up in the table {_base(study.table)}{column}."
@@ -48,7 +53,8 @@ def _metric(a: Analysis) -> str:
     better = "higher" if a.results.higher_is_better else "lower"
     unit = a.scale.unit.strip()
     shown = f", in {unit}" if unit else ""
-    return f"The metric is {a.scale.name} on the test data{shown}: {better} is better."
+    data = "" if a.prediction else " on the test data"
+    return f"The metric is {a.scale.name}{data}{shown}: {better} is better."
 
 
 def _base(path: str) -> str:

@@ -6,7 +6,13 @@ from collections.abc import Mapping
 
 from nas_lightning.studies.correlation import Correlation
 from nas_lightning.studies.report.analysis import Analysis
-from nas_lightning.studies.report.numbers import coefficient, gathered, interval, probability
+from nas_lightning.studies.report.numbers import (
+    Scale,
+    coefficient,
+    gathered,
+    interval,
+    probability,
+)
 from nas_lightning.studies.report.page import Picture, Section, Table
 from nas_lightning.studies.report.plotting import WIDE, drawing, legend, looks, short, to_svg
 from nas_lightning.studies.report.proxies import PROXIES, TITLES, Coefficients, pairs
@@ -63,7 +69,7 @@ def _picture(a: Analysis, proxy: str) -> Picture:
                 linewidths=0,
                 label=short(method),
             )
-        axes.set_xlabel(f"{TITLES[proxy]}: {a.scale.label}")
+        axes.set_xlabel(f"{TITLES[proxy]}: {Scale(a.results.metric).label}")
         axes.set_ylabel(f"final {a.scale.label}")
         axes.ticklabel_format(useOffset=False)
         legend(figure, axes)

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from nas_lightning.studies.plan import RANDOM, digest
 from nas_lightning.studies.report.analysis import Analysis
 from nas_lightning.studies.report.collapse import counts
-from nas_lightning.studies.report.numbers import NOTHING
+from nas_lightning.studies.report.numbers import NOTHING, Scale
 from nas_lightning.studies.report.page import Entry, Link, Section, Table
 from nas_lightning.studies.results import Run
 
@@ -19,12 +19,13 @@ def section(a: Analysis) -> Section:
         "The seed of a random cell is its number. Links lead to the directories of the search and "
         "of the numbered retrainings."
     )
+    final = "predicted" if a.prediction else "final"
     head = (
-        "method", "state", "cell", "seed", "supernet", "one-shot", "final", "each retraining",
+        "method", "state", "cell", "seed", "supernet", "one-shot", final, "each retraining",
         "skips", "parameters", "runs",
     )  # fmt: skip
     rows = tuple(_row(a, run) for run in a.results.runs)
-    tables = [Table(f"Runs, {a.scale.label}", head, rows, labels=3)]
+    tables = [Table(f"Runs, {Scale(a.results.metric).label}", head, rows, labels=3)]
     failed = tuple(
         (run.method, failure, str(run.seed)) for run in a.results.runs for failure in run.failures
     )

@@ -15,7 +15,9 @@ def section(a: Analysis) -> Section:
         "Regret is the accuracy of the best cell in the table minus that of the found cell. The "
         "percentile is the share of the other cells that are worse."
     )
-    if a.results.study.table is None:
+    if a.prediction:  # the best cell is not known
+        return Section(title, reading)
+    if a.best is None:
         return Section(title, reading, ("The study has no table of true accuracies.",))
     if not a.standings:
         return Section(title, reading, ("No search has found a cell yet.",))

@@ -21,6 +21,7 @@ from nas_lightning.studies.report.proxies import ALL, CLEAR, Coefficients, stren
 from nas_lightning.studies.report.sections.ranking import taus
 from nas_lightning.studies.report.sections.runs import state
 from nas_lightning.studies.report.sections.standing import regrets
+from nas_lightning.studies.surrogate import WHAT
 
 MANY = 6
 """With more methods or comparisons than this, sentences leave out what a table below has."""
@@ -39,6 +40,7 @@ def section(a: Analysis) -> Section:
         "best of several runs."
     )
     words = [
+        *_predicted(a),
         *_missing(a),
         *_medians(a),
         *_differences(a),
@@ -49,6 +51,12 @@ def section(a: Analysis) -> Section:
         *_standing(a),
     ]
     return Section("Summary", reading, tuple(words))
+
+
+def _predicted(a: Analysis) -> list[str]:
+    if a.prediction is None:
+        return []
+    return [f"No cell was trained: the final metric is the {WHAT}, whose error is stated below."]
 
 
 def _missing(a: Analysis) -> list[str]:
