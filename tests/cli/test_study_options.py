@@ -55,6 +55,7 @@ def test_options_of_a_job_array() -> None:
         ("--retrain r", "--config"),
         ("--config a --retrain r --table t", "--table replaces the retraining"),
         ("--config a --retrain r --column x", "--table"),
+        ("--config a --retrain r --trained t.csv", "--trained measures the error of a surrogate"),
         ("--config a --config b/a.yaml --retrain r", "give each method its own name"),
         ("--config random=a --retrain r", "give each method its own name"),
         ("--config x=, --retrain r", "NAME=.CONFIG"),
