@@ -112,13 +112,12 @@ class GracefulStop(BetweenMeasurements, Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Save if a signal came; after the last batch, the end of the epoch saves instead."""
+        """Ask for a checkpoint of this batch if a signal came."""
         if trainer.is_global_zero and _recreate(trainer):
             self._lost = True
         self._agree(trainer)
-        within = not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
-        if self._stopping and within and (saving := _saving(trainer)):
-            saving.prepare(trainer)
+        if self._stopping and (saving := _saving(trainer)):
+            saving.wanted = True
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int

@@ -111,6 +111,8 @@ class RunCheckpoint(ModelCheckpoint):
         self.given_mode: Mode | None = mode
         self.every_batches = every_batches
         self.prepared = False
+        self.wanted = False
+        """True if a checkpoint is written after this batch, once all other callbacks ended it."""
         self._own = False
         """True if the run resumes from a checkpoint in its own folder."""
 
@@ -231,11 +233,13 @@ class RunCheckpoint(ModelCheckpoint):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Prepare a checkpoint in the middle of an epoch, as `every_batches` says."""
+        """Prepare a checkpoint in the middle of an epoch, if it is wanted or due."""
+        due = self.every_batches is not None and (batch_idx + 1) % self.every_batches == 0
         # after the last batch, the end of the epoch writes its own checkpoint
         at_end = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
-        if self.every_batches and (batch_idx + 1) % self.every_batches == 0 and not at_end:
+        if (self.wanted or due) and not at_end:
             self.prepare(trainer)
+        self.wanted = False
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write `best.ckpt` if the epoch is the best so far, and prepare the next `last.ckpt`."""

@@ -100,6 +100,40 @@ def test_resumed_run_ends_as_the_whole_one(
     assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
 
 
+class Count(Callback):
+    """Counts the batches that ended, as callbacks do that accumulate something."""
+
+    def __init__(self) -> None:
+        self.batches = 0
+
+    def on_train_batch_end(self, *_: object, **__: object) -> None:
+        self.batches += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"batches": self.batches}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.batches = state_dict["batches"]
+
+
+def test_a_checkpoint_has_the_end_of_the_batch_of_all_callbacks(
+    make_search: Any, make_trainer: Any, search_data: Any, tmp_path: Path
+) -> None:
+    """Also of those that come after the one that stops the run."""
+    saving = RunCheckpoint(tmp_path, save_top_k=0)
+    callbacks = [Send(0, 1), GracefulStop(), Count(), saving]
+    trainer = make_trainer(max_epochs=1, callbacks=callbacks, enable_checkpointing=True)
+    stop(trainer, make_search(), search_data)
+    saved = torch.load(tmp_path / "last.ckpt", weights_only=True)["callbacks"]
+    assert saved["Count"] == {"batches": 2}
+
+    count, saving = Count(), RunCheckpoint(tmp_path, save_top_k=0)
+    again = make_trainer(max_epochs=1, callbacks=[count, saving], enable_checkpointing=True)
+    path = tmp_path / "last.ckpt"
+    again.fit(make_search(), datamodule=search_data, ckpt_path=path, weights_only=True)
+    assert count.batches == 4
+
+
 @pytest.mark.parametrize("number", ALL)
 def test_before_the_first_batch_it_stops_without_a_checkpoint(
     number: int, make_search: Any, make_trainer: Any, search_data: Any, tmp_path: Path
