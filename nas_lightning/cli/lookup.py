@@ -23,7 +23,7 @@ SPACES = {
 """Names of the spaces on the command line, and those of their benchmarks."""
 DARTS = "darts"
 MODELS = (".npz", ".onnx")
-"""Suffixes of a surrogate of the DARTS space."""
+"""Suffixes of a surrogate of the DARTS space, named here too: its package is slow to import."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What judges the cells of a study in place of retrainings: a table, or a surrogate."""
+"""The table or surrogate that gives the accuracies of a study's cells without retrainings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `nas lookup` asks a table or a model, and the answers of a table of true accuracies."""
+"""The interface of `nas lookup` to its files, and the lookup in a table of true accuracies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nas_lightning.studies.statistics import summarize
 
 
 class Lookup(Protocol):
-    """What is known about the accuracy of cells, from one or more files."""
+    """Looks up the accuracy of cells in one or more files."""
 
     def look_up(self, sources: Sequence[str]) -> dict[str, Any]:
         """Look up genotype files, architecture strings, published names or run directories.

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
-from nas_lightning.studies.surrogate import Surrogate
+from nas_lightning.cli.lookup import MODELS
+from nas_lightning.studies.surrogate import SUFFIXES, Surrogate
 from tests.cli.conftest import Nas
 from tests.studies import surrogates
 from tests.studies.surrogates import cell, uniform
@@ -90,3 +91,7 @@ def test_what_is_refused(nas: Nas, tiny: Path, line: str, message: str) -> None:
     assert message in result.err
     assert result.err.count("\n") == 1
     assert result.out == ""
+
+
+def test_the_command_line_knows_the_suffixes_of_all_surrogates() -> None:
+    assert set(MODELS) == set(SUFFIXES)

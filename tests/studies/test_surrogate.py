@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nas_lightning.architecture import Genotype
 from nas_lightning.errors import DataError, NASError, UsageError
 from nas_lightning.spaces import load_genotype
 from nas_lightning.studies.surrogate import Encoding, Surrogate, SurrogateLookup, TrainedCells
@@ -60,10 +61,10 @@ def test_the_order_of_a_node_does_not_matter(tmp_path: Path) -> None:
          "of the space 'nas_bench_201'"),
     ],
 )  # fmt: skip
-def test_cells_that_are_refused(genotype: object, message: str, tmp_path: Path) -> None:
+def test_cells_that_are_refused(genotype: Genotype, message: str, tmp_path: Path) -> None:
     model = Surrogate.load(surrogates.write(tmp_path))
     with pytest.raises(UsageError, match=re.escape(message)) as error:
-        model.predict(genotype)  # type: ignore[arg-type]
+        model.predict(genotype)
     assert "\n" not in str(error.value)
 
 

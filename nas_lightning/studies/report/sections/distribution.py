@@ -18,8 +18,6 @@ MARGIN = 0.6
 ROW, NARROW = 0.5, 0.32
 """Heights in inches; the rows of more than `FEW` methods are narrow."""
 FEW = 8
-
-
 FENCE = 3.0
 """Interquartile ranges beyond the middle half of all runs that a picture shows at most."""
 
@@ -30,7 +28,7 @@ def section(a: Analysis) -> Section:
     reading = (
         "Each dot is a run: the final metric of a cell, a mean over its retrainings. The box spans "
         "the middle half of the runs and its line is the median; whiskers end at the last run "
-        "within 1.5 box lengths. Runs far outside are numbers at the edge."
+        "within 1.5 box lengths. The value of a run far outside is written at the edge."
     )
     if all(summary.n == 0 for summary in a.summaries.values()):
         return Section(title, reading, ("No run has a final metric yet.",))

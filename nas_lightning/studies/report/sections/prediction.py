@@ -1,4 +1,4 @@
-"""What the final metric is, if a surrogate judges the cells."""
+"""The surrogate that predicts the final metric, if there is one."""
 
 from __future__ import annotations
 
